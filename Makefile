@@ -1,0 +1,66 @@
+# Everything that CI runs. `make -n TARGET` shows the commands without running them.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+STAMP := $(VENV)/.setup-stamp
+UV := $(shell command -v uv 2>/dev/null)
+
+# One thread per test process: pytest-xdist fills the cores.
+export OMP_NUM_THREADS ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-seeds test test-slow check bench clean lock build
+
+help:  ## Show the targets
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+setup: $(STAMP)  ## Make .venv from requirements.lock (uv when on PATH, else venv + pip)
+
+$(STAMP): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("ptl-sweep needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0] + "; choose another: make setup PYTHON=python3.12")'
+	@echo "Installing into $(VENV): about 3 GB download, 6 GB disk, a few minutes."
+ifneq ($(UV),)
+	uv venv --allow-existing --python $(PYTHON) $(VENV)
+	uv pip sync --python $(PY) --require-hashes requirements.lock
+	uv pip install --python $(PY) --no-deps --no-build-isolation --editable .
+else
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --require-hashes --requirement requirements.lock
+	$(PY) -m pip install --no-deps --no-build-isolation --editable .
+endif
+	touch $@
+
+demo: setup  ## The whole sweep on the miniature world, one seed; ends with the path of report.html
+	$(PY) -m ptl_sweep -m experiment=demo
+
+demo-seeds: setup  ## The same with three seeds
+	$(PY) -m ptl_sweep -m experiment=demo seed=0,1,2
+
+test: setup  ## The fast tests; those of the report in a browser skip without chromium
+	$(PY) -m pytest -n 2 -m "not slow"
+
+test-slow: setup  ## The tests that train something
+	$(PY) -m pytest -n 2 -m slow
+
+check: setup  ## Format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup  ## Time our kernels against the stock ones
+	$(PY) tests/bench/bench.py
+
+build: setup  ## The wheel, in dist/
+	$(PY) -m hatchling build -t wheel
+
+lock: pyproject.toml  ## Resolve requirements.lock anew from pyproject.toml (needs uv)
+	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv"; exit 1; }
+	echo "hatchling>=1.27" | uv pip compile pyproject.toml - --extra dev --universal \
+	  --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --upgrade --quiet \
+	  --custom-compile-command "make lock" --output-file requirements.lock
+
+clean:  ## Remove what the tools cache; never outputs/
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find ptl_sweep tests -name __pycache__ -type d -prune -exec rm -rf {} +

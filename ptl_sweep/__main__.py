@@ -1,0 +1,40 @@
+"""Command line: ``python -m ptl_sweep [-m] key=value ...`` or ``python -m ptl_sweep VERB ...``."""
+
+import logging
+import shlex
+import sys
+from collections.abc import Sequence
+
+from ptl_sweep.config import ConfigError
+
+FAILED_CELLS, USER_MISTAKE, INTERRUPTED = 1, 2, 130
+
+log = logging.getLogger("ptl_sweep")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a verb or a sweep. Returns 0, 1 for failed cells, 2 for a mistake of the user."""
+    from ptl_sweep.datasets.validation import DataError
+    from ptl_sweep.sweep import verbs
+
+    try:
+        if arguments and arguments[0] in verbs.VERBS:
+            return verbs.VERBS[arguments[0]].run(list(arguments[1:]))
+        verbs.refuse_unknown_verb(arguments)
+        return verbs.run_sweep(list(arguments), command=shlex.join(arguments))
+    except (ConfigError, DataError) as error:
+        log.error("%s", error)  # noqa: TRY400 a mistake of the user needs no traceback
+        return USER_MISTAKE
+    except KeyboardInterrupt:
+        log.error("interrupted; the same command goes on where this one stopped")  # noqa: TRY400
+        return INTERRUPTED
+
+
+def cli() -> None:
+    """Entry point of the console script."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    sys.exit(main(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    cli()

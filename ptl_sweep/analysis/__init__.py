@@ -1,0 +1,1 @@
+"""From detections to the study: train2test distance, AP_t2t, statistics, report."""

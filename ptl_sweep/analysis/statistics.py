@@ -1,0 +1,85 @@
+"""Intervals and tests over seeds (method.md, section 4): Student t, exact sign flips, Holm."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+from scipy import stats
+
+MAX_EXACT_FLIPS = 16  # differences; 2**16 sign vectors are enumerated
+SIGNIFICANCE = 0.05
+
+
+class Interval(NamedTuple):
+    """A mean over seeds and how well it is known; NaN where `num` is too small to say."""
+
+    mean: float
+    sd: float  # ddof = 1
+    low: float
+    high: float
+    num: int
+
+    @property
+    def known(self) -> bool:
+        """Whether there were enough values for bounds."""
+        return bool(np.isfinite(self.low))
+
+    @property
+    def includes_zero(self) -> bool:
+        """Whether zero is among the values the data allow; true when no bounds can be formed."""
+        return not self.known or self.low <= 0.0 <= self.high
+
+
+def mean_interval(values: Float[ndarray, " n"], confidence: float = 0.95) -> Interval:
+    """Mean with Student's t interval (n - 1 degrees of freedom); NaNs in `values` are left out.
+
+    One value gives a mean without bounds, none gives NaN.
+    """
+    kept = values[np.isfinite(values)].astype(np.float64)
+    num = len(kept)
+    mean = float(kept.mean()) if num else np.nan
+    if num < 2:
+        return Interval(mean, np.nan, np.nan, np.nan, num)
+    sd = float(kept.std(ddof=1))
+    half = float(stats.t.ppf(0.5 + confidence / 2, num - 1)) * sd / np.sqrt(num)
+    return Interval(mean, sd, float(mean - half), float(mean + half), num)
+
+
+def sign_flip_p(differences: Float[ndarray, " n"], rng: np.random.Generator | None = None) -> float:
+    """Two-sided p of "the paired differences are symmetric around zero".
+
+    The share of the sign vectors whose |sum| reaches the observed one: all 2^n of them up to
+    n = 16, above that 2^16 drawn from `rng` (the observed one counted in). NaN without
+    differences.
+
+    Raises: ValueError when n > 16 and no `rng` is given.
+    """
+    num = len(differences)
+    if num == 0:
+        return np.nan
+    if num <= MAX_EXACT_FLIPS:
+        bits = np.arange(2**num)[:, None] >> np.arange(num) & 1
+    elif rng is None:
+        raise ValueError(f"{num} differences are too many to enumerate: pass rng")
+    else:
+        bits = rng.integers(0, 2, size=(2**MAX_EXACT_FLIPS, num))
+        bits[0] = 1
+    sums = np.abs((2.0 * bits - 1.0) @ differences)
+    rounding = 1e-12 * float(np.abs(differences).sum())
+    return float(np.mean(sums >= abs(float(differences.sum())) - rounding))
+
+
+def smallest_p(num_pairs: int) -> float:
+    """The least two-sided p that `num_pairs` sign flips can give: 2^(1 - k)."""
+    return float(min(1.0, 2.0 ** (1 - num_pairs)))
+
+
+def holm(p_values: Float[ndarray, " n"]) -> Float[ndarray, " n"]:
+    """Holm's step-down adjusted p values; NaNs stay NaN and are not counted as tests."""
+    adjusted = np.full(len(p_values), np.nan)
+    tested = np.flatnonzero(np.isfinite(p_values))
+    order = tested[np.argsort(p_values[tested], kind="stable")]
+    factors = len(order) - np.arange(len(order))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(factors * p_values[order]))
+    return adjusted

@@ -1,0 +1,384 @@
+"""Typed config of one cell of the grid: every key, its unit, its default, who chose it."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+
+class ConfigError(ValueError):
+    """A value that no run can use; the message names key, value and what is allowed."""
+
+
+def conf_dir() -> Path:
+    """Directory of the YAML files: inside the package in a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    for candidate in (package / "conf", package.parent / "conf"):
+        if (candidate / "config.yaml").is_file():
+            return candidate
+    raise FileNotFoundError(
+        f"no conf/config.yaml in {package} or {package.parent}; reinstall ptl-sweep"
+    )
+
+
+def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
+    if value not in (*allowed, MISSING):
+        raise ConfigError(f"{key} must be one of {', '.join(allowed)}; got {value!r}")
+
+
+def _at_least(key: str, value: float | None, low: float) -> None:
+    if value not in (None, MISSING) and not value >= low:
+        raise ConfigError(f"{key} must be at least {low}, got {value}")
+
+
+def _positive(key: str, value: float) -> None:
+    if not value > 0:
+        raise ConfigError(f"{key} must be positive, got {value}")
+
+
+def _in_range(key: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ConfigError(f"{key} must lie in [{low}, {high}], got {value}")
+
+
+@dataclass(kw_only=True, slots=True)
+class DatasetConfig:
+    """A labelled image set: the source of real pictures (`dataset`) or a `target`."""
+
+    name: str = MISSING  # what the result columns show
+    reader: str = MISSING  # how the files are read, a key of datasets.registry.READERS
+    root: str | None = None  # folder as the owner ships it; unused by the miniature world
+    split: str = "train"  # which part: real pictures are drawn from it, targets are tested on it
+    validation_split: str = "validation"  # part of the source that no subset ever touches
+    scene_fractions: list[float] | None = None  # train, validation, test share, by whole scenes
+    categories: dict[str, str] | None = None  # class in the files -> person | other | ignore
+    num_images: int | None = None  # use only so many images of the split; null: all
+    domain: str | None = None  # miniature world: town, field, karst or yard
+    world_seed: int = 0  # miniature world: which world
+    licence: str = ""
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        """Reject values no run can use."""
+        _at_least(f"{self.name}.num_images", self.num_images, 1)
+        shares = self.scene_fractions
+        if shares is not None and (
+            len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6
+        ):
+            raise ConfigError(
+                f"{self.name}.scene_fractions must be three shares (train, validation, test) "
+                f"that add up to 1, got {shares}"
+            )
+        for source, meaning in (self.categories or {}).items():
+            _one_of(f"{self.name}.categories.{source}", meaning, ("person", "other", "ignore"))
+
+
+@dataclass(kw_only=True, slots=True)
+class PoolConfig:
+    """The virtual images V_0 that PTL selects from."""
+
+    name: str = MISSING
+    reader: str = MISSING  # a key of datasets.registry.POOL_READERS
+    root: str | None = None
+    num_images: int | None = None  # null: all
+    image_size: int = 128  # miniature world: side of the square image, pixels
+    altitude_m: list[float] | None = None  # miniature world: camera height range; null: its own
+    world_seed: int = 0  # miniature world: which world
+    licence: str = ""
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        """Reject values no run can use."""
+        _at_least("pool.num_images", self.num_images, 1)
+        _at_least("pool.image_size", self.image_size, 32)
+        if self.altitude_m is not None and (
+            len(self.altitude_m) != 2 or not 0 < self.altitude_m[0] <= self.altitude_m[1]
+        ):
+            raise ConfigError(
+                f"pool.altitude_m must be [low, high] in metres, got {self.altitude_m}"
+            )
+
+
+@dataclass(kw_only=True, slots=True)
+class SyntheticConfig:
+    """How virtual images enter the training set (PTL section 3)."""
+
+    name: str = MISSING  # what the result columns show
+    method: str = "ptl"  # off: none; ptl: by domain gap (eq. 5); random: uniformly (our control)
+    num_iterations: int = 5  # T
+    images_per_iteration: int = 100  # n, virtual images added per iteration
+    temperature: float = 5.0  # tau of exp(-gap / tau), in squared Mahalanobis distance (eq. 5)
+    scales: list[int] = field(default_factory=lambda: [128, 256, 384, 512])  # S of eq. 4, pixels
+    context: float = 1.0  # side of the square that is resized to s x s, in longer box sides; ours
+
+    def __post_init__(self) -> None:
+        """Reject values no run can use."""
+        _one_of("synthetic.method", self.method, ("off", "ptl", "random"))
+        _at_least("synthetic.num_iterations", self.num_iterations, 1)
+        _at_least("synthetic.images_per_iteration", self.images_per_iteration, 1)
+        _positive("synthetic.temperature", self.temperature)
+        _at_least("synthetic.context", self.context, 1)
+        if not self.scales:
+            raise ConfigError("synthetic.scales must name at least one size in pixels, got none")
+        for scale in self.scales:
+            _at_least("synthetic.scales", scale, 16)
+
+
+@dataclass(kw_only=True, slots=True)
+class TranslatorConfig:
+    """Virtual -> real translation of person crops (PTL section 3.3; CycleGAN recipe)."""
+
+    name: str = MISSING
+    method: str = "cyclegan"  # identity | color_stats | cyclegan
+    num_steps: int = 20000  # at iteration 1 and without warm start; ours
+    num_warm_steps: int = 5000  # later iterations when warm_start is on; ours
+    warm_start: bool = True  # start from the networks of the iteration before
+    batch_size: int = 1
+    learning_rate: float = 2e-4  # Adam (0.5, 0.999)
+    lambda_cycle: float = 10.0
+    lambda_identity: float = 0.5  # times lambda_cycle
+    image_pool_size: int = 50  # earlier fakes that the discriminators are shown
+    load_size: int = 144  # crops are resized to this side, pixels ...
+    crop_size: int = 128  # ... and cut to this one, pixels
+    base_channels: int = 64
+    num_residual_blocks: int = 6
+    min_crop_px: int = 16  # shorter crops train nothing and stay untranslated; ours
+
+    def __post_init__(self) -> None:
+        """Reject values no run can use."""
+        _one_of("translator.method", self.method, ("identity", "color_stats", "cyclegan"))
+        _at_least("translator.num_steps", self.num_steps, 1)
+        _at_least("translator.num_warm_steps", self.num_warm_steps, 0)
+        _at_least("translator.batch_size", self.batch_size, 1)
+        _positive("translator.learning_rate", self.learning_rate)
+        _at_least("translator.lambda_cycle", self.lambda_cycle, 0)
+        _at_least("translator.lambda_identity", self.lambda_identity, 0)
+        _at_least("translator.image_pool_size", self.image_pool_size, 0)
+        _at_least("translator.crop_size", self.crop_size, 16)
+        _at_least("translator.load_size", self.load_size, self.crop_size)
+        _at_least("translator.base_channels", self.base_channels, 4)
+        _at_least("translator.num_residual_blocks", self.num_residual_blocks, 1)
+        _at_least("translator.min_crop_px", self.min_crop_px, 1)
+        if self.crop_size % 4:
+            raise ConfigError(f"translator.crop_size must be a multiple of 4, got {self.crop_size}")
+
+
+@dataclass(kw_only=True, slots=True)
+class DetectorConfig:
+    """RetinaNet (torchvision) and the geometry it sees."""
+
+    name: str = MISSING
+    architecture: str = "retinanet_r50"  # retinanet_r50 | retinanet_tiny
+    weights: str = "imagenet"  # none | imagenet | coco | path of a state dict
+    anchor_sizes: list[list[float]] = MISSING  # pixels, one list per pyramid level
+    aspect_ratios: list[float] = MISSING  # height / width
+    min_size: int | None = None  # shorter side is resized to this; null: native resolution
+    max_size: int | None = None  # upper bound of the longer side after that
+    channels: int = 256  # D: pyramid width, and so the dimension of the penultimate feature
+
+    def __post_init__(self) -> None:
+        """Reject values no run can use."""
+        _one_of("detector.architecture", self.architecture, ("retinanet_r50", "retinanet_tiny"))
+        _at_least("detector.channels", self.channels, 8)
+        _at_least("detector.min_size", self.min_size, 32)
+        _at_least("detector.max_size", self.max_size, self.min_size or 32)
+        if self.channels % 8:
+            raise ConfigError(f"detector.channels must be a multiple of 8, got {self.channels}")
+        if (self.min_size is None) != (self.max_size is None):
+            raise ConfigError("detector.min_size and detector.max_size go together: set both")
+        if self.architecture == "retinanet_tiny" and self.weights in ("imagenet", "coco"):
+            raise ConfigError(
+                f"detector.weights={self.weights} does not fit retinanet_tiny: none or a path"
+            )
+        if self.anchor_sizes != MISSING and len({len(s) for s in self.anchor_sizes}) != 1:
+            raise ConfigError(
+                "detector.anchor_sizes needs the same number of sizes on every level, "
+                f"got {self.anchor_sizes}"
+            )
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainConfig:
+    """Training of one detector: the same number of steps for every set size, on and off."""
+
+    num_steps: int = 5000
+    batch_size: int = 16
+    optimizer: str = "sgd"  # sgd (momentum 0.9) | adamw
+    schedule: str = "constant"  # after the warm-up: constant | onecycle
+    learning_rate: float = 0.01
+    weight_decay: float = 1e-4
+    warmup_steps: int = 500
+    clip_norm: float = 10.0  # largest gradient norm
+    crop_size: int | None = None  # train on square crops of this side, pixels; null: whole images
+    positive_fraction: float = 0.6  # share of crops that are placed around a person
+    flip_probability: float = 0.5  # horizontal
+    colour_jitter: float = 0.0  # largest relative change of brightness and of each channel
+    precision: str = "float32"  # float32 | bfloat16 (CUDA only)
+    num_threads: int = 1  # CPU threads of every stage; results depend on it
+    checkpoint_minutes: float = 5.0  # longest work that a killed job repeats
+    image_cache_mb: int = 1024  # decoded images that one worker keeps
+
+    def __post_init__(self) -> None:
+        """Reject values no run can use."""
+        _at_least("train.num_steps", self.num_steps, 1)
+        _at_least("train.batch_size", self.batch_size, 1)
+        _one_of("train.optimizer", self.optimizer, ("sgd", "adamw"))
+        _one_of("train.schedule", self.schedule, ("constant", "onecycle"))
+        _positive("train.learning_rate", self.learning_rate)
+        _at_least("train.weight_decay", self.weight_decay, 0)
+        _at_least("train.warmup_steps", self.warmup_steps, 0)
+        _positive("train.clip_norm", self.clip_norm)
+        _at_least("train.crop_size", self.crop_size, 32)
+        _in_range("train.positive_fraction", self.positive_fraction, 0, 1)
+        _in_range("train.flip_probability", self.flip_probability, 0, 1)
+        _in_range("train.colour_jitter", self.colour_jitter, 0, 1)
+        _one_of("train.precision", self.precision, ("float32", "bfloat16"))
+        _at_least("train.num_threads", self.num_threads, 1)
+        _at_least("train.checkpoint_minutes", self.checkpoint_minutes, 0)
+        _at_least("train.image_cache_mb", self.image_cache_mb, 1)
+
+
+@dataclass(kw_only=True, slots=True)
+class GaussianConfig:
+    """The Gaussian of the training features that the domain gap is measured with (PTL eq. 1-2)."""
+
+    covariance: str = "oas"  # ml (as printed; refused at n <= D + 2) | oas | ledoit_wolf | pinv
+    detections: str = "nms"  # nms | pre_nms: which detections give features
+    min_score: float = 0.05  # of a detection that gives a feature; ours
+    min_iou: float = 0.5  # with a ground truth (PTL section 3)
+
+    def __post_init__(self) -> None:
+        """Reject values no run can use."""
+        _one_of("gaussian.covariance", self.covariance, ("ml", "oas", "ledoit_wolf", "pinv"))
+        _one_of("gaussian.detections", self.detections, ("nms", "pre_nms"))
+        _in_range("gaussian.min_score", self.min_score, 0, 1)
+        _in_range("gaussian.min_iou", self.min_iou, 0, 1)
+
+
+@dataclass(kw_only=True, slots=True)
+class EvaluateConfig:
+    """One inference setting for evaluation, features and distances; and what is scored."""
+
+    iterations: str = "last"  # last: only the final detector; all: the one of every iteration
+    score_thresholds: list[float] = field(default_factory=lambda: [0.01, 0.1, 0.5])  # s of AP_t2t
+    score_threshold: float = 0.005  # detections below are never made
+    nms_threshold: float = 0.5
+    max_detections: int = 500  # per image
+    candidates_per_level: int = 3000  # before NMS
+    batch_size: int = 8  # images of one size per forward; not part of any result
+    tile_size: int | None = None  # null: the whole image at once; else square tiles, pixels
+    tile_overlap: int = 64  # pixels that neighbouring tiles share
+
+    def __post_init__(self) -> None:
+        """Reject values no run can use."""
+        _one_of("evaluate.iterations", self.iterations, ("last", "all"))
+        _in_range("evaluate.score_threshold", self.score_threshold, 0, 1)
+        _in_range("evaluate.nms_threshold", self.nms_threshold, 0, 1)
+        _at_least("evaluate.max_detections", self.max_detections, 1)
+        _at_least("evaluate.candidates_per_level", self.candidates_per_level, 1)
+        _at_least("evaluate.batch_size", self.batch_size, 1)
+        _at_least("evaluate.tile_size", self.tile_size, 64)
+        _in_range("evaluate.tile_overlap", self.tile_overlap, 0, (self.tile_size or 10**6) // 2)
+        if len(self.score_thresholds) != 3 or sorted(self.score_thresholds) != list(
+            self.score_thresholds
+        ):
+            raise ConfigError(
+                "evaluate.score_thresholds must be three rising scores (low, medium, high "
+                f"confidence), got {self.score_thresholds}"
+            )
+        if self.score_threshold > self.score_thresholds[0]:
+            raise ConfigError(
+                f"evaluate.score_threshold={self.score_threshold} hides detections that "
+                f"evaluate.score_thresholds starts with ({self.score_thresholds[0]}): lower it"
+            )
+
+
+@dataclass(kw_only=True, slots=True)
+class LauncherConfig:
+    """Where stages run; never part of a result."""
+
+    name: str = MISSING  # inline: this process; local: worker processes on this machine
+    num_workers: int = 2  # tasks side by side; used by local
+
+    def __post_init__(self) -> None:
+        """Reject values no run can use."""
+        _one_of("launcher.name", self.name, ("inline", "local"))
+        _at_least("launcher.num_workers", self.num_workers, 1)
+
+
+@dataclass(kw_only=True, slots=True)
+class TrackingConfig:
+    """The Weights & Biases mirror of history.jsonl; never part of a result."""
+
+    mode: str = "offline"  # online | offline | off; WANDB_MODE in the environment wins
+    project: str = "ptl-sweep"
+    entity: str | None = None
+
+    def __post_init__(self) -> None:
+        """Reject values no run can use."""
+        _one_of("tracking.mode", self.mode, ("online", "offline", "off"))
+
+
+@dataclass(kw_only=True, slots=True)
+class SweepConfig:
+    """Name of the sweep and where everything is written."""
+
+    name: str = "sweep"
+    root: str = "outputs"  # holds store/, sweeps/ and tracking/
+
+
+@dataclass(kw_only=True, slots=True)
+class Config:
+    """One cell: (dataset, real_count, synthetic, target, seed) and how it is computed."""
+
+    real_count: int = MISSING  # real training images
+    seed: int = 0  # subset, initial weights, order of batches, selection
+    data_root: str = "data"  # parent of every data set's folder
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    pool: PoolConfig = field(default_factory=PoolConfig)
+    target: DatasetConfig = field(default_factory=DatasetConfig)
+    synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
+    translator: TranslatorConfig = field(default_factory=TranslatorConfig)
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    gaussian: GaussianConfig = field(default_factory=GaussianConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    launcher: LauncherConfig = field(default_factory=LauncherConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+
+    def __post_init__(self) -> None:
+        """Reject values no run can use."""
+        _at_least("real_count", self.real_count, 1)
+        _at_least("seed", self.seed, 0)
+
+
+GROUPS: dict[str, Any] = {
+    "dataset": DatasetConfig,
+    "pool": PoolConfig,
+    "target": DatasetConfig,
+    "synthetic": SyntheticConfig,
+    "translator": TranslatorConfig,
+    "detector": DetectorConfig,
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "launcher": LauncherConfig,
+    "tracking": TrackingConfig,
+}
+
+
+def register_schemas() -> None:
+    """Give Hydra the dataclass that the YAML files fill."""
+    ConfigStore.instance().store(name="schema", node=Config)
+
+
+def typed(cfg: DictConfig) -> Config:
+    """The composed config as dataclasses, every check run.
+
+    Raises: ConfigError for an impossible value.
+    """
+    config = OmegaConf.to_object(cfg)
+    assert isinstance(config, Config)
+    return config

@@ -1,0 +1,191 @@
+"""JPEG and PNG files as RGB arrays: bounded size, EXIF orientation applied, decoded once."""
+
+import struct
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import UInt8
+from numpy import ndarray
+from PIL import ExifTags, Image
+
+from ptl_sweep.datasets.records import ImageRecord, PixelSource
+from ptl_sweep.datasets.validation import LFS_HEADER, LFS_MEND, DataError, data_error
+
+MAX_PIXELS = 100_000_000  # 6000x4000 is a quarter of it; a bomb of 0.6 MB can hold 196 million
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+_FORMATS = ("JPEG", "PNG")
+_MODES = ("1", "CMYK", "L", "LA", "P", "RGB", "RGBA", "YCbCr")  # 8 bits a channel
+_SWAPS_SIDES = (5, 6, 7, 8)
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Every JPEG and PNG under the folder, sorted by relative path; hidden files are not images.
+
+    Raises: DataError when there is none.
+    """
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    )
+    if not found:
+        raise data_error(
+            folder, "holds no .jpg, .jpeg or .png file", "unpack the images of the split into it"
+        )
+    return found
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The image with only its header read; every fault inside the block becomes a DataError."""
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns from 89 million pixels on; the limit here is MAX_PIXELS.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(path, formats=_FORMATS)
+        with image:
+            _check(image, path)
+            yield image
+    except DataError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise _too_large(path, str(error)) from error
+    except FileNotFoundError as error:
+        raise data_error(path, "image not found", "unpack the images again") from error
+    except (OSError, ValueError, SyntaxError, struct.error, EOFError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _check(image: Image.Image, path: Path) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        raise _too_large(path, f"{image.width}x{image.height}")
+    if image.mode not in _MODES:
+        raise data_error(
+            path,
+            f"pixel mode is {image.mode}, must be 8 bits a channel",
+            "convert the image to an 8-bit RGB JPEG or PNG",
+        )
+
+
+def _too_large(path: Path, size: str) -> DataError:
+    return data_error(
+        path,
+        f"has more than {MAX_PIXELS // 10**6} million pixels ({size})",
+        "cut the image into smaller ones, or delete it if it is damaged",
+    )
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    with path.open("rb") as file:
+        head = file.read(len(LFS_HEADER))
+    if head == LFS_HEADER:
+        return data_error(path, "is a git-LFS pointer, not the image itself", LFS_MEND)
+    reason = "is empty" if not head else f"is no whole JPEG or PNG image ({error})"
+    return data_error(path, reason, "copy or download the file again")
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation 1..8.
+
+    Only what stands before the pixels counts: a PNG with it after them would have to be decoded.
+    """
+    if "exif" not in image.info:
+        return 1
+    return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(width, height) in pixels with EXIF orientation applied; reads the header only.
+
+    Raises: DataError when the file is missing, no JPEG or PNG, or too large.
+    """
+    with _opened(path) as image:
+        width, height = image.size
+        return (height, width) if _orientation(image) in _SWAPS_SIDES else (width, height)
+
+
+def decode(path: Path) -> UInt8[ndarray, "h w 3"]:
+    """The RGB image with EXIF orientation applied.
+
+    Raises: DataError when the file is missing, no JPEG or PNG, truncated or too large.
+    """
+    with _opened(path) as image:
+        turn = _UPRIGHT.get(_orientation(image))
+        rgb = image.convert("RGB")
+        return np.array(rgb if turn is None else rgb.transpose(turn))
+
+
+def write_png(path: Path, array: UInt8[ndarray, "h w 3"]) -> None:
+    """Write an RGB image without loss."""
+    Image.fromarray(array).save(path, format="PNG")
+
+
+@dataclass(frozen=True, slots=True)
+class FileImage:
+    """Pixels of one image file."""
+
+    path: Path
+
+    def read(self) -> UInt8[ndarray, "h w 3"]:
+        """The RGB image, EXIF orientation applied. Raises: DataError."""
+        return decode(self.path)
+
+    def read_masks(self) -> UInt8[ndarray, "n h w"]:
+        """Raises: DataError; image files of labelled data sets have no masks."""
+        raise data_error(self.path, "has no masks", "take virtual images from a pool with masks")
+
+
+class ImageCache:
+    """The decoded images read last, at most `max_bytes` of them in memory."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._num_bytes = 0
+        # By identity: two sets may use one image_id, and a pixel source need not be hashable.
+        self._kept: OrderedDict[int, tuple[PixelSource, UInt8[ndarray, "h w 3"]]] = OrderedDict()
+
+    @property
+    def num_bytes(self) -> int:
+        """Memory that the kept images take."""
+        return self._num_bytes
+
+    def read(self, record: ImageRecord) -> UInt8[ndarray, "h w 3"]:
+        """The record's pixels; the array is shared, so copy it before writing to it.
+
+        Raises: DataError when the pixels cannot be read or have another size than the record.
+        """
+        key = id(record.pixels)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key][1]
+        pixels = record.pixels.read()
+        height, width = pixels.shape[:2]
+        if (width, height) != (record.width, record.height):
+            raise DataError(
+                f"image {record.image_id!r} is {width}x{height}, was {record.width}x"
+                f"{record.height} when the data set was read\n  mend: start the run again"
+            )
+        if pixels.nbytes <= self._max_bytes:
+            self._keep(key, record.pixels, pixels)
+        return pixels
+
+    def _keep(self, key: int, source: PixelSource, pixels: UInt8[ndarray, "h w 3"]) -> None:
+        self._kept[key] = (source, pixels)
+        self._num_bytes += pixels.nbytes
+        while self._num_bytes > self._max_bytes:
+            _, (_, oldest) = self._kept.popitem(last=False)
+            self._num_bytes -= oldest.nbytes

@@ -1,0 +1,117 @@
+"""The five domains of the miniature world: what lies on the ground, who is there, which camera."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+FOCAL_PX = 900.0  # of a frame 1280 px wide that sees 71 degrees; pictures are windows of it
+IMAGE_SIZE = 128  # side of a picture of a data set, pixels
+
+_UPRIGHT = {"stand": 3, "walk": 5, "run": 1}
+_EVERY_POSE = {"stand": 2, "walk": 3, "run": 2, "sit": 2, "lie": 2, "bend": 1, "wave": 2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Domain:
+    """Ranges (low, high) that a scene is drawn from and how its camera renders it."""
+
+    stream: int  # of random numbers: no two domains share one
+    ground: tuple[str, ...]  # keys of terrain.GROUND
+    altitude_m: tuple[float, float]  # camera above the ground
+    pitch_deg: tuple[float, float]  # depression angle of the optical axis; 90 looks straight down
+    poses: Mapping[str, int]  # key of figures.POSTURES -> weight
+    num_people: tuple[int, int]  # both ends included
+    clutter: Mapping[str, float] = field(default_factory=dict)  # kind -> mean count (Poisson)
+    cloth_saturation: tuple[float, float] = (0.1, 0.6)
+    cloth_value: tuple[float, float] = (0.1, 0.8)
+    sun_elevation_deg: tuple[float, float] = (30, 65)
+    shadow: float = 0.5  # share of the light that a shadow takes away
+    haze: float = 0.0  # share of the light that is haze
+    gain: tuple[float, float, float] = (1, 1, 1)  # white balance, RGB
+    contrast: float = 1.0
+    blur_px: float = 0.6  # sigma
+    noise: float = 0.02  # of the sensor, in units of the full range
+    jpeg_quality: tuple[int, int] | None = (55, 85)  # None: never compressed
+    computer_graphics: bool = False  # aliased edges, glossy material, no sensor
+
+
+DOMAINS = {
+    "town": Domain(
+        stream=0,
+        ground=("asphalt", "pavers", "lawn"),
+        altitude_m=(24, 36),
+        pitch_deg=(32, 50),
+        poses=_UPRIGHT,
+        num_people=(1, 4),
+        clutter={"pole": 1.0, "bollard": 0.6, "bush": 0.4},
+        haze=0.05,
+        gain=(1.04, 1, 0.95),
+        blur_px=0.55,
+    ),
+    "field": Domain(
+        stream=1,
+        ground=("drygrass", "lawn"),
+        altitude_m=(32, 46),
+        pitch_deg=(45, 85),
+        poses=_EVERY_POSE,
+        num_people=(2, 5),
+        clutter={"bush": 1.8, "dog": 0.8, "bollard": 0.5},
+        cloth_saturation=(0.15, 0.8),
+        cloth_value=(0.1, 0.9),
+        sun_elevation_deg=(25, 60),
+        gain=(1.06, 1.02, 0.86),
+        noise=0.025,
+    ),
+    "karst": Domain(
+        stream=2,
+        ground=("rock", "scree"),
+        altitude_m=(34, 48),
+        pitch_deg=(60, 89),
+        poses=_EVERY_POSE,
+        num_people=(1, 4),
+        clutter={"rock": 4.0, "bush": 1.0},
+        cloth_saturation=(0.1, 0.7),
+        cloth_value=(0.1, 0.85),
+        sun_elevation_deg=(35, 70),
+        shadow=0.45,
+        haze=0.08,
+        gain=(0.96, 1, 1.06),
+        contrast=0.95,
+        blur_px=0.65,
+        noise=0.025,
+    ),
+    "yard": Domain(
+        stream=3,
+        ground=("pavers", "gravel"),
+        altitude_m=(24, 36),
+        pitch_deg=(60, 89),
+        poses=_EVERY_POSE,
+        num_people=(1, 4),
+        clutter={"pole": 0.6, "bag": 1.5, "dog": 0.8, "bush": 0.6},
+        cloth_saturation=(0.05, 0.5),
+        cloth_value=(0.08, 0.7),
+        sun_elevation_deg=(20, 50),
+        shadow=0.55,
+        haze=0.03,
+        gain=(0.97, 1, 1.03),
+        contrast=0.95,
+        blur_px=0.7,
+        noise=0.025,
+    ),
+    "virtual": Domain(
+        stream=4,
+        ground=("cgi_green", "cgi_grey", "cgi_sand"),
+        altitude_m=(24, 50),
+        pitch_deg=(30, 89),
+        poses=_EVERY_POSE,
+        num_people=(1, 4),
+        cloth_saturation=(0.5, 1.0),
+        cloth_value=(0.3, 1.0),
+        sun_elevation_deg=(40, 75),
+        shadow=0.35,
+        contrast=1.15,
+        blur_px=0.0,
+        noise=0.0,
+        jpeg_quality=None,
+        computer_graphics=True,
+    ),
+}

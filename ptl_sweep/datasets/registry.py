@@ -1,0 +1,104 @@
+"""The readers by name, and reading through them: once per process and configuration."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+
+from ptl_sweep.config import ConfigError, DatasetConfig, PoolConfig
+from ptl_sweep.datasets.coco import read_coco
+from ptl_sweep.datasets.miniature import (
+    fingerprint_miniature,
+    fingerprint_miniature_pool,
+    num_images,
+    read_miniature,
+    read_miniature_pool,
+)
+from ptl_sweep.datasets.records import ImageSet
+from ptl_sweep.datasets.validation import nearest
+from ptl_sweep.datasets.visdrone import read_visdrone
+from ptl_sweep.datasets.yolo import read_yolo
+
+Reader = Callable[[DatasetConfig, str], ImageSet]  # (config, split) -> the split, validated
+PoolReader = Callable[[PoolConfig], ImageSet]
+
+READERS: dict[str, Reader] = {
+    "miniature": read_miniature,
+    "visdrone": read_visdrone,
+    "coco": read_coco,
+    "yolo": read_yolo,
+}
+POOL_READERS: dict[str, PoolReader] = {"miniature": read_miniature_pool}
+
+MEMO_SIZE = 32  # image sets kept per process
+
+
+def read_split(config: DatasetConfig, split: str) -> ImageSet:
+    """One split of a data set; the same object when it was read before in this process.
+
+    Raises: DataError for unusable files, ConfigError for an unknown reader or split.
+    """
+    if config.reader not in READERS:
+        raise ConfigError(
+            f"{config.name}.reader={config.reader} is not in this version; readers are "
+            f"{', '.join(READERS)} (nearest: {nearest(config.reader, READERS)}): convert the "
+            "annotations to COCO or YOLO and set reader=coco or reader=yolo"
+        )
+    return _read_split(json.dumps(asdict(config), sort_keys=True), split)
+
+
+@lru_cache(maxsize=MEMO_SIZE)
+def _read_split(config_json: str, split: str) -> ImageSet:
+    config = DatasetConfig(**json.loads(config_json))
+    return READERS[config.reader](config, split)
+
+
+def read_pool(config: PoolConfig) -> ImageSet:
+    """The virtual pool; the same object when it was read before in this process.
+
+    Raises: ConfigError for an unknown reader.
+    """
+    if config.reader not in POOL_READERS:
+        raise ConfigError(
+            f"pool.reader={config.reader} is not in this version; readers of pools are "
+            f"{', '.join(POOL_READERS)}: set pool=miniature"
+        )
+    return _read_pool(json.dumps(asdict(config), sort_keys=True))
+
+
+@lru_cache(maxsize=MEMO_SIZE)
+def _read_pool(config_json: str) -> ImageSet:
+    config = PoolConfig(**json.loads(config_json))
+    return POOL_READERS[config.reader](config)
+
+
+def fingerprint(config: DatasetConfig, split: str) -> str | None:
+    """16 hex digits over the split's content; None when its files are not here.
+
+    The miniature world is not drawn for it; files are read. Raises: DataError as `read_split`.
+    """
+    if config.reader == "miniature":
+        return fingerprint_miniature(config, split)
+    return read_split(config, split).fingerprint if _is_here(config) else None
+
+
+def pool_fingerprint(config: PoolConfig) -> str | None:
+    """16 hex digits over the pool's content; None for a reader that is not in this version."""
+    return fingerprint_miniature_pool(config) if config.reader == "miniature" else None
+
+
+def num_eligible(config: DatasetConfig, split: str) -> int | None:
+    """Images with a person; None when the files are not here. Raises: DataError."""
+    if config.reader == "miniature":
+        return num_images(config, split)
+    if not _is_here(config):
+        return None
+    return sum(len(record.boxes) > 0 for record in read_split(config, split).records)
+
+
+def _is_here(config: DatasetConfig) -> bool:
+    """Whether a reader of this version could find the data set's folder."""
+    if config.reader not in READERS or config.root is None:
+        return False
+    return Path(config.root).expanduser().is_dir()

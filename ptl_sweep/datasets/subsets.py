@@ -1,0 +1,102 @@
+"""Which images are used: nested real subsets by seed, and splits that never cut a scene."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from ptl_sweep.config import ConfigError
+from ptl_sweep.datasets.records import ImageRecord
+
+SPLITS = ("train", "validation", "test")
+
+Item = TypeVar("Item")
+
+_ROBOFLOW = re.compile(r"_(jpg|jpeg|png)\.rf\.[0-9a-f]{32}$", re.IGNORECASE)  # an export's suffix
+
+
+def real_subset(records: Sequence[ImageRecord], count: int, seed: int) -> list[ImageRecord]:
+    """The first `count` images of this seed's shuffle of those with a person.
+
+    The shuffle depends on the ids and the seed only, so 20 images lie within 50 within 100.
+    Raises: ConfigError when fewer images have a person.
+    """
+    eligible = sorted(
+        (record for record in records if len(record.boxes)), key=lambda record: record.image_id
+    )
+    if count > len(eligible):
+        raise ConfigError(
+            f"real_count={count} asks for more images than have a person ({len(eligible)} of "
+            f"{len(records)}): lower real_count or choose a larger data set"
+        )
+    order = np.random.default_rng(seed).permutation(len(eligible))
+    return [eligible[index] for index in order[:count]]
+
+
+def spread(items: Sequence[Item], count: int | None) -> list[Item]:
+    """At most `count` items at even distances, so that every scene is seen; None: all."""
+    if count is None or count >= len(items):
+        return list(items)
+    return [items[index * len(items) // count] for index in range(count)]
+
+
+def frame_runs(names: Sequence[str]) -> list[str]:
+    """The scene of each image: its run of consecutive frame numbers, named after the first.
+
+    The frame number is the trailing digits of the name; names with another beginning (folders
+    included) or without a number are other scenes.
+    """
+    split_names = [_frame(name) for name in names]
+    scenes: dict[tuple[str, int], str] = {}
+    for prefix, number, name in sorted(split_names):
+        before = scenes.get((prefix, number - 1)) if number > 0 else None
+        scenes.setdefault((prefix, number), before or name)
+    return [scenes[prefix, number] for prefix, number, _ in split_names]
+
+
+def _frame(name: str) -> tuple[str, int, str]:
+    """(what comes before the frame number, frame number or -1, name as its camera gave it)."""
+    name = _ROBOFLOW.sub("", name)
+    prefix = name.rstrip("0123456789")
+    digits = name[len(prefix) :]
+    return prefix, int(digits) if digits else -1, name
+
+
+def assign_scenes(scenes: Sequence[str], shares: Sequence[float]) -> list[str]:
+    """The split (train, validation or test) of each image, given its scene: whole scenes only.
+
+    The largest scene first goes to the split that lags most behind its share of the images;
+    a split with a positive share is never left empty.
+    Raises: ConfigError when there are fewer scenes than splits with a positive share.
+    """
+    wanted = [split for split, share in zip(SPLITS, shares, strict=True) if share > 0]
+    sizes = sorted(Counter(scenes).items(), key=lambda scene: (-scene[1], scene[0]))
+    if len(sizes) < len(wanted):
+        raise ConfigError(
+            f"scene_fractions={list(shares)} asks for {', '.join(wanted)}, but there are only "
+            f"{len(sizes)} scenes: set the share of a split to 0, or use a data set with more"
+        )
+    lag = {split: shares[SPLITS.index(split)] * len(scenes) for split in wanted}
+    empty = set(wanted)
+    split_of: dict[str, str] = {}
+    for position, (scene, size) in enumerate(sizes):
+        must_fill = len(sizes) - position == len(empty)
+        candidates = [split for split in wanted if split in empty or not must_fill]
+        split = max(candidates, key=lambda split: lag[split])
+        split_of[scene] = split
+        lag[split] -= size
+        empty.discard(split)
+    return [split_of[scene] for scene in scenes]
+
+
+def split_by_scene(
+    records: Sequence[ImageRecord], shares: Sequence[float]
+) -> dict[str, list[ImageRecord]]:
+    """The records of train, validation and test, by `assign_scenes`; every record is in one."""
+    splits: dict[str, list[ImageRecord]] = {split: [] for split in SPLITS}
+    assigned = assign_scenes([record.scene for record in records], shares)
+    for record, split in zip(records, assigned, strict=True):
+        splits[split].append(record)
+    return splits

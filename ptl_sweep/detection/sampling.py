@@ -1,0 +1,174 @@
+"""Training batches: which images, which crop of each, flip and colour jitter.
+
+A batch is a function of the training set, the config and one random generator.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from numpy import ndarray
+from torch import Tensor
+
+from ptl_sweep.config import TrainConfig
+from ptl_sweep.datasets.images import ImageCache
+from ptl_sweep.datasets.records import ImageRecord
+from ptl_sweep.detection.matching import box_areas
+from ptl_sweep.detection.pixels import Resize, load_image, resized_size
+
+MIN_VISIBLE = 0.5  # share of a person's box on the crop; below it the person is ignored
+MIN_SIDE = 1.0  # pixels; smaller boxes are ignored: their logarithm ruins the box loss
+
+
+class Window(NamedTuple):
+    """Part of an image, pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+class Batch(NamedTuple):
+    """RGB images in [0, 1] with persons and ignored regions, xyxy pixels, float32."""
+
+    images: Float[Tensor, "b 3 h w"]
+    boxes: list[Float[Tensor, "_ 4"]]
+    ignored: list[Float[Tensor, "_ 4"]]
+
+
+class Sample(NamedTuple):
+    """One augmented image of a batch."""
+
+    image: Float[Tensor, "3 h w"]
+    boxes: Float[ndarray, "n 4"]
+    ignored: Float[ndarray, "m 4"]
+
+
+def draw_batch(
+    records: Sequence[ImageRecord],
+    config: TrainConfig,
+    rng: np.random.Generator,
+    *,
+    cache: ImageCache,
+    resize: Resize,
+    fill: Float[Tensor, "3 1 1"],
+) -> Batch:
+    """One batch; smaller images are padded with the colour `fill` on the right and at the bottom.
+
+    Images repeat within a batch only when there are fewer than the batch holds.
+    """
+    count = config.batch_size
+    chosen = rng.choice(len(records), count, replace=len(records) < count)
+    samples = [draw_sample(records[i], config, rng, cache=cache, resize=resize) for i in chosen]
+    height, width = (max(sample.image.shape[axis] for sample in samples) for axis in (1, 2))
+    if config.crop_size is not None:
+        height = width = config.crop_size
+    images = fill.repeat(count, 1, height, width)
+    for canvas, sample in zip(images, samples, strict=True):
+        canvas[:, : sample.image.shape[1], : sample.image.shape[2]] = sample.image
+    return Batch(
+        images,
+        [torch.from_numpy(sample.boxes) for sample in samples],
+        [torch.from_numpy(sample.ignored) for sample in samples],
+    )
+
+
+def draw_sample(
+    record: ImageRecord,
+    config: TrainConfig,
+    rng: np.random.Generator,
+    *,
+    cache: ImageCache,
+    resize: Resize,
+) -> Sample:
+    """One image, resized, then cropped, flipped and recoloured at random."""
+    pixels = cache.read(record)
+    height, width = resized_size(pixels.shape[0], pixels.shape[1], resize)
+    scale = np.tile([width / pixels.shape[1], height / pixels.shape[0]], 2)
+    persons = record.boxes * scale
+    window = Window(0, 0, width, height)
+    if config.crop_size is not None:
+        window = draw_window(persons, window, config, rng)
+    boxes, ignored = cut_boxes(persons, record.ignored * scale, window)
+    image = _cut_image(pixels, window, resize)
+    if rng.random() < config.flip_probability:
+        image = image.flip(2)
+        boxes, ignored = (_flipped(part, window.width) for part in (boxes, ignored))
+    return Sample(jitter_colour(image, config.colour_jitter, rng), boxes, ignored)
+
+
+def draw_window(
+    persons: Float[ndarray, "n 4"], image: Window, config: TrainConfig, rng: np.random.Generator
+) -> Window:
+    """A square crop, around a random person for a share `positive_fraction` of the draws.
+
+    The person is anywhere on the crop, whole if it fits. Images smaller than the crop stay whole
+    along that axis.
+    """
+    assert config.crop_size is not None
+    person = None
+    if len(persons) and rng.random() < config.positive_fraction:
+        person = persons[rng.integers(len(persons))]
+    corner, sides = [], []
+    for axis, side in enumerate((image.width, image.height)):
+        crop = min(config.crop_size, side)
+        low, high = 0.0, float(side - crop)
+        if person is not None:
+            ends = sorted((float(person[axis]), float(person[axis + 2]) - crop))
+            low, high = (float(np.clip(end, low, high)) for end in ends)
+        first = int(np.ceil(low))
+        corner.append(int(rng.integers(first, max(first, int(high)) + 1)))
+        sides.append(crop)
+    return Window(*corner, *sides)
+
+
+def cut_boxes(
+    persons: Float[ndarray, "n 4"], ignored: Float[ndarray, "m 4"], window: Window
+) -> tuple[Float[ndarray, "p 4"], Float[ndarray, "q 4"]]:
+    """Persons and ignored regions on the window, clipped, in its pixels, float32.
+
+    A person of whom less than half is visible, or less than a pixel, is an ignored region there.
+    """
+    clipped, regions = _clipped(persons, window), _clipped(ignored, window)
+    visible = box_areas(clipped)
+    sides = clipped[:, 2:] - clipped[:, :2]
+    kept = (visible >= MIN_VISIBLE * box_areas(persons)) & (sides >= MIN_SIDE).all(1)
+    hidden = clipped[~kept & (visible > 0)]
+    regions = np.concatenate([regions[box_areas(regions) > 0], hidden])
+    return clipped[kept].astype(np.float32), regions.astype(np.float32)
+
+
+def jitter_colour(
+    image: Float[Tensor, "3 h w"], strength: float, rng: np.random.Generator
+) -> Float[Tensor, "3 h w"]:
+    """Brightness and each channel times random factors within 1 +- strength, cut to [0, 1]."""
+    if strength == 0:
+        return image
+    low, high = 1 - strength, 1 + strength
+    gain = torch.from_numpy(rng.uniform(low, high, 3) * rng.uniform(low, high))
+    return (image * gain.to(image.dtype)[:, None, None]).clamp(0, 1)
+
+
+def _cut_image(pixels: UInt8[ndarray, "h w 3"], window: Window, resize: Resize) -> Tensor:
+    """The window of the resized image, 3 x height x width; converts no more than it must."""
+    rows = slice(window.top, window.top + window.height)
+    columns = slice(window.left, window.left + window.width)
+    if resize is None:
+        return load_image(pixels[rows, columns], None)
+    return load_image(pixels, resize)[:, rows, columns]
+
+
+def _clipped(boxes: Float[ndarray, "n 4"], window: Window) -> Float[ndarray, "n 4"]:
+    shifted = boxes.astype(np.float64) - np.tile([window.left, window.top], 2)
+    limit = np.tile([window.width, window.height], 2)
+    clipped: Float[ndarray, "n 4"] = np.clip(shifted, 0, limit)
+    return clipped
+
+
+def _flipped(boxes: Float[ndarray, "n 4"], width: int) -> Float[ndarray, "n 4"]:
+    mirrored = boxes.copy()
+    mirrored[:, 0], mirrored[:, 2] = width - boxes[:, 2], width - boxes[:, 0]
+    return mirrored

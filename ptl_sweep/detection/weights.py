@@ -1,0 +1,84 @@
+"""Files of initial weights: where they are expected, where they come from, their SHA-256.
+
+The planner uses this module, so it imports no torch; `pretrained` reads the files. Nothing here
+downloads: a missing file is an error that names its address.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+from ptl_sweep.config import ConfigError, DetectorConfig
+
+
+class PublishedWeights(NamedTuple):
+    """A file of torchvision; by its convention the name ends in the start of the SHA-256."""
+
+    url: str
+    sha256_prefix: str
+
+    @property
+    def file_name(self) -> str:
+        """Last part of the address."""
+        return self.url.rsplit("/", 1)[1]
+
+
+class WeightsFile(NamedTuple):
+    """A file that is there, and its SHA-256 (64 hex digits)."""
+
+    path: Path
+    sha256: str
+
+
+PUBLISHED = {
+    "imagenet": PublishedWeights(  # ResNet50_Weights.IMAGENET1K_V1
+        "https://download.pytorch.org/models/resnet50-0676ba61.pth", "0676ba61"
+    ),
+    "coco": PublishedWeights(  # RetinaNet_ResNet50_FPN_Weights.COCO_V1
+        "https://download.pytorch.org/models/retinanet_resnet50_fpn_coco-eeacb38b.pth", "eeacb38b"
+    ),
+}
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, 64 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def weights_path(config: DetectorConfig, cache_dir: Path) -> Path | None:
+    """Where the file of `config.weights` is expected; None for random initial weights."""
+    if config.weights == "none":
+        return None
+    published = PUBLISHED.get(config.weights)
+    return cache_dir / published.file_name if published else Path(config.weights).expanduser()
+
+
+def resolve_weights(config: DetectorConfig, cache_dir: Path) -> WeightsFile | None:
+    """The file of initial weights; None for random ones.
+
+    Raises: ConfigError when the file is missing or is not the published one.
+    """
+    path = weights_path(config, cache_dir)
+    if path is None:
+        return None
+    published = PUBLISHED.get(config.weights)
+    if not path.is_file():
+        mend = f"download {published.url} to that path" if published else "correct the path"
+        raise ConfigError(f"detector.weights={config.weights}: no file at {path}; {mend}")
+    sha256 = sha256_of(path)
+    if published and not sha256.startswith(published.sha256_prefix):
+        raise ConfigError(
+            f"detector.weights={config.weights}: SHA-256 of {path} starts with {sha256[:8]}, not "
+            f"{published.sha256_prefix}; download {published.url} again"
+        )
+    return WeightsFile(path, sha256)
+
+
+def weights_sha256(config: DetectorConfig, cache_dir: Path) -> str | None:
+    """SHA-256 of the initial weights, part of the stage key; None for random ones.
+
+    Raises: ConfigError as `resolve_weights`.
+    """
+    file = resolve_weights(config, cache_dir)
+    return file.sha256 if file else None

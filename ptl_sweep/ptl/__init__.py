@@ -1,0 +1,1 @@
+"""Progressive Transformation Learning: Gaussian, domain gap, selection, translation."""

@@ -1,0 +1,86 @@
+"""Selection of virtual images by domain gap (PTL eq. 5), and the uniform control."""
+
+import logging
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+logger = logging.getLogger(__name__)
+
+
+class Selection(NamedTuple):
+    """Images drawn from the pool, in the order drawn."""
+
+    indices: Int[ndarray, " n"]  # into the pool, distinct
+    num_selected_uniformly: int  # of them, drawn without regard to the gap
+    effective_sample_size: float  # (sum w)^2 / sum w^2 of w = exp(-gap / tau); 0 without weights
+    num_finite: int  # candidates that have a gap
+    num_missing: int  # asked for beyond the end of the pool
+
+
+def select(
+    gap: Float[ndarray, " p"], num_images: int, temperature: float, rng: np.random.Generator
+) -> Selection:
+    """Draw images without replacement with weight exp(-gap / temperature), PTL eq. 5.
+
+    Gumbel-top-k on -gap / temperature in float64: the same law as drawing one image after the
+    other with these weights among those left, without ever forming a weight that underflows.
+    Candidates without a finite gap have weight 0; where the others do not suffice, the missing
+    ones are drawn uniformly from these (ours), counted and warned about.
+    """
+    finite = np.flatnonzero(np.isfinite(gap))
+    rest = np.flatnonzero(~np.isfinite(gap))
+    log_weight = -gap[finite].astype(np.float64) / temperature
+    key = log_weight + rng.gumbel(size=len(finite))
+    by_gap = finite[np.argsort(-key, kind="stable")[:num_images]]
+    uniformly = rng.permutation(rest)[: num_images - len(by_gap)]
+    selection = Selection(
+        indices=np.concatenate([by_gap, uniformly]),
+        num_selected_uniformly=len(uniformly),
+        effective_sample_size=_effective_sample_size(log_weight),
+        num_finite=len(finite),
+        num_missing=num_images - len(by_gap) - len(uniformly),
+    )
+    _warn(selection, num_images)
+    return selection
+
+
+def select_uniformly(num_candidates: int, num_images: int, rng: np.random.Generator) -> Selection:
+    """Draw images without replacement with equal weights: the control `random`."""
+    indices = rng.permutation(num_candidates)[:num_images]
+    selection = Selection(
+        indices=indices,
+        num_selected_uniformly=len(indices),
+        effective_sample_size=float(num_candidates),
+        num_finite=0,
+        num_missing=num_images - len(indices),
+    )
+    if selection.num_missing:
+        _warn(selection._replace(num_selected_uniformly=0), num_images)
+    return selection
+
+
+def _effective_sample_size(log_weight: Float[ndarray, " m"]) -> float:
+    """(sum w)^2 / sum w^2; between 1 and m, whatever the size of the weights."""
+    if len(log_weight) == 0:
+        return 0.0
+    weight = np.exp(log_weight - log_weight.max())
+    return float(weight.sum() ** 2 / (weight**2).sum())
+
+
+def _warn(selection: Selection, num_images: int) -> None:
+    if selection.num_selected_uniformly:
+        logger.warning(
+            "only %d virtual images have a finite domain gap; %d of %d are drawn uniformly",
+            selection.num_finite,
+            selection.num_selected_uniformly,
+            num_images,
+        )
+    if selection.num_missing:
+        logger.warning(
+            "the virtual pool is used up: %d images are left of the %d asked for",
+            len(selection.indices),
+            num_images,
+        )

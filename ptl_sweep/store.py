@@ -1,0 +1,330 @@
+"""Content-addressed store of stages: claim, work folder, atomic publish, record of a failure.
+
+A stage is written in ``<key>.wip/`` and appears under ``<key>/`` by one rename, so a reader sees a
+whole stage or none. ``<key>.claim`` keeps two workers off one stage; a dead worker's claim is
+taken over.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import socket
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_S = 15.0  # a live worker touches its claim this often
+STALE_AFTER_S = 120.0  # a claim untouched for so long belongs to a dead worker
+META = "meta.json"
+FAILED = "FAILED.json"
+HISTORY = "history.jsonl"
+
+
+class StoreError(RuntimeError):
+    """The store on disk does not hold what a stage needs; the message says how to mend it."""
+
+
+class StageClaimedError(StoreError):
+    """Another live worker computes this stage right now."""
+
+
+def canonical_json(value: object) -> str:
+    """JSON with sorted keys and no white space: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """A pure function of `spec` and `parents`; everything that changes its result is in them."""
+
+    kind: str  # train | ptl | evaluate
+    label: str  # readable part of the key
+    version: int  # raised when the code of this kind changes its results
+    spec: Mapping[str, Any]
+    parents: tuple[str, ...]
+    key: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Derive ``<kind>-<label>-<12 hex>``."""
+        content = {
+            "kind": self.kind,
+            "version": self.version,
+            "spec": self.spec,
+            "parents": sorted(self.parents),
+        }
+        digest = hashlib.sha256(canonical_json(content).encode()).hexdigest()[:12]
+        object.__setattr__(self, "key", f"{self.kind}-{self.label}-{digest}")
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace `path` by `data` so that a reader, or a crash, sees the old or the new file."""
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The folder ``outputs/store``."""
+
+    root: Path
+
+    def path(self, key: str) -> Path:
+        """Folder of a published stage."""
+        return self.root / key
+
+    def work_folder(self, key: str) -> Path:
+        """Folder in which a stage is being computed; it survives a killed worker."""
+        return self.root / f"{key}.wip"
+
+    def claim_path(self, key: str) -> Path:
+        """File that says who computes the stage."""
+        return self.root / f"{key}.claim"
+
+    def is_published(self, key: str) -> bool:
+        """Whether the whole stage is there."""
+        return self.path(key).is_dir()
+
+    def meta(self, key: str) -> dict[str, Any]:
+        """meta.json of a published stage. Raises: StoreError when it cannot be read."""
+        path = self.path(key) / META
+        try:
+            return dict(json.loads(path.read_text()))
+        except (OSError, ValueError) as error:
+            raise StoreError(
+                f"{path} cannot be read ({error}); move {self.path(key)} away and run again"
+            ) from error
+
+    def failure(self, key: str) -> dict[str, Any] | None:
+        """FAILED.json of a stage whose last attempt raised, else None."""
+        try:
+            return dict(json.loads((self.work_folder(key) / FAILED).read_text()))
+        except (OSError, ValueError):
+            return None
+
+    def artifact(self, key: str, name: str) -> Path:
+        """Path of a published stage's file, after its checksum was compared.
+
+        Raises: StoreError for a stage that is not published or a file that changed since.
+        """
+        if not self.is_published(key):
+            raise StoreError(f"{key} is not in {self.root}; run the sweep again to compute it")
+        path = self.path(key) / name
+        expected = self.meta(key)["sha256"].get(name)
+        if expected is None or not path.is_file() or sha256_of(path) != expected:
+            raise StoreError(
+                f"{path} is not the file that was published (checksum differs); "
+                f"move {self.path(key)} away and run again"
+            )
+        return path
+
+    @contextmanager
+    def claim(self, key: str) -> Iterator[Path]:
+        """Own a stage while the block runs; yields its work folder.
+
+        Raises: StageClaimedError when a live worker owns it.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        take_claim(self.claim_path(key))
+        stop = threading.Event()
+        heartbeat = threading.Thread(
+            target=_beat, args=(self.claim_path(key), stop), daemon=True, name=f"heartbeat {key}"
+        )
+        heartbeat.start()
+        try:
+            folder = self.work_folder(key)
+            folder.mkdir(exist_ok=True)
+            (folder / FAILED).unlink(missing_ok=True)
+            yield folder
+        finally:
+            stop.set()
+            heartbeat.join()
+            self.claim_path(key).unlink(missing_ok=True)
+
+    def publish(self, stage: Stage, meta: Mapping[str, Any]) -> Path:
+        """Make the claimed work folder the published stage, in one rename.
+
+        Raises: OSError when the disk refuses; the work folder then stays as it is.
+        """
+        folder = self.work_folder(stage.key)
+        files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != META)
+        content = {
+            **meta,
+            "kind": stage.kind,
+            "version": stage.version,
+            "spec": stage.spec,
+            "parents": list(stage.parents),
+            "sha256": {path.relative_to(folder).as_posix(): sha256_of(path) for path in files},
+        }
+        for path in files:
+            _fsync(path)
+        write_atomically(folder / META, json.dumps(content, indent=1, sort_keys=True).encode())
+        _fsync(folder)
+        folder.rename(self.path(stage.key))
+        _fsync(self.root)
+        return self.path(stage.key)
+
+    def record_failure(self, key: str, error: BaseException, *, log_path: Path | None) -> None:
+        """Leave FAILED.json in the work folder; the checkpoint beside it is kept."""
+        record = {
+            "what": f"{type(error).__name__}: {error}",
+            "where": _last_own_frame(error),
+            "traceback": "".join(traceback.format_exception(error)),
+            "log": str(log_path) if log_path else None,
+            "host": socket.gethostname(),
+            "time": time.time(),
+        }
+        try:
+            self.work_folder(key).mkdir(parents=True, exist_ok=True)
+            write_atomically(self.work_folder(key) / FAILED, json.dumps(record, indent=1).encode())
+        except OSError as full:
+            log.error("cannot write %s for %s: %s", FAILED, key, full)  # noqa: TRY400
+
+    def is_running(self, key: str) -> bool:
+        """Whether a live worker owns the stage."""
+        claim = read_claim(self.claim_path(key))
+        return claim is not None and not claim.is_stale
+
+    def progress(self, key: str) -> dict[str, Any]:
+        """The last row of the history of a stage that is being computed; empty before the first."""
+        try:
+            with (self.work_folder(key) / HISTORY).open("rb") as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+                lines = file.read().splitlines()
+            return dict(json.loads(lines[-1])) if lines else {}
+        except (OSError, ValueError):
+            return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Who computes a stage, and when it was last seen alive."""
+
+    host: str
+    pid: int
+    token: str
+    age_s: float
+
+    @property
+    def is_stale(self) -> bool:
+        """Dead for certain (same host, no such process) or silent for too long."""
+        if self.age_s > STALE_AFTER_S:
+            return True
+        return self.host == socket.gethostname() and not _is_alive(self.pid)
+
+
+def read_claim(path: Path) -> Claim | None:
+    """The claim on disk; None when there is none."""
+    try:
+        age = time.time() - path.stat().st_mtime
+        text = path.read_text()
+    except FileNotFoundError:
+        return None
+    try:
+        content = json.loads(text)
+        return Claim(content["host"], int(content["pid"]), content["token"], age)
+    except (ValueError, KeyError):  # created, not yet written
+        return Claim("", 0, "", age)
+
+
+def take_claim(path: Path) -> None:
+    """Create the claim, or take over a stale one. Raises: StageClaimedError when it is live."""
+    content = {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "job": os.environ.get("SLURM_JOB_ID"),
+        "token": uuid.uuid4().hex,
+    }
+    for _ in range(10):
+        if _create(path, json.dumps(content)):
+            return
+        claim = read_claim(path)
+        if claim is None:
+            continue
+        if not claim.is_stale:
+            raise StageClaimedError(
+                f"{path.stem} is being computed by process {claim.pid} on {claim.host or '?'} "
+                f"(seen {claim.age_s:.0f} s ago); wait for it, or end it and run again"
+            )
+        _remove_stale(path, claim)
+    raise StageClaimedError(f"{path} changes hands too fast; run again")
+
+
+def _create(path: Path, content: str) -> bool:
+    """Write the claim under another name first, so that it is never seen half written."""
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}")
+    temporary.write_text(content)
+    try:
+        path.hardlink_to(temporary)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    return True
+
+
+def _remove_stale(path: Path, seen: Claim) -> None:
+    """Move the dead worker's claim away; put it back if it has become somebody else's."""
+    moved = path.with_name(f"{path.name}.stale-{uuid.uuid4().hex[:8]}")
+    try:
+        path.rename(moved)
+    except FileNotFoundError:
+        return
+    now = read_claim(moved)
+    if now is not None and now.token != seen.token:
+        with suppress(FileExistsError):
+            path.hardlink_to(moved)
+    moved.unlink()
+
+
+def _beat(path: Path, stop: threading.Event) -> None:
+    while not stop.wait(HEARTBEAT_S):
+        with suppress(FileNotFoundError):
+            os.utime(path)
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _last_own_frame(error: BaseException) -> str:
+    """File and line of this package where the error came from."""
+    package = str(Path(__file__).resolve().parent)
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename.startswith(package)] or frames
+    return f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else "unknown"

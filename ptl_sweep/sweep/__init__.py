@@ -1,0 +1,1 @@
+"""Grid, plan, workers, launchers and the reducer."""

@@ -1,0 +1,199 @@
+"""Hydra turns the command line into cells; what it refuses becomes a short message.
+
+A run goes through Hydra's own sweeper and launcher. Verbs that only look (`plan`, `check`) use
+Hydra's compose API, once per combination of group choices, because a cell costs 0.2 s there.
+"""
+
+import itertools
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import hydra
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from ptl_sweep.config import GROUPS, Config, ConfigError, conf_dir, register_schemas, typed
+from ptl_sweep.sweep.grid import all_keys, check_grid, close_match
+
+GRID_AXES = ("dataset", "real_count", "synthetic", "target", "seed")
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """The cells that a command line stands for, checked as a grid."""
+
+    cells: list[Config]
+
+
+def compose_run(arguments: Sequence[str]) -> Composition | None:
+    """Run Hydra on the command line; None when it only printed something (--help, --cfg).
+
+    Raises: ConfigError in at most three lines for anything that Hydra or a check refuses.
+    """
+    overrides = [a for a in arguments if not a.startswith("-")]
+    refuse_swept_experiment(overrides)
+    cells: list[Config] = []
+    register_schemas()
+
+    @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
+    def collect(cfg: DictConfig) -> None:
+        cells.append(typed(cfg))
+
+    before = sys.argv, dict(os.environ)
+    with tempfile.TemporaryDirectory(prefix="ptl-sweep-") as folder:
+        os.environ |= {"PTL_HYDRA_DIR": folder, "HYDRA_FULL_ERROR": "1"}
+        sys.argv = [
+            "ptl-sweep",
+            *arguments,
+            "hydra/job_logging=disabled",
+            "hydra/hydra_logging=disabled",
+        ]
+        try:
+            collect()
+        except (HydraException, OmegaConfBaseException, ConfigError) as error:
+            raise ConfigError(short_message(error)) from error
+        finally:
+            sys.argv = before[0]
+            os.environ.clear()
+            os.environ |= before[1]
+    if not cells:
+        return None
+    check_grid(cells, named_keys(overrides))
+    return Composition(cells)
+
+
+def compose_grid(overrides: Sequence[str]) -> Composition:
+    """The same cells as ``-m overrides``, without Hydra's launcher.
+
+    Raises: ConfigError as `compose_run`.
+    """
+    refuse_swept_experiment(overrides)
+    register_schemas()
+    try:
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            cells = [typed(cfg) for cfg in _compose_cells(overrides)]
+    except (HydraException, OmegaConfBaseException, ConfigError) as error:
+        raise ConfigError(short_message(error)) from error
+    check_grid(cells, named_keys(overrides))
+    return Composition(cells)
+
+
+def _compose_cells(overrides: Sequence[str]) -> Iterable[DictConfig]:
+    parser = OverridesParser.create()
+    given = parser.parse_overrides(list(overrides))
+    swept = {o.key_or_group for o in given}
+    fixed = [o.input_line for o in given if not o.is_sweep_override()]
+    base = compose("config", overrides=[line for line in fixed if line], return_hydra_config=True)
+    params = OmegaConf.to_container(base.hydra.sweeper.params) or {}
+    assert isinstance(params, dict)
+    lines = [f"{key}={value}" for key, value in params.items() if key not in swept]
+    axes = [_choices(o) for o in [*given, *parser.parse_overrides(lines)]]
+    composed: dict[tuple[str, ...], DictConfig] = {}
+    for combination in itertools.product(*axes):
+        groups = tuple(o for o in combination if _key(o) in GROUPS or _key(o) == "experiment")
+        if groups not in composed:
+            composed[groups] = compose("config", overrides=list(groups))
+        yield _with_values(composed[groups], [o for o in combination if o not in groups], parser)
+
+
+def _key(override: str) -> str:
+    return override.split("=", maxsplit=1)[0].lstrip("+~")
+
+
+def _choices(override: Override) -> list[str]:
+    """The plain overrides that a sweep override stands for."""
+    if not override.is_sweep_override():
+        assert override.input_line is not None
+        return [override.input_line]
+    return [f"{override.get_key_element()}={value!s}" for value in override.sweep_string_iterator()]
+
+
+def _with_values(cfg: DictConfig, overrides: Sequence[str], parser: Any) -> DictConfig:
+    """Value overrides on a copy; anything but key=value goes the long way through Hydra."""
+    parsed = parser.parse_overrides(list(overrides))
+    copy = cfg.copy()
+    for override in parsed:
+        if override.is_add() or override.is_force_add() or override.is_delete():
+            raise ConfigError(
+                f"{override.input_line}: no key can be added or removed; all keys exist already"
+            )
+        with open_dict(copy):
+            if OmegaConf.select(copy, override.key_or_group, default=KeyError) is KeyError:
+                _require_key(override.key_or_group)
+            OmegaConf.update(copy, override.key_or_group, override.value(), merge=True)
+    return copy
+
+
+def _require_key(key: str) -> None:
+    if key not in all_keys() and not key.startswith("hydra"):
+        raise ConfigError(_unknown_key(key))
+
+
+def named_keys(overrides: Iterable[str]) -> set[str]:
+    """Keys that a command line sets; an experiment counts as naming its data."""
+    keys = {_key(override) for override in overrides}
+    return keys | ({"dataset", "target"} if "experiment" in keys else set())
+
+
+def refuse_swept_experiment(overrides: Iterable[str]) -> None:
+    """``experiment=a,b`` silently drops both grids in Hydra. Raises: ConfigError."""
+    for override in overrides:
+        if re.match(r"\+?experiment=.*,", override):
+            raise ConfigError(
+                f"{override}: an experiment is a whole grid and cannot be swept; run one command "
+                "for each experiment"
+            )
+
+
+def short_message(error: BaseException) -> str:
+    """At most three lines: key, nearest match, allowed values."""
+    chain: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current not in chain:
+        chain.append(current)
+        current = current.__cause__ or current.__context__
+    for link in chain:
+        if isinstance(link, ConfigError):
+            return str(link)
+    text = "\n".join(str(link) for link in reversed(chain))
+    unknown = re.search(r"Key '([^']+)' (?:not in|is not in struct)", text)
+    if unknown:
+        full = re.search(r"full_key: (\S+)", text) or re.search(r"override '([^']+)'", text)
+        return _unknown_key(full.group(1) if full else unknown.group(1))
+    choice = re.search(r"Could not find '([^'/]+)/([^']+)'", text)
+    if choice:
+        return _unknown_choice(choice.group(1), choice.group(2))
+    return _first_lines(text)
+
+
+def _unknown_key(key: str) -> str:
+    close = close_match(key, all_keys())
+    if close is None:
+        close = close_match(key.rsplit(".", 1)[-1], {k.rsplit(".", 1)[-1] for k in all_keys()})
+    hint = f"; did you mean {close}?" if close else "; `python -m ptl_sweep --cfg job` lists all"
+    return f"unknown key {key}{hint}"
+
+
+def _unknown_choice(group: str, choice: str) -> str:
+    choices = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+    close = close_match(choice, choices)
+    hint = f"; did you mean {close}?" if close else ""
+    allowed = f"\nallowed: {', '.join(choices)}" if choices else f"\nno group {group}"
+    return f"unknown choice {group}={choice}{hint}{allowed}"
+
+
+def _first_lines(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    wanted = [line for line in lines if not re.match(r"(object_type|reference_type|set )", line)]
+    return "\n".join(dict.fromkeys(wanted[:3]))

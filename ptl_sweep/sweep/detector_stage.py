@@ -1,0 +1,68 @@
+"""Training a detector on R_t and reading it out: what the train and ptl stages share."""
+
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from ptl_sweep.detection.retinanet import Detector, build_detector
+from ptl_sweep.detection.training import train_detector
+from ptl_sweep.ptl.domain_gap import collect_training_features
+from ptl_sweep.sweep.training_set import MANIFEST, TrainingSet
+from ptl_sweep.sweep.workspace import Workspace
+
+MODEL = "model.safetensors"
+FEATURES = "training_features.npz"
+CHECKPOINT = "checkpoint.pt"
+
+Summary = dict[str, Any]
+
+
+def fit_detector(work: Workspace, training: TrainingSet) -> Summary:
+    """Train from the initial weights on R_t, then read out the features of R_t (PTL eq. 1)."""
+    config = work.config
+    records = training.records(work.store, own=(work.stage.key, work.folder))
+    detector = initial_detector(work)
+    train_detector(
+        detector,
+        records,
+        config.train,
+        seed=work.seed("train"),
+        folder=work.folder,
+        cache=work.cache,
+        on_step=lambda step, row: work.log({"train/step": step, **row}),
+        resize=work.resize,
+        should_stop=work.should_stop,
+    )
+    features = collect_training_features(
+        detector,
+        records,
+        config.gaussian,
+        config.evaluate,
+        cache=work.cache,
+        resize=work.resize,
+    )
+    np.savez(work.folder / FEATURES, **features._asdict())
+    safetensors.torch.save_file(detector.state_dict(), work.folder / MODEL)
+    work.write_json(MANIFEST, training.manifest())
+    (work.folder / CHECKPOINT).unlink(missing_ok=True)
+    return {
+        "num_train_images": len(records),
+        "num_synthetic": len(training.transformed),
+        "gaussian_n": len(features.features),
+    }
+
+
+def initial_detector(work: Workspace) -> Detector:
+    """The same initial weights for every training of a seed."""
+    generator = torch.Generator().manual_seed(work.seed("weights"))
+    detector = build_detector(work.config.detector, generator)
+    return detector.to(work.device)
+
+
+def load_detector(work: Workspace) -> Detector:
+    """The parent stage's detector, ready for inference."""
+    detector = build_detector(work.config.detector, torch.Generator().manual_seed(0))
+    detector.load_state_dict(safetensors.torch.load_file(work.parent(MODEL)))
+    return detector.to(work.device).eval()

@@ -1,0 +1,117 @@
+"""From the command line to cells: Hydra composes and validates, nothing runs here."""
+
+import dataclasses
+import difflib
+import logging
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from ptl_sweep.config import Config, ConfigError
+from ptl_sweep.datasets import registry
+
+log = logging.getLogger(__name__)
+
+
+class CellId(NamedTuple):
+    """The coordinates of a cell, as the result columns show them."""
+
+    dataset: str
+    real_count: int
+    synthetic: str
+    target: str
+    seed: int
+
+
+def cell_id(config: Config) -> CellId:
+    """Coordinates of a composed cell."""
+    return CellId(
+        config.dataset.name,
+        config.real_count,
+        config.synthetic.name,
+        config.target.name,
+        config.seed,
+    )
+
+
+def check_grid(cells: Sequence[Config], named: Iterable[str]) -> None:
+    """Refuse a grid that no reader of its results could interpret.
+
+    `named` holds the keys that the command line set. Raises: ConfigError.
+    """
+    keys = set(named)
+    for check in (_check_distinct, _check_one_sweep, _check_target_root, _check_worlds):
+        check(cells, keys)
+    for counted in {(c.dataset.name, c.real_count): c for c in cells}.values():
+        _check_real_count(counted)
+
+
+def _check_distinct(cells: Sequence[Config], named: set[str]) -> None:
+    del named
+    seen: dict[CellId, Config] = {}
+    for config in cells:
+        twin = seen.setdefault(cell_id(config), config)
+        if twin is not config:
+            raise ConfigError(
+                f"two cells of the grid are both {_readable(cell_id(config))}; a sweep varies "
+                "dataset, real_count, synthetic, target and seed: run other keys as other sweeps "
+                "(sweep.name=...) or give the choices names (target.name=..., synthetic.name=...)"
+            )
+
+
+def _check_one_sweep(cells: Sequence[Config], named: set[str]) -> None:
+    del named
+    for part in ("launcher", "tracking", "sweep"):
+        if any(getattr(config, part) != getattr(cells[0], part) for config in cells):
+            raise ConfigError(f"{part} must be the same in every cell of a sweep")
+
+
+def _check_target_root(cells: Sequence[Config], named: set[str]) -> None:
+    targets = {config.target.name for config in cells}
+    if "target.root" in named and len(targets) > 1:
+        raise ConfigError(
+            f"target.root is one folder, but the sweep has {len(targets)} targets "
+            f"({', '.join(sorted(targets))}); set data_root to their common parent"
+        )
+
+
+def _check_worlds(cells: Sequence[Config], named: set[str]) -> None:
+    """A toy target beside a real source is nearly always a forgotten override."""
+    mixed = [
+        c for c in cells if (c.dataset.reader == "miniature") != (c.target.reader == "miniature")
+    ]
+    if mixed and not {"dataset", "target"} <= named:
+        first = mixed[0]
+        raise ConfigError(
+            f"dataset {first.dataset.name} and target {first.target.name}: one is the miniature "
+            "world, the other is not; name both on the command line (dataset=... target=...) "
+            "if you mean it"
+        )
+
+
+def _check_real_count(config: Config) -> None:
+    available = registry.num_eligible(config.dataset, config.dataset.split)
+    if available is not None and config.real_count > available:
+        raise ConfigError(
+            f"real_count={config.real_count}, but {config.dataset.name} ({config.dataset.split}) "
+            f"has {available} images with persons; use 1..{available}"
+        )
+
+
+def _readable(cell: CellId) -> str:
+    return " ".join(f"{name}={value}" for name, value in cell._asdict().items())
+
+
+def all_keys(node: type = Config, prefix: str = "") -> list[str]:
+    """Every config key in dotted form, group names included."""
+    keys: list[str] = []
+    for field in dataclasses.fields(node):
+        keys.append(prefix + field.name)
+        if isinstance(field.type, type) and dataclasses.is_dataclass(field.type):
+            keys += all_keys(field.type, f"{prefix}{field.name}.")
+    return keys
+
+
+def close_match(word: str, choices: Iterable[str]) -> str | None:
+    """The choice that `word` was probably meant to be; None when none is like it."""
+    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    return close[0] if close else None

@@ -1,0 +1,112 @@
+"""The three stages: train on real pictures, one PTL iteration, evaluate on one target."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ptl_sweep.analysis.train2test import (
+    DetectionTable,
+    EvaluatedImage,
+    ImageDetections,
+    save_detections,
+    stack_detections,
+)
+from ptl_sweep.datasets.records import ImageRecord
+from ptl_sweep.datasets.subsets import real_subset
+from ptl_sweep.detection.average_precision import IOU_THRESHOLDS, average_precision
+from ptl_sweep.detection.inference import detect_records
+from ptl_sweep.detection.matching import ImageMatch, match_image
+from ptl_sweep.detection.retinanet import Detections
+from ptl_sweep.sweep.detector_stage import Summary, fit_detector, load_detector
+from ptl_sweep.sweep.ptl_stage import run_ptl
+from ptl_sweep.sweep.training_set import TrainingSet
+from ptl_sweep.sweep.workspace import Workspace
+
+
+def run_train(work: Workspace) -> Summary:
+    """Detector of t = 0: a nested subset of real pictures."""
+    spec = work.stage.spec["dataset"]
+    source = work.read_split(work.config.dataset, spec)
+    real = real_subset(source.records, work.config.real_count, work.config.seed)
+    return fit_detector(work, TrainingSet(tuple(real)))
+
+
+def run_evaluate(work: Workspace) -> Summary:
+    """Detections of one detector on one target, matched; AP; features for the distances."""
+    config = work.config
+    target = work.read_split(config.target, work.stage.spec["target"])
+    found = detect_records(
+        load_detector(work),
+        target.records,
+        config.evaluate,
+        cache=work.cache,
+        resize=work.resize,
+    )
+    images, tables, matches = [], [], []
+    for record, detections in zip(target.records, found, strict=True):
+        match = _match(record, detections)
+        matches.append(match)
+        tables.append(_image_detections(detections, match))
+        images.append(_evaluated(record, detections, config.evaluate.max_detections))
+    table = stack_detections(tables, images)
+    save_detections(work.folder, table)
+    metrics = average_precisions(table, matches)
+    work.write_json("metrics.json", metrics)
+    return metrics
+
+
+def average_precisions(table: DetectionTable, matches: Sequence[ImageMatch]) -> Summary:
+    """AP at IoU 0.5 and over 0.5:0.05:0.95, with counts."""
+    order = np.lexsort((table.box_index, table.image, -table.score))
+    hits = np.concatenate([match.truth >= 0 for match in matches], axis=1)[:, order]
+    ignored = table.ignored[order]
+    by_threshold = [average_precision(hit[hit | ~ignored], table.num_truths) for hit in hits]
+    return {
+        "AP50": by_threshold[0],
+        "AP": float(np.mean(by_threshold)),
+        "num_ground_truth": table.num_truths,
+        "num_detections": len(table.score),
+        "num_capped_images": sum(image.capped for image in table.images),
+    }
+
+
+def _match(record: ImageRecord, detections: Detections) -> ImageMatch:
+    return match_image(
+        detections.boxes.numpy(),
+        detections.scores.numpy(),
+        record.boxes,
+        record.ignored,
+        IOU_THRESHOLDS,
+    )
+
+
+def _image_detections(detections: Detections, match: ImageMatch) -> ImageDetections:
+    return ImageDetections(
+        boxes=detections.boxes.numpy(),
+        scores=detections.scores.numpy(),
+        features=detections.features.numpy(),
+        levels=detections.levels.numpy(),
+        cells=detections.cells.numpy(),
+        truth=match.truth[0],
+        iou=match.iou,
+        ignored=match.ignored,
+    )
+
+
+def _evaluated(record: ImageRecord, detections: Detections, cap: int) -> EvaluatedImage:
+    return EvaluatedImage(
+        image_id=record.image_id,
+        scene=record.scene,
+        width=record.width,
+        height=record.height,
+        num_truths=len(record.boxes),
+        num_detections=len(detections.scores),
+        capped=len(detections.scores) >= cap,
+    )
+
+
+RUN: dict[str, Callable[[Workspace], Summary]] = {
+    "train": run_train,
+    "ptl": run_ptl,
+    "evaluate": run_evaluate,
+}

@@ -1,0 +1,146 @@
+"""What a sweep has done, is doing and waits for; reads the store only, so it answers at once."""
+
+import statistics
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from ptl_sweep.store import META, Stage, Store
+from ptl_sweep.sweep.planner import KINDS, Plan
+
+STATES = ("published", "running", "waiting", "failed", "blocked")
+DEFAULT_SECONDS = {
+    "train": 3240.0,
+    "ptl": 7560.0,
+    "evaluate": 290.0,
+}  # a guess, one GPU, paper grid
+
+
+@dataclass(frozen=True, slots=True)
+class StageCost:
+    """Seconds that a stage of this kind takes, and whether that was measured."""
+
+    seconds: float
+    is_measured: bool
+
+
+@dataclass(frozen=True, slots=True)
+class KindCount:
+    """One line of the plan table."""
+
+    kind: str
+    naive: int
+    unique: int
+    cached: int
+    cost: StageCost
+
+    @property
+    def to_run(self) -> int:
+        """Stages that are not published."""
+        return self.unique - self.cached
+
+
+def stage_states(plan: Plan) -> dict[str, str]:
+    """State of every stage: one of STATES."""
+    store = plan.store
+    states: dict[str, str] = {}
+    for key, stage in plan.stages.items():
+        if store.is_published(key):
+            states[key] = "published"
+        elif any(states[parent] in ("failed", "blocked") for parent in stage.parents):
+            states[key] = "blocked"
+        elif store.is_running(key):
+            states[key] = "running"
+        elif store.failure(key) is not None:
+            states[key] = "failed"
+        else:
+            states[key] = "waiting"
+    return states
+
+
+def count_states(plan: Plan, states: dict[str, str]) -> dict[str, Counter[str]]:
+    """Stages by kind and state."""
+    counts = {kind: Counter[str]() for kind in KINDS}
+    for key, state in states.items():
+        counts[plan.stages[key].kind][state] += 1
+    return {kind: count for kind, count in counts.items() if count}
+
+
+def measured_seconds(plan: Plan) -> dict[str, StageCost]:
+    """Median time per kind: of the plan's stages, else of like ones in the store, else a guess."""
+    own: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for key, stage in plan.stages.items():
+        if plan.store.is_published(key):
+            own[stage.kind].append(float(plan.store.meta(key)["seconds"]))
+    like = _seconds_of_like_stages(plan)
+    costs = {}
+    for kind in KINDS:
+        times = own[kind] or like[kind]
+        seconds = statistics.median(times) if times else DEFAULT_SECONDS[kind]
+        costs[kind] = StageCost(seconds, bool(times))
+    return costs
+
+
+def _seconds_of_like_stages(plan: Plan) -> dict[str, list[float]]:
+    """Times of other sweeps' stages of the same source or target: the next best estimate."""
+    times: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    for kind, prefix in {(s.kind, s.label.split("-")[0]) for s in plan.stages.values()}:
+        for path in list(plan.store.root.glob(f"{kind}-{prefix}-*/{META}"))[:50]:
+            times[kind].append(float(plan.store.meta(path.parent.name)["seconds"]))
+    return times
+
+
+def kind_counts(plan: Plan) -> list[KindCount]:
+    """The plan table: naive, unique and cached stages by kind, with their time."""
+    costs = measured_seconds(plan)
+    lines = []
+    for kind in KINDS:
+        keys = [key for key, stage in plan.stages.items() if stage.kind == kind]
+        cached = sum(plan.store.is_published(key) for key in keys)
+        if keys:
+            lines.append(KindCount(kind, plan.naive[kind], len(keys), cached, costs[kind]))
+    return lines
+
+
+def reasons_to_run(plan: Plan) -> str:
+    """Why stages are not cached: "24 never computed, 6 changed: translator.lambda_cycle"."""
+    never, changed, fields = 0, 0, set()
+    for key, stage in plan.stages.items():
+        if plan.store.is_published(key):
+            continue
+        difference = changed_fields(plan.store, stage)
+        if difference is None:
+            never += 1
+        elif difference:
+            changed += 1
+            fields |= difference
+        else:
+            changed += 1
+            fields.add("parents")
+    parts = [f"{never} never computed"] if never else []
+    if changed:
+        parts.append(f"{changed} changed: {', '.join(sorted(fields))}")
+    return ", ".join(parts)
+
+
+def changed_fields(store: Store, stage: Stage) -> set[str] | None:
+    """Keys in which a published stage of the same label differs; None when there is none."""
+    twins = [path.parent.name for path in store.root.glob(f"{stage.kind}-{stage.label}-*/{META}")]
+    twins = [twin for twin in twins if len(twin) == len(stage.key)]
+    differences = []
+    for twin in twins:
+        meta = store.meta(twin)
+        difference = _different(meta["spec"], stage.spec)
+        if meta["version"] != stage.version:
+            difference.add("stage version")
+        differences.append(difference)
+    return min(differences, key=len) if differences else None
+
+
+def _different(old: Any, new: Any, prefix: str = "") -> set[str]:
+    if isinstance(old, dict) and isinstance(new, dict):
+        found: set[str] = set()
+        for name in old.keys() | new.keys():
+            found |= _different(old.get(name), new.get(name), f"{prefix}{name}.")
+        return found
+    return set() if old == new else {prefix.rstrip(".")}

@@ -1,0 +1,102 @@
+"""Matching against torchvision's Matcher, ignored regions, and the absence of host waits."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+from torchvision.models.detection._utils import BoxCoder, Matcher
+from torchvision.ops import box_iou, sigmoid_focal_loss
+
+from ptl_sweep.detection import loss
+from ptl_sweep.detection.loss import (
+    BACKGROUND,
+    BETWEEN,
+    encode_boxes,
+    focal_loss,
+    inside_ignored,
+    match_anchors,
+    retinanet_losses,
+)
+
+
+def boxes_from(seed: int, count: int, *, whole: bool = False) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    corner = torch.rand(count, 2, generator=generator) * 100
+    boxes = torch.cat([corner, corner + 4 + 40 * torch.rand(count, 2, generator=generator)], 1)
+    return boxes.round() if whole else boxes
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), count=st.integers(1, 30), whole=st.booleans())
+def test_matches_are_those_of_torchvision(seed: int, count: int, whole: bool) -> None:
+    anchors = boxes_from(seed, 500, whole=whole)
+    boxes = boxes_from(seed + 1, count, whole=whole)
+    expected = Matcher(0.5, 0.4, allow_low_quality_matches=True)(box_iou(boxes, anchors))
+    assert torch.equal(match_anchors(anchors, boxes), expected)
+
+
+def test_matches_do_not_depend_on_the_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    anchors, boxes = boxes_from(0, 5000), boxes_from(1, 40)
+    whole = match_anchors(anchors, boxes)
+    monkeypatch.setitem(loss._PAIRS_PER_CHUNK, "cpu", 1)
+    assert torch.equal(match_anchors(anchors, boxes), whole)
+
+
+def test_without_boxes_every_anchor_is_background() -> None:
+    assert (match_anchors(boxes_from(0, 7), torch.zeros(0, 4)) == BACKGROUND).all()
+
+
+def test_offsets_are_those_of_torchvision() -> None:
+    boxes, anchors = boxes_from(0, 50), boxes_from(1, 50)
+    expected = BoxCoder((1.0, 1.0, 1.0, 1.0)).encode_single(boxes, anchors)
+    torch.testing.assert_close(encode_boxes(boxes, anchors), expected)
+
+
+def test_focal_loss_is_torchvisions_also_for_extreme_logits() -> None:
+    logits = torch.linspace(-60, 60, 97)
+    for positive in (torch.ones(97, dtype=torch.bool), torch.zeros(97, dtype=torch.bool)):
+        expected = sigmoid_focal_loss(logits, positive.float(), reduction="sum")
+        found = focal_loss(logits, positive, torch.ones_like(positive))
+        torch.testing.assert_close(found, expected)
+
+
+def test_ignored_region_silences_anchors_of_which_half_lies_inside() -> None:
+    region = torch.tensor([[0.0, 0.0, 10.0, 20.0]])
+    anchors = torch.tensor(
+        [[0.0, 0.0, 10.0, 10.0], [5.0, 0.0, 15.0, 10.0], [6.0, 0.0, 16.0, 10.0]]
+    )
+    assert inside_ignored(anchors, region).tolist() == [True, True, False]
+    assert inside_ignored(anchors, torch.zeros(0, 4)).tolist() == [False] * 3
+
+
+def test_ignored_region_removes_background_loss_and_nothing_else() -> None:
+    anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0], [30.0, 30.0, 40.0, 40.0]])
+    truth = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
+    logits = torch.tensor([[0.3, -0.2]], requires_grad=True)
+    offsets = torch.zeros(1, 2, 4)
+    everywhere = torch.tensor([[-100.0, -100.0, 100.0, 100.0]])
+    found = retinanet_losses(logits, offsets, anchors, [truth], [everywhere])
+    (gradient,) = torch.autograd.grad(found.classification, logits)
+    assert gradient[0, 0] < 0  # the person is still learnt
+    assert gradient[0, 1] == 0
+
+
+def test_anchors_between_the_thresholds_cost_nothing() -> None:
+    anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, 22.0]])
+    truth = torch.tensor([[0.0, 0.0, 10.0, 10.0]])
+    assert match_anchors(anchors, truth).tolist() == [0, BETWEEN]
+
+
+def test_losses_need_no_value_on_the_host() -> None:
+    """Meta tensors have shapes and no values: whatever waits for a GPU fails on them."""
+    with torch.device("meta"):
+        found = retinanet_losses(
+            torch.zeros(2, 600, requires_grad=True),
+            torch.zeros(2, 600, 4, requires_grad=True),
+            torch.zeros(600, 4),
+            [torch.zeros(5, 4), torch.zeros(0, 4)],
+            [torch.zeros(0, 4), torch.zeros(3, 4)],
+        )
+        torch.autograd.backward(sum(found))
+    assert found.classification.is_meta
