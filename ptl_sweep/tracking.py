@@ -238,8 +238,7 @@ class Mirror:
             send(run)
         except Exception as error:  # the mirror must not fail a stage, whatever W&B raises
             self._run = None
-            with contextlib.suppress(Exception):  # W&B itself may be what died
-                run.finish(exit_code=1)
+            _end(run)
             log.warning(
                 "W&B mirror off: could not send %s (%r); history.jsonl goes on", what, error
             )
@@ -266,7 +265,7 @@ def open_mirror(
             mirror = Mirror(_start_run(config, root=root, sweep=sweep, run=run, mode=attempt))
         except Exception as error:  # the mirror must not fail a stage, whatever W&B raises
             log.warning("W&B mirror: no %s run (%r); history.jsonl goes on", attempt, error)
-            _forget_failed_start()
+            _end_service()
         else:
             for row in rows:
                 mirror.log(row)
@@ -305,8 +304,15 @@ def _start_run(config: TrackingConfig, *, root: Path, sweep: str, run: RunInfo, 
     return started
 
 
-def _forget_failed_start() -> None:
-    """End W&B's service, which otherwise holds the run id of a start that timed out."""
+def _end(run: "Run") -> None:
+    try:
+        run.finish(exit_code=1)
+    except Exception:  # W&B's service itself may be what died
+        _end_service()
+
+
+def _end_service() -> None:
+    """End W&B's service, dead or stuck in a start that timed out; the next run gets one."""
     with contextlib.suppress(Exception):
         import wandb
 

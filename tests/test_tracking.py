@@ -323,6 +323,34 @@ def test_a_failure_is_logged_once_and_turns_the_mirror_off(
     assert run.exit_codes == [1]
 
 
+def test_when_the_service_of_wandb_dies_the_next_stage_gets_a_mirror_again(tmp_path: Path) -> None:
+    # preemption's SIGTERM reaches wandb-core, the only child of this program
+    program = (
+        "import os, signal, sys, time\n"
+        "from pathlib import Path\n"
+        "from ptl_sweep.config import TrackingConfig\n"
+        "from ptl_sweep.tracking import RunInfo, open_mirror\n"
+        "def mirror(key):\n"
+        "    run = RunInfo(key=key, name=key, job_type='train')\n"
+        "    return open_mirror(TrackingConfig(), root=Path(sys.argv[1]), sweep='s', run=run)\n"
+        "with mirror('train-a') as first:\n"
+        "    first.log({'a': 1})\n"
+        "    for task in Path('/proc/self/task').iterdir():\n"
+        "        for child in (task / 'children').read_text().split():\n"
+        "            os.kill(int(child), signal.SIGTERM)\n"
+        "    time.sleep(1)\n"
+        "    for step in range(3):\n"
+        "        first.log({'a': step})\n"
+        "    print(first.is_on)\n"
+        "with mirror('train-b') as second:\n"
+        "    print(second.is_on)\n"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]
+    assert done.stderr.count("W&B mirror off") == 1
+
+
 def test_a_server_that_fails_gives_an_offline_run_with_every_row(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -335,7 +363,7 @@ def test_a_server_that_fails_gives_an_offline_run_with_every_row(
         return offline
 
     monkeypatch.setattr(tracking, "_start_run", start)
-    monkeypatch.setattr(tracking, "_forget_failed_start", lambda: None)
+    monkeypatch.setattr(tracking, "_end_service", lambda: None)
     config = TrackingConfig(mode="online")
     with open_mirror(config, root=tmp_path, sweep="s", run=INFO, rows=ROWS) as mirror:
         assert mirror.is_on

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 import matplotlib as mpl
 import numpy as np
 from jaxtyping import Float, Int
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator
@@ -32,7 +33,7 @@ from ptl_sweep.analysis.tables import (
 )
 from ptl_sweep.analysis.train2test import DistanceHistogram
 
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.size": 9.0,
     "axes.titlesize": 9.0,
     "axes.spines.top": False,
@@ -58,8 +59,8 @@ OTHER_STYLES: tuple[LineStyle, ...] = (  # colours of Okabe and Ito (2008)
     {"color": "#CC79A7", "marker": "D", "linestyle": (0, (6, 2))},
     {"color": "#56B4E9", "marker": "v", "linestyle": (0, (1, 1))},
 )
-PANEL_WIDTH, PANEL_HEIGHT = 2.4, 1.8  # inches
-BINS_PER_STEP = 4  # histogram bins that are drawn as one
+PANEL_WIDTH, PANEL_HEIGHT = 2.8, 2.0  # inches
+BINS_PER_STEP = 2  # histogram bins that are drawn as one
 
 Panels: TypeAlias = list[list[Axes]]
 Point: TypeAlias = tuple[float, Interval]
@@ -126,7 +127,7 @@ def effect_figure(summary: Sequence[Row], dataset: str) -> Figure:
     lines = [
         (count, target) for count in axis.real_counts for target in [*axis.targets, ALL_TARGETS]
     ]
-    figure = Figure(figsize=(6.4, 1.0 + 0.24 * len(lines) * len(others)))
+    figure = Figure(figsize=(7.6, 1.0 + 0.24 * len(lines) * len(others)))
     axes = figure.subplots()
     for offset, synthetic in enumerate(others):
         style = line_style(synthetic, axis.synthetics) | {"linestyle": "none"}
@@ -144,7 +145,7 @@ def effect_figure(summary: Sequence[Row], dataset: str) -> Figure:
         tick.set_fontweight("bold" if target == ALL_TARGETS else "normal")
     axes.set_ylim(len(lines) - 0.4, -0.6)
     axes.axvline(0, color="#222222", linewidth=1)
-    axes.set_xlabel("change of AP50 by synthetic images [points]; bar: 95 % interval over seeds")
+    axes.set_xlabel("change of AP50 [points]; bar: 95 % interval over seeds")
     figure.legend(loc="outside upper center", ncols=len(others))
     return figure
 
@@ -160,7 +161,7 @@ def _draw_effect(
 
 
 def count_figure(summary: Sequence[Row], dataset: str, metrics: dict[str, str]) -> Figure:
-    """Metrics (rows of panels) against real images, a column per target, all on one scale."""
+    """Metrics (rows of panels) against real images, a column per target."""
     axis = axes_of(summary)
     figure, panels = _panels(len(metrics), axis.targets)
     for line, (metric, label) in zip(panels, metrics.items(), strict=True):
@@ -283,23 +284,24 @@ def _draw_series(axes: Axes, points: Sequence[Point], style: LineStyle, label: s
 
 
 def _panels(num_rows: int, targets: Sequence[str]) -> tuple[Figure, Panels]:
-    """Panels on shared axes, a title per column."""
+    """Panels with one x axis and a y axis per row, a title per column."""
     size = (PANEL_WIDTH * max(2, len(targets)), 0.9 + PANEL_HEIGHT * num_rows)
     figure = Figure(figsize=size)
-    panels = figure.subplots(num_rows, len(targets), sharex=True, sharey=True, squeeze=False)
+    panels = figure.subplots(num_rows, len(targets), sharex=True, sharey="row", squeeze=False)
     for axes, target in zip(panels[0], targets, strict=True):
         axes.set_title(f"target {target}")
     return figure, [list(line) for line in panels]
 
 
 def _finish(figure: Figure, panels: Panels) -> None:
-    """Scale from zero, and one legend for all panels."""
-    panels[0][0].set_ylim(bottom=0)
-    handles = {}
+    """Scales from zero, and one legend for all panels."""
+    for line in panels:
+        line[0].set_ylim(bottom=0)
+    handles: dict[str, Artist] = {}
     for axes in (axes for line in panels for axes in line):
         found = axes.get_legend_handles_labels()
         handles |= dict(zip(found[1], found[0], strict=True))
-    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4)
+    figure.legend(list(handles.values()), list(handles), loc="outside upper center", ncols=4)
 
 
 def write_figures(
@@ -320,7 +322,8 @@ def write_figures(
         svg = save_figure(folder, f"{kind}-{name}", draw)
         figures[kind].append(FigureFile(title, svg))
 
-    for dataset in sorted({text(row, "dataset") for row in summary}):
+    measured = [row for row in summary if number(row, "num_seeds") > 0]
+    for dataset in sorted({text(row, "dataset") for row in measured}):
         own = [row for row in summary if row["dataset"] == dataset]
         trained = f"trained on {dataset}"
         if set(axes_of(own).synthetics) - {OFF}:
@@ -329,7 +332,7 @@ def write_figures(
         metrics = {"AP50": "AP50 [%]", "AP": "AP [%]\nIoU .5:.95"}
         title = f"AP50 and AP against real images, {trained}"
         add("ap", dataset, title, partial(count_figure, own, dataset, metrics))
-        title = f"AP_t2t (shrunk) at three score thresholds against real images, {trained}"
+        title = f"AP_t2t (shrunk) by score threshold against real images, {trained}"
         add("ap_t2t", dataset, title, partial(count_figure, own, dataset, ap_t2t_metrics(own)))
         steps = [row for row in iteration_rows if row["dataset"] == dataset]
         if any(number(row, "iteration") > 0 for row in steps):

@@ -3,6 +3,7 @@
 import base64
 import io
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +18,6 @@ from ptl_sweep.analysis.statistics import Interval
 from ptl_sweep.analysis.tables import (
     ALL_TARGETS,
     OFF,
-    Group,
     Row,
     Value,
     ap_t2t_labels,
@@ -28,6 +28,7 @@ from ptl_sweep.analysis.tables import (
     number,
     text,
 )
+from ptl_sweep.analysis.train2test import expected_raw_distance
 from ptl_sweep.store import write_atomically
 
 logger = logging.getLogger(__name__)
@@ -118,7 +119,7 @@ class Answer(NamedTuple):
     """What the numbers say about one value of `synthetic`."""
 
     sentence: str
-    caveats: list[str]
+    test: str  # the exact test behind it and what limits it
 
 
 class Picture(NamedTuple):
@@ -137,10 +138,11 @@ KEY_COLUMNS = (
     Column("seed", "seed", "", 1, 0),
 )
 AP_COLUMNS = (Column("AP50", "AP50", "%", 100), Column("AP", "AP", "%", 100))
+STATUS = Column("status", "status", "", None)
 REASON = Column("reason", "reason", "", None)
 DISTANCE_TABLE = (
     *KEY_COLUMNS,
-    Column("gaussian_n", "n", "features", 1, 0),
+    Column("gaussian_n", "n", "of fit", 1, 0),
     Column("t2t_tp_mean_shrunk", "TP mean", "shrunk d²", 1),
     Column("t2t_fp_mean_shrunk", "FP mean", "shrunk d²", 1),
     Column("t2t_tp_median_shrunk", "TP median", "shrunk d²", 1),
@@ -173,6 +175,7 @@ def write_report(folder: Path, context: ReportContext) -> Path:
             effects=_effect_lines(context.summary_rows),
             training_sets=_training_sets(context),
             num_failed=sum(row["status"] != "ok" for row in context.rows),
+            reasons=Counter(text(row, "reason") for row in context.rows if row.get("reason")),
         )
     )
     path = folder / "report.html"
@@ -249,9 +252,9 @@ def _answer(row: Row, summary: Sequence[Row]) -> Answer:
     effect, name = effect_of(row), f"synthetic images ({row['synthetic']})"
     seeds = f"{effect.num} seed{'s' if effect.num != 1 else ''}"
     if effect.num == 0:
-        return Answer(f"No answer for {name}: no seed has all cells of off and of this value.", [])
+        return Answer(f"No answer for {name}: no seed has all cells of off and of this value.", "")
     change = f"{100 * effect.mean:+.1f} points"
-    where = f"{_from_to(row, summary)}; {seeds}, {_scope(row, summary)}"
+    where = f"{_levels(row)}{seeds}, {_scope(row, summary)}"
     if not effect.known:
         sentence = (
             f"No evidence either way: with {seeds} no interval can be formed around the change of "
@@ -263,20 +266,20 @@ def _answer(row: Row, summary: Sequence[Row]) -> Answer:
         verb = "raise" if effect.mean > 0 else "lower"
         size = f"{100 * abs(effect.mean):.1f} points"
         sentence = f"{name.capitalize()} {verb} AP50 by {size}, {_bounds(effect)} ({where})."
-    caveat = f"Exact sign-flip test over seeds: p = {number(row, 'p'):.3g}"
-    return Answer(sentence, [f"{caveat}; {row['note']}." if row["note"] else f"{caveat}."])
+    note = f"; {row['note']}" if row["note"] else ""
+    return Answer(sentence, f"Exact sign-flip test over seeds: p = {number(row, 'p'):.3g}{note}.")
 
 
 def _bounds(interval: Interval) -> str:
     return f"95 % interval {100 * interval.low:+.1f} to {100 * interval.high:+.1f}"
 
 
-def _from_to(row: Row, summary: Sequence[Row]) -> str:
-    """Levels of off and on, each over all its seeds."""
-    on = number(row, "mean")
-    group = Group(text(row, "dataset"), None, OFF, ALL_TARGETS)
-    off = number(find_summary(summary, "AP50", group) or {}, "mean")
-    return f"from {100 * off:.1f} % to {100 * on:.1f} %"
+def _levels(row: Row) -> str:
+    """AP50 with and without, over the seeds of the effect; empty when `off` lacks one of them."""
+    on, effect = mean_of(row), effect_of(row)
+    if on.num != effect.num:
+        return ""
+    return f"{100 * on.mean:.1f} % with, {100 * (on.mean - effect.mean):.1f} % without; "
 
 
 def _scope(row: Row, summary: Sequence[Row]) -> str:
@@ -296,16 +299,20 @@ def _tables(
 ) -> dict[str, tuple[list[Column], list[tuple[str, list[TableCell]]]]]:
     """Columns and rows (status, cells) of the three tables of cells."""
     labels = ap_t2t_labels(context.rows)
-    headline = [Column(f"AP_t2t_{s}_shrunk", f"AP_t2t {int(s) / 100:g}", "%", 100) for s in labels]
+    headline = [
+        Column(f"AP_t2t_{s}_shrunk", "AP_t2t", f"%, s ≥ {int(s) / 100:g}", 100) for s in labels
+    ]
     kinds = {"": "raw", "_shrunk": "shrunk", "_lift": "lift, points"}
     variants = [
         Column(f"AP_t2t_{s}{kind}", f"s ≥ {int(s) / 100:g}", unit, 100)
         for s in labels
         for kind, unit in kinds.items()
     ]
-    grid = [*KEY_COLUMNS, Column("status", "status", "", None), *AP_COLUMNS, *headline]
-    grid += [*DISTANCE_TABLE[6:8], DISTANCE_TABLE[-1], DISTANCE_TABLE[5], REASON]
+    distance, num_features = DISTANCE_TABLE[6], DISTANCE_TABLE[5]
+    grid = [*KEY_COLUMNS, STATUS, *AP_COLUMNS, *headline, distance, num_features, REASON]
     choices = {"grid": grid, "ap_t2t": [*KEY_COLUMNS, *variants], "distances": [*DISTANCE_TABLE]}
+    if len({row["dataset"] for row in context.rows}) == 1:
+        choices = {name: columns[1:] for name, columns in choices.items()}
     return {
         name: (
             columns,
@@ -354,14 +361,6 @@ def _with_bounds(interval: Interval, sign: str = "") -> str:
     if not interval.known:
         return mean
     return f"{mean} [{100 * interval.low:{sign}.1f}, {100 * interval.high:{sign}.1f}]"
-
-
-def expected_raw_distance(n: int, dimension: int) -> float:
-    """D (n + 1) / (n - D - 2): mean raw distance of fresh data *of the same distribution*.
-
-    NaN where it does not exist (n <= D + 2); method.md, section 2.
-    """
-    return dimension * (n + 1) / (n - dimension - 2) if n > dimension + 2 else np.nan
 
 
 def _training_sets(context: ReportContext) -> list[dict[str, Value]]:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -97,7 +98,7 @@ def write_table(
 
 
 def _is_missing(value: Value) -> bool:
-    return value is None or (isinstance(value, float) and np.isnan(value))
+    return value is None or (isinstance(value, float) and math.isnan(value))
 
 
 def _csv_cell(value: Value) -> str:
@@ -183,13 +184,10 @@ def _by_group(rows: Sequence[Row], metric: str) -> dict[Group, Series]:
 def with_averages(series: Mapping[Group, Series]) -> dict[Group, Series]:
     """The groups, then their means over targets, then over targets and real counts."""
     result = dict(series)
-    for broaden in (
-        lambda group: group._replace(target=ALL_TARGETS),
-        lambda group: group._replace(target=ALL_TARGETS, real_count=None),
-    ):
+    for wider in ({"target": ALL_TARGETS}, {"target": ALL_TARGETS, "real_count": None}):
         members: dict[Group, list[Series]] = {}
         for group, values in series.items():
-            members.setdefault(broaden(group), []).append(values)
+            members.setdefault(Group(**(group._asdict() | wider)), []).append(values)
         result |= {group: _mean_of_complete(parts) for group, parts in members.items()}
     return result
 
@@ -253,15 +251,18 @@ def find_summary(summary: Iterable[Row], metric: str, group: Group) -> Row | Non
 
 def mean_of(row: Row) -> Interval:
     """Mean over seeds of a summary row."""
-    values = (number(row, column) for column in ("mean", "sd", "low", "high"))
-    return Interval(*values, int(number(row, "num_seeds")))
+    return _interval(row, ("mean", "sd", "low", "high"), "num_seeds")
 
 
 def effect_of(row: Row) -> Interval:
     """Paired effect of synthetic of a summary row; empty for the rows of `off`."""
-    columns = ("effect", "effect_sd", "effect_low", "effect_high")
-    num = number(row, "num_pairs")
-    return Interval(*(number(row, name) for name in columns), 0 if np.isnan(num) else int(num))
+    return _interval(row, ("effect", "effect_sd", "effect_low", "effect_high"), "num_pairs")
+
+
+def _interval(row: Row, columns: Sequence[str], count: str) -> Interval:
+    mean, sd, low, high = (number(row, column) for column in columns)
+    num = number(row, count)
+    return Interval(mean, sd, low, high, 0 if np.isnan(num) else int(num))
 
 
 def groups_over_targets(summary: Iterable[Row]) -> list[Group]:

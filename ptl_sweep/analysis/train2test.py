@@ -95,7 +95,8 @@ class DetectionTable:
     @property
     def counted(self) -> Bool[ndarray, " n"]:
         """Hits and misses; a detection in an ignored region that hits nobody is neither."""
-        return self.true_positive | ~self.ignored
+        counted: Bool[ndarray, " n"] = self.true_positive | ~self.ignored
+        return counted
 
 
 def stack_detections(
@@ -129,7 +130,8 @@ def _half_precision(features: Float[ndarray, "n d"]) -> Float[ndarray, "n d"]:
     num_clipped = int(np.count_nonzero(np.abs(features) > largest))
     if num_clipped:
         logger.warning("%d feature values beyond %g clipped to float16", num_clipped, largest)
-    return np.clip(features, -largest, largest).astype(np.float16)
+    half: Float[ndarray, "n d"] = np.clip(features, -largest, largest).astype(np.float16)
+    return half
 
 
 _COLUMNS = {
@@ -195,6 +197,15 @@ def distances(
     if isinstance(fit, GaussianRefusal):
         return np.full(len(features), np.nan)
     return squared_mahalanobis(features, fit)
+
+
+def expected_raw_distance(n: int, dimension: int) -> float:
+    """D (n + 1) / (n - D - 2): mean raw distance of fresh data *of the same distribution*.
+
+    NaN where it does not exist (n <= D + 2). Derived in method.md, section 2: it falls with n
+    although nothing has shifted.
+    """
+    return dimension * (n + 1) / (n - dimension - 2) if n > dimension + 2 else np.nan
 
 
 class Spread(NamedTuple):

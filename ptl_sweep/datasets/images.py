@@ -90,8 +90,11 @@ def _too_large(path: Path, size: str) -> DataError:
 
 
 def _unreadable(path: Path, error: Exception) -> DataError:
-    with path.open("rb") as file:
-        head = file.read(len(LFS_HEADER))
+    try:
+        with path.open("rb") as file:
+            head = file.read(len(LFS_HEADER))
+    except OSError as closed:
+        return data_error(path, f"cannot be read: {closed.strerror}", "check its permissions")
     if head == LFS_HEADER:
         return data_error(path, "is a git-LFS pointer, not the image itself", LFS_MEND)
     reason = "is empty" if not head else f"is no whole JPEG or PNG image ({error})"

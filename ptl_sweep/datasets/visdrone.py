@@ -133,9 +133,9 @@ def _labels(table: Table, meanings: Bool[ndarray, "2 c"], validator: Validator) 
     table.require("category", known, f"a whole number from 0 to {last}", mend)
     person, ignored = meanings[:, category.astype(np.int64)]
     doubtful = person & (score == 0)
-    count = int(doubtful.sum())
-    validator.drop("person of score 0, kept as a region to ignore", count)
-    validator.warn("persons of score 0: did a tool add them?", table.path.name, count)
+    validator.drop("person of score 0, kept as a region to ignore", int(doubtful.sum()))
+    added = (score == 0) & (category > 0) & (category < last)  # official files: only 0 and last
+    validator.warn("objects of score 0: did a tool add them?", table.path.name, int(added.sum()))
     corner = table.values[:, :2]
     boxes = np.concatenate([corner, corner + table.values[:, 2:4]], axis=1)
     return Labels(table.path, boxes, person & ~doubtful, ignored | doubtful)

@@ -56,7 +56,8 @@ class _Classes(NamedTuple):
 def read_yolo(config: DatasetConfig, split: str) -> ImageSet:
     """One split: SPLIT/images, images/SPLIT, or one flat images/; `all` is every image.
 
-    `scene_fractions` divides a flat folder and nothing else. An image without label file is a negative.
+    `scene_fractions` divides a flat folder and nothing else. An image without label file is a
+    negative.
     Raises: DataError for files that cannot be used, ConfigError for keys that do not fit them.
     """
     root = require_root(config, "data.yaml, images/ and labels/")

@@ -102,4 +102,4 @@ def _paste(
 
 def _inside(start: int, side: int, length: int) -> slice:
     """The part of a span that lies on an axis of `length` pixels."""
-    return slice(max(start, 0), min(start + side, length))
+    return slice(max(start, 0), max(min(start + side, length), 0))

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ptl_sweep.config import TranslatorConfig
+from ptl_sweep.detection.training import Interrupted, never
 from ptl_sweep.ptl.networks import CycleNetworks, build_networks
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,7 @@ class RunSetting:
     on_step: OnStep
     device: torch.device
     checkpoint_minutes: float
+    should_stop: Callable[[], bool] = never  # asked after every step
 
 
 @dataclass(slots=True)
@@ -115,7 +117,8 @@ def train_cyclegan(
     Step i draws its batch from np.random.default_rng([seed, i]), so a run that was stopped and
     resumed from `run.folder` ends, on CPU, with the weights of one that was not.
 
-    Raises: TranslationDiverged at the first loss found to be NaN or infinite.
+    Raises: TranslationDiverged at the first loss found to be NaN or infinite; Interrupted, with a
+    checkpoint written, when `run.should_stop` says so.
     """
     training = _begin(config, run)
     num_steps = config.num_steps if run.warm_start is None else config.num_warm_steps
@@ -133,6 +136,13 @@ def train_cyclegan(
             _readings(losses, training.step, config)  # a diverged state is never saved
             _save(training, run.folder / CHECKPOINT_NAME)
             last_saved = time.monotonic()
+        if not last and run.should_stop():
+            _readings(losses, training.step, config)
+            _save(training, run.folder / CHECKPOINT_NAME)
+            raise Interrupted(
+                f"translator stopped at step {training.step} of {num_steps}; checkpoint in "
+                f"{run.folder / CHECKPOINT_NAME}"
+            )
     return training.networks
 
 

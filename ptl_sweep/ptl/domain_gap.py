@@ -105,7 +105,7 @@ def _found_persons(
     """Indices of the detections of one image that belong to D_c, by falling score."""
     if len(record.boxes) == 0 or len(detections.boxes) == 0:
         return torch.zeros(0, dtype=torch.int64)
-    truths = torch.from_numpy(record.boxes).to(detections.boxes)
+    truths = torch.tensor(record.boxes).to(detections.boxes)
     iou = box_iou(detections.boxes, truths).amax(dim=1)
     good = ((iou > config.min_iou) & (detections.scores >= config.min_score)).nonzero()[:, 0]
     places = torch.stack([detections.levels[good], detections.cells[good]], dim=1).cpu().numpy()
@@ -159,7 +159,7 @@ def _resized(
     crop: UInt8[ndarray, "s s 3"], side: int, device: torch.device
 ) -> Float[Tensor, "1 3 t t"]:
     """RGB in [0, 1], bilinear with antialiasing."""
-    pixels = torch.from_numpy(np.ascontiguousarray(crop)).to(device).permute(2, 0, 1)[None]
+    pixels = torch.from_numpy(crop).to(device).permute(2, 0, 1)[None]
     return functional.interpolate(
         pixels.float() / 255, (side, side), mode="bilinear", antialias=True
     )

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -44,7 +44,7 @@ class Gaussian:
             np.savez(file, **{f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path) -> "Gaussian":
         """Read what `save` wrote; runs no code from the file."""
         with np.load(path, allow_pickle=False) as file:
             fields = {name: file[name] for name in file.files}
@@ -62,7 +62,7 @@ class Moments:
     scatter: Float[ndarray, "d d"]  # sum of (f - mean)(f - mean)^T
 
     @classmethod
-    def empty(cls, dimension: int) -> Self:
+    def empty(cls, dimension: int) -> "Moments":
         """No features yet."""
         return cls(0, np.zeros(dimension), np.zeros((dimension, dimension)))
 

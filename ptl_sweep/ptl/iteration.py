@@ -1,6 +1,6 @@
 """One PTL iteration before its training: measure the domain gap, select, translate (section 3)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +79,7 @@ def translate(  # noqa: PLR0913 the inputs of PTL section 3.3
     device: torch.device,
     cache: ImageCache,
     checkpoint_minutes: float,
+    should_stop: Callable[[], bool],
 ) -> tuple[list[TranslatedImage], Translator]:
     """Fit the translator from crops of the chosen to crops of R_t, then translate the chosen."""
     source, target = (
@@ -95,5 +96,6 @@ def translate(  # noqa: PLR0913 the inputs of PTL section 3.3
         on_step=on_step,
         device=device,
         checkpoint_minutes=checkpoint_minutes,
+        should_stop=should_stop,
     )
     return translate_images(chosen, translator, config, cache), translator

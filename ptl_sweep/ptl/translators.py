@@ -12,6 +12,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from ptl_sweep.config import TranslatorConfig
+from ptl_sweep.detection.training import never
 from ptl_sweep.ptl.crops import CropSet
 from ptl_sweep.ptl.cyclegan import OnStep, RunSetting, save_networks, to_tensor, train_cyclegan
 from ptl_sweep.ptl.networks import CycleNetworks
@@ -134,6 +135,7 @@ def fit_translator(  # noqa: PLR0913 one signature for all methods
     on_step: OnStep,
     device: torch.device,
     checkpoint_minutes: float = 5.0,
+    should_stop: Callable[[], bool] = never,
 ) -> Translator:
     """Fit the method that the config names.
 
@@ -141,7 +143,7 @@ def fit_translator(  # noqa: PLR0913 one signature for all methods
     `config.warm_start` is on. Without a source or a target crop nothing can be learnt: the
     translator then returns its crops unchanged and says why in `reason`.
 
-    Raises: TranslationDiverged from the CycleGAN.
+    Raises: TranslationDiverged and Interrupted from the CycleGAN.
     """
     if config.method != "identity" and not (len(source) and len(target)):
         which = "virtual" if len(source) == 0 else "real"
@@ -156,6 +158,7 @@ def fit_translator(  # noqa: PLR0913 one signature for all methods
         on_step=on_step,
         device=device,
         checkpoint_minutes=checkpoint_minutes,
+        should_stop=should_stop,
     )
     return TRANSLATORS[config.method](Fit(config, source, target, run))
 

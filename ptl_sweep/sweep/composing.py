@@ -42,12 +42,12 @@ def compose_run(arguments: Sequence[str]) -> Composition | None:
     """
     overrides = [a for a in arguments if not a.startswith("-")]
     refuse_swept_experiment(overrides)
-    cells: list[Config] = []
+    composed: list[DictConfig] = []
     register_schemas()
 
     @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
     def collect(cfg: DictConfig) -> None:
-        cells.append(typed(cfg))
+        composed.append(cfg)  # checked later: Hydra announces an error of a job in its own way
 
     before = sys.argv, dict(os.environ)
     with tempfile.TemporaryDirectory(prefix="ptl-sweep-") as folder:
@@ -55,11 +55,12 @@ def compose_run(arguments: Sequence[str]) -> Composition | None:
         sys.argv = [
             "ptl-sweep",
             *arguments,
-            "hydra/job_logging=disabled",
-            "hydra/hydra_logging=disabled",
+            "hydra/job_logging=none",
+            "hydra/hydra_logging=none",
         ]
         try:
             collect()
+            cells = [typed(cfg) for cfg in composed]
         except (HydraException, OmegaConfBaseException, ConfigError) as error:
             raise ConfigError(short_message(error)) from error
         finally:
@@ -95,8 +96,7 @@ def _compose_cells(overrides: Sequence[str]) -> Iterable[DictConfig]:
     swept = {o.key_or_group for o in given}
     fixed = [o.input_line for o in given if not o.is_sweep_override()]
     base = compose("config", overrides=[line for line in fixed if line], return_hydra_config=True)
-    params = OmegaConf.to_container(base.hydra.sweeper.params) or {}
-    assert isinstance(params, dict)
+    params: dict[str, str] = dict(base.hydra.sweeper.params or {})
     lines = [f"{key}={value}" for key, value in params.items() if key not in swept]
     axes = [_choices(o) for o in [*given, *parser.parse_overrides(lines)]]
     composed: dict[tuple[str, ...], DictConfig] = {}
@@ -116,23 +116,23 @@ def _choices(override: Override) -> list[str]:
     if not override.is_sweep_override():
         assert override.input_line is not None
         return [override.input_line]
-    return [f"{override.get_key_element()}={value!s}" for value in override.sweep_string_iterator()]
+    values = [str(value) for value in override.sweep_string_iterator()]
+    return [f"{override.get_key_element()}={value}" for value in values]
 
 
 def _with_values(cfg: DictConfig, overrides: Sequence[str], parser: Any) -> DictConfig:
-    """Value overrides on a copy; anything but key=value goes the long way through Hydra."""
+    """Value overrides, in place: every cell of a sweep sets the same keys, so none is left over."""
     parsed = parser.parse_overrides(list(overrides))
-    copy = cfg.copy()
     for override in parsed:
         if override.is_add() or override.is_force_add() or override.is_delete():
             raise ConfigError(
                 f"{override.input_line}: no key can be added or removed; all keys exist already"
             )
-        with open_dict(copy):
-            if OmegaConf.select(copy, override.key_or_group, default=KeyError) is KeyError:
+        with open_dict(cfg):
+            if OmegaConf.select(cfg, override.key_or_group, default=KeyError) is KeyError:
                 _require_key(override.key_or_group)
-            OmegaConf.update(copy, override.key_or_group, override.value(), merge=True)
-    return copy
+            OmegaConf.update(cfg, override.key_or_group, override.value(), merge=True)
+    return cfg
 
 
 def _require_key(key: str) -> None:

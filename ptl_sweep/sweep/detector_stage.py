@@ -6,9 +6,13 @@ import numpy as np
 import safetensors.torch
 import torch
 
+from ptl_sweep.detection.pretrained import load_weights
 from ptl_sweep.detection.retinanet import Detector, build_detector
 from ptl_sweep.detection.training import train_detector
+from ptl_sweep.detection.weights import resolve_weights
 from ptl_sweep.ptl.domain_gap import collect_training_features
+from ptl_sweep.store import StoreError
+from ptl_sweep.sweep.specs import WEIGHTS_FOLDER
 from ptl_sweep.sweep.training_set import MANIFEST, TrainingSet
 from ptl_sweep.sweep.workspace import Workspace
 
@@ -56,8 +60,13 @@ def fit_detector(work: Workspace, training: TrainingSet) -> Summary:
 
 def initial_detector(work: Workspace) -> Detector:
     """The same initial weights for every training of a seed."""
-    generator = torch.Generator().manual_seed(work.seed("weights"))
-    detector = build_detector(work.config.detector, generator)
+    config = work.config.detector
+    detector = build_detector(config, torch.Generator().manual_seed(work.seed("weights")))
+    file = resolve_weights(config, work.store.root.parent / WEIGHTS_FOLDER)
+    if file is not None:
+        if file.sha256 != work.stage.spec["detector"]["weights"]:
+            raise StoreError(f"{file.path} has changed since the sweep was planned; run it again")
+        load_weights(detector, config, file)
     return detector.to(work.device)
 
 

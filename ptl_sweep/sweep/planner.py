@@ -99,7 +99,7 @@ class Planner:
 
     def readings(self, config: Config, index: int) -> tuple[Reading, ...]:
         """Stages of one cell: train, its PTL chain, and what is evaluated."""
-        weights_folder = self.root / "weights"
+        weights_folder = self.root / specs.WEIGHTS_FOLDER
         chain = [self._keep(specs.train_stage(config, weights_folder), index)]
         if config.synthetic.method != "off":
             for iteration in range(1, config.synthetic.num_iterations + 1):

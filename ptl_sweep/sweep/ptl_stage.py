@@ -10,6 +10,7 @@ import numpy as np
 from ptl_sweep.datasets.images import write_png
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.ptl.compositing import TranslatedImage
+from ptl_sweep.ptl.cyclegan import CHECKPOINT_NAME
 from ptl_sweep.ptl.gaussian import Gaussian, fit_gaussian
 from ptl_sweep.ptl.iteration import Chosen, choose, translate
 from ptl_sweep.sweep.detector_stage import FEATURES, Summary, fit_detector, load_detector
@@ -35,6 +36,7 @@ def run_ptl(work: Workspace) -> Summary:
     pool = [r for r in work.read_pool().records if r.image_id not in training.selected_ids]
     selection = _once(work, SELECTION, lambda: _select(work, pool))
     transformed = _once(work, TRANSFORMED, lambda: _transform(work, pool, selection, training))
+    (work.folder / CHECKPOINT_NAME).unlink(missing_ok=True)
     images = tuple(TransformedImage(**image) for image in transformed["images"])
     summary = fit_detector(work, TrainingSet(training.real, (*training.transformed, *images)))
     reasons = [r for r in (selection["reason"], transformed["reason"]) if r]
@@ -121,8 +123,12 @@ def _transform(
         device=work.device,
         cache=work.cache,
         checkpoint_minutes=work.config.train.checkpoint_minutes,
+        should_stop=work.should_stop,
     )
     translator.save(work.folder / TRANSLATOR)
+    work.mirror.log_images(
+        "ptl/transformed", [(image.image, image.boxes) for image in images[:NUM_SAMPLES]]
+    )
     return {
         "images": _write_pictures(work, chosen, images),
         "num_untranslated": sum(image.num_untranslated for image in images),

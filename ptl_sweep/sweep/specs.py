@@ -13,6 +13,7 @@ from ptl_sweep.store import Stage
 VERSIONS = {"train": 1, "ptl": 1, "evaluate": 1}  # raise one when its code changes results
 
 MISSING_WEIGHTS = "missing"
+WEIGHTS_FOLDER = "weights"  # below sweep.root: published initial weights, put there by hand
 NOT_CONTENT = {"name", "root", "licence", "citation"}  # of a data set: shown, never computed with
 NOT_RESULT = {"checkpoint_minutes", "image_cache_mb"}  # of train: how, not what
 NOT_INFERENCE = {"iterations", "score_thresholds", "batch_size"}  # of evaluate: read by the reducer

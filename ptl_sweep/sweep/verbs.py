@@ -11,10 +11,12 @@ from rich.console import Console
 
 from ptl_sweep.config import Config, ConfigError
 from ptl_sweep.datasets import registry
+from ptl_sweep.detection import weights
 from ptl_sweep.sweep import display
 from ptl_sweep.sweep.composing import Composition, compose_grid, compose_run
 from ptl_sweep.sweep.grid import close_match
 from ptl_sweep.sweep.planner import PLAN, Plan, load_plan, newest_sweep, plan_sweep, save_plan
+from ptl_sweep.sweep.specs import WEIGHTS_FOLDER
 
 OK, FAILED, WORK_TO_DO = 0, 1, 2
 
@@ -60,13 +62,14 @@ def finish_sweep(plan: Plan, config: Config, console: Console) -> int:
 
 
 def require_data(composed: Composition) -> None:
-    """Every data set of the grid can be read. Raises: ConfigError, DataError."""
+    """Every data set and weights file of the grid is there. Raises: ConfigError, DataError."""
     for config in composed.cells:
         for data in (config.dataset, config.target):
             if registry.fingerprint(data, data.split) is None:
                 registry.read_split(data, data.split)
         if config.synthetic.method != "off" and registry.pool_fingerprint(config.pool) is None:
             registry.read_pool(config.pool)
+        weights.resolve_weights(config.detector, Path(config.sweep.root) / WEIGHTS_FOLDER)
 
 
 def _parser(verb: str, description: str) -> argparse.ArgumentParser:

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import platform
+import resource
 import signal
 import socket
 import subprocess
@@ -94,6 +95,7 @@ def _compute(
         "summary": summary,
         "started": started,
         "seconds": time.time() - started,
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "host": socket.gethostname(),
         **software(),
     }

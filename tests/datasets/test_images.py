@@ -157,6 +157,8 @@ def test_what_is_no_image_is_named_with_its_mend(tmp_path: Path, content: bytes,
 def test_a_missing_image_and_missing_masks_are_data_errors(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="not found"):
         decode(tmp_path / "no.png")
+    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+        image_size(tmp_path)
     with pytest.raises(DataError, match="has no masks"):
         FileImage(tmp_path / "no.png").read_masks()
 

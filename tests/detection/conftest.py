@@ -107,13 +107,18 @@ def spread_scores(detector: Detector) -> Detector:
 
 
 def calibrate(detector: Detector, images: torch.Tensor) -> Detector:
-    """Batch norm statistics of these images, so that 50 random layers keep their scale."""
+    """Batch norm statistics of these images, and logits and offsets of a natural spread."""
     norms = [m for m in detector.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = None
     with torch.no_grad():
         detector.backbone.train()(images)
-    return detector.eval()
+        detector.eval()
+        raw = detector._predict(detector._prepare(images))
+        head = detector.head
+        head.classification_head.cls_logits.weight.div_(raw.logits.std())
+        head.regression_head.bbox_reg.weight.mul_(0.3 / raw.offsets.std())
+    return detector
 
 
 def stock(detector: Detector, size: tuple[int, int], setting: EvaluateConfig) -> RetinaNet:

@@ -63,9 +63,7 @@ def test_focal_loss_is_torchvisions_also_for_extreme_logits() -> None:
 
 def test_ignored_region_silences_anchors_of_which_half_lies_inside() -> None:
     region = torch.tensor([[0.0, 0.0, 10.0, 20.0]])
-    anchors = torch.tensor(
-        [[0.0, 0.0, 10.0, 10.0], [5.0, 0.0, 15.0, 10.0], [6.0, 0.0, 16.0, 10.0]]
-    )
+    anchors = torch.tensor([[0.0, 0.0, 10.0, 10.0], [5.0, 0.0, 15.0, 10.0], [6.0, 0.0, 16.0, 10.0]])
     assert inside_ignored(anchors, region).tolist() == [True, True, False]
     assert inside_ignored(anchors, torch.zeros(0, 4)).tolist() == [False] * 3
 

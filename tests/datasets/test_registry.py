@@ -1,0 +1,81 @@
+"""Reading by configuration: the table of readers, the memo, and planning without data."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ptl_sweep.config import ConfigError, DatasetConfig, PoolConfig
+from ptl_sweep.datasets.registry import (
+    POOL_READERS,
+    READERS,
+    fingerprint,
+    num_eligible,
+    pool_fingerprint,
+    read_pool,
+    read_split,
+)
+
+ROW = "0 0.5 0.5 0.2 0.5"
+TOWN = DatasetConfig(name="town", reader="miniature", domain="town", num_images=3)
+POOL = PoolConfig(name="pool", reader="miniature", num_images=3)
+
+
+def test_the_readers_are_those_the_documentation_names() -> None:
+    assert sorted(READERS) == ["coco", "miniature", "visdrone", "yolo"]
+    assert sorted(POOL_READERS) == ["miniature"]
+
+
+def test_equal_configurations_are_read_once(yolo: Callable[..., Any], tmp_path: Path) -> None:
+    yolo({"1": ROW, "2": ""})
+    keys = {"name": "mine", "reader": "yolo", "root": str(tmp_path)}
+    first = read_split(DatasetConfig(**keys), "all")
+    assert read_split(DatasetConfig(**keys), "all") is first
+    assert read_split(DatasetConfig(**keys, num_images=1), "all") is not first
+
+
+def test_files_have_a_fingerprint_and_a_number_of_eligible_images(
+    yolo: Callable[..., Any], tmp_path: Path
+) -> None:
+    expected = yolo({"1": ROW, "2": "", "3": ROW}).fingerprint
+    config = DatasetConfig(name="mine", reader="yolo", root=str(tmp_path))
+    assert fingerprint(config, "all") == expected
+    assert num_eligible(config, "all") == 2
+
+
+@pytest.mark.parametrize(
+    ("reader", "root"), [("yolo", None), ("coco", "/no/such/folder"), ("okutama", None)]
+)
+def test_planning_works_without_the_files(reader: str, root: str | None) -> None:
+    config = DatasetConfig(name="later", reader=reader, root=root)
+    assert fingerprint(config, "test") is None
+    assert num_eligible(config, "test") is None
+
+
+def test_a_reader_of_another_version_is_named_with_the_way_out() -> None:
+    config = DatasetConfig(name="okutama", reader="okutama", root="/data/okutama")
+    with pytest.raises(ConfigError) as error:
+        read_split(config, "test")
+    text = str(error.value)
+    assert text.startswith("okutama.reader=okutama is not in this version")
+    assert "miniature, visdrone, coco, yolo" in text
+    assert "reader=coco or reader=yolo" in text
+    pool = PoolConfig(name="archangel", reader="archangel")
+    assert pool_fingerprint(pool) is None
+    with pytest.raises(ConfigError, match=r"pool.reader=archangel .*set pool=miniature"):
+        read_pool(pool)
+
+
+def test_the_miniature_world_is_known_before_it_is_drawn() -> None:
+    image_set = read_split(TOWN, "train")
+    assert fingerprint(TOWN, "train") == image_set.fingerprint
+    assert num_eligible(TOWN, "train") == len(image_set.records) == 3
+    assert all(len(record.boxes) for record in image_set.records)
+
+
+def test_the_pool_is_read_once_and_known_before_it_is_drawn() -> None:
+    pool = read_pool(POOL)
+    assert read_pool(PoolConfig(name="pool", reader="miniature", num_images=3)) is pool
+    assert pool_fingerprint(POOL) == pool.fingerprint
+    assert len(pool.records) == 3

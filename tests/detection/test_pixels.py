@@ -1,0 +1,27 @@
+"""The resize rule of torchvision."""
+
+import numpy as np
+import pytest
+import torch
+from torchvision.models.detection.transform import GeneralizedRCNNTransform
+
+from ptl_sweep.detection.pixels import load_image, resized_size
+
+
+@pytest.mark.parametrize("size", [(50, 70), (70, 50), (40, 200), (64, 64)])
+@pytest.mark.parametrize("limits", [(64, 96), (33, 1000)])
+def test_resize_is_torchvisions(size: tuple[int, int], limits: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    transform = GeneralizedRCNNTransform(*limits, [0.0] * 3, [1.0] * 3).eval()
+    image = torch.from_numpy(pixels).permute(2, 0, 1).float() / 255
+    expected, _ = transform.resize(image)
+    found = load_image(pixels, limits)
+    assert found.shape[1:] == resized_size(*size, limits)
+    torch.testing.assert_close(found, expected)
+
+
+def test_native_resolution_is_a_division_by_255() -> None:
+    pixels = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    pixels.setflags(write=False)
+    expected = pixels.transpose(2, 0, 1).astype(np.float32) / np.float32(255)
+    np.testing.assert_array_equal(load_image(pixels, None).numpy(), expected)

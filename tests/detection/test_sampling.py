@@ -1,0 +1,125 @@
+"""Crops, ignored regions, flips and batches."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ptl_sweep.config import TrainConfig
+from ptl_sweep.datasets.images import ImageCache
+from ptl_sweep.detection.sampling import (
+    Window,
+    cut_boxes,
+    draw_batch,
+    draw_sample,
+    draw_window,
+    jitter_colour,
+)
+
+NONE = np.zeros((0, 4))
+FILL = torch.tensor([0.45, 0.44, 0.42]).view(3, 1, 1)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    seed=st.integers(0, 10**6),
+    width=st.integers(20, 200),
+    height=st.integers(20, 200),
+    fraction=st.sampled_from([0.0, 1.0]),
+)
+def test_crop_lies_on_the_image_and_holds_the_person(
+    seed: int, width: int, height: int, fraction: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    config = TrainConfig(crop_size=64, positive_fraction=fraction)
+    corner = rng.uniform(0, 1, 2) * [width - 12, height - 12]
+    person = np.concatenate([corner, corner + rng.uniform(2, 12, 2)])
+    window = draw_window(person[None], Window(0, 0, width, height), config, rng)
+    assert (window.width, window.height) == (min(64, width), min(64, height))
+    assert 0 <= window.left <= width - window.width
+    assert 0 <= window.top <= height - window.height
+    if fraction == 1:
+        boxes, ignored = cut_boxes(person[None], NONE, window)
+        sides = person[2:] - person[:2]
+        np.testing.assert_allclose(boxes[0, 2:] - boxes[0, :2], sides, atol=1e-4)
+        assert len(ignored) == 0
+
+
+def test_crops_show_the_person_at_every_offset() -> None:
+    rng = np.random.default_rng(0)
+    config = TrainConfig(crop_size=32, positive_fraction=1.0)
+    person = np.array([[50.0, 50.0, 60.0, 60.0]])
+    image = Window(0, 0, 200, 200)
+    lefts = {draw_window(person, image, config, rng).left for _ in range(600)}
+    assert lefts == set(range(28, 51))
+
+
+def test_person_less_than_half_visible_is_ignored_and_more_is_clipped() -> None:
+    persons = np.array(
+        [
+            [-6.0, 0, 4, 10],
+            [-4.0, 0, 6, 10],
+            [40.0, 40, 50, 50],
+            [0.0, 0, 0.5, 10],
+            [20, 20, 30, 30],
+        ]
+    )
+    region = np.array([[-5.0, -5, 5, 5], [90.0, 90, 99, 99]])
+    boxes, ignored = cut_boxes(persons + 10, region + 10, Window(10, 10, 32, 32))
+    np.testing.assert_array_equal(boxes, [[0, 0, 6, 10], [20, 20, 30, 30]])
+    np.testing.assert_array_equal(ignored, [[0, 0, 5, 5], [0, 0, 4, 10], [0, 0, 0.5, 10]])
+    assert boxes.dtype == ignored.dtype == np.float32
+
+
+def test_boxes_follow_the_pixels_through_resize_crop_and_flip(
+    draw: Callable, cache: ImageCache
+) -> None:
+    record = draw(4, width=120, height=90, num_boxes=1, noise=0.0)
+    config = TrainConfig(crop_size=48, positive_fraction=1.0, flip_probability=0.5)
+    for resize in (None, (180, 400)):
+        for seed in range(8):
+            rng = np.random.default_rng(seed)
+            sample = draw_sample(record, config, rng, cache=cache, resize=resize)
+            ((x1, y1, x2, y2),) = sample.boxes.round().astype(int)
+            bright = sample.image[0] > 0.5
+            assert bright[y1 + 1 : y2 - 1, x1 + 1 : x2 - 1].all()
+            assert abs(int(bright.sum()) - (x2 - x1) * (y2 - y1)) <= 2 * (x2 - x1 + y2 - y1)
+
+
+def test_smaller_images_are_padded_with_the_mean_colour(draw: Callable, cache: ImageCache) -> None:
+    records = [draw(0, width=40, height=64), draw(1, width=64, height=40)]
+    config = TrainConfig(batch_size=2, flip_probability=0.0)
+    rng = np.random.default_rng(0)
+    batch = draw_batch(records, config, rng, cache=cache, resize=None, fill=FILL)
+    assert batch.images.shape == (2, 3, 64, 64)
+    wide, high = (batch.images[0], batch.images[1])
+    if not torch.equal(wide[:, 50], FILL[:, 0].expand(3, 64)):
+        wide, high = high, wide
+    assert torch.equal(wide[:, 40:], FILL.expand(3, 24, 64))
+    assert torch.equal(high[:, :, 40:], FILL.expand(3, 64, 24))
+    cropped = TrainConfig(batch_size=2, crop_size=80)
+    batch = draw_batch(records, cropped, rng, cache=cache, resize=None, fill=FILL)
+    assert batch.images.shape == (2, 3, 80, 80)
+
+
+def test_images_repeat_only_when_there_are_too_few(draw: Callable, cache: ImageCache) -> None:
+    records = [draw(seed) for seed in range(4)]
+    for count, distinct in ((4, 4), (9, None)):
+        config = TrainConfig(batch_size=count, flip_probability=0.0)
+        rng = np.random.default_rng(1)
+        batch = draw_batch(records, config, rng, cache=cache, resize=None, fill=FILL)
+        assert len(batch.images) == count
+        different = {tuple(image.flatten()[:50].tolist()) for image in batch.images}
+        assert distinct is None or len(different) == distinct
+
+
+def test_jitter_is_a_gain_per_channel_within_its_bounds() -> None:
+    image = torch.full((3, 2, 2), 0.5)
+    for seed in range(20):
+        changed = jitter_colour(image, 0.1, np.random.default_rng(seed))
+        gain = changed[:, 0, 0] / 0.5
+        assert torch.equal(changed, changed[:, :1, :1].expand(3, 2, 2))
+        assert ((gain >= 0.81) & (gain <= 1.21)).all()
+    assert torch.equal(jitter_colour(image, 0.0, np.random.default_rng(0)), image)

@@ -1,0 +1,190 @@
+"""Learning, exact resume, schedules and refusals of training."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from ptl_sweep.config import ConfigError
+from ptl_sweep.datasets.images import ImageCache
+from ptl_sweep.datasets.records import ImageRecord
+from ptl_sweep.detection.retinanet import Detector, build_detector
+from ptl_sweep.detection.training import (
+    Interrupted,
+    TrainingDiverged,
+    learning_rate,
+    train_detector,
+)
+
+Log = list[tuple[int, dict[str, float]]]
+
+
+@pytest.fixture
+def train(
+    draw: Callable, training_with: Callable, tiny_with: Callable, cache: ImageCache, tmp_path: Path
+) -> Callable[..., tuple[Detector, Log]]:
+    """Trains retinanet_tiny on six drawn pictures; returns the detector and what was reported."""
+    records: list[ImageRecord] = [draw(seed) for seed in range(6)]
+
+    def run(
+        folder: str, *, stop_after: int | None = None, seed: int = 1, **changes: object
+    ) -> tuple[Detector, Log]:
+        detector = build_detector(tiny_with(), torch.Generator().manual_seed(0))
+        (tmp_path / folder).mkdir(exist_ok=True)
+        log: Log = []
+        asked = iter(range(10**6))
+        train_detector(
+            detector,
+            records,
+            training_with(**changes),
+            seed=seed,
+            folder=tmp_path / folder,
+            cache=cache,
+            on_step=lambda step, metrics: log.append((step, metrics)),
+            resize=None,
+            should_stop=lambda: next(asked) == stop_after,
+        )
+        return detector, log
+
+    return run
+
+
+def same(a: Detector, b: Detector) -> bool:
+    other = b.state_dict()
+    return all(torch.equal(value, other[name]) for name, value in a.state_dict().items())
+
+
+def without_speed(log: Log) -> Log:
+    return [
+        (step, {k: v for k, v in row.items() if k != "train/images_per_second"})
+        for step, row in log
+    ]
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("crop_size", [None, 48])
+def test_interrupted_training_ends_bit_for_bit_as_an_undisturbed_one(
+    train: Callable, optimizer: str, crop_size: int | None
+) -> None:
+    changes = {"optimizer": optimizer, "crop_size": crop_size}
+    whole, whole_log = train("whole", **changes)
+    with pytest.raises(Interrupted, match="step 5"):
+        train("parts", stop_after=5, **changes)
+    resumed, log = train("parts", **changes)
+    assert same(whole, resumed)
+    assert without_speed(log) == without_speed(whole_log)
+
+
+def test_killed_training_resumes_from_the_last_checkpoint(
+    train: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, _ = train("whole")
+    real = Detector.losses
+    calls = iter(range(1000))
+
+    def dies(self: Detector, *args: object) -> object:
+        if next(calls) == 7:
+            raise KeyboardInterrupt
+        return real(self, *args)
+
+    monkeypatch.setattr(Detector, "losses", dies)
+    with pytest.raises(KeyboardInterrupt):
+        train("killed", checkpoint_minutes=0.0)
+    monkeypatch.setattr(Detector, "losses", real)
+    resumed, _ = train("killed")
+    assert same(whole, resumed)
+
+
+def test_finished_training_is_not_repeated(train: Callable) -> None:
+    first, _ = train("once")
+    again, log = train("once")
+    assert same(first, again)
+    assert log == []
+
+
+def test_weights_depend_on_the_seed_and_not_on_global_state(train: Callable) -> None:
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first, _ = train("first")
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(6)
+    second, _ = train("second")
+    other, _ = train("other", seed=2)
+    assert same(first, second)
+    assert not same(first, other)
+
+
+def test_reports_every_20_steps_and_at_the_end(train: Callable) -> None:
+    _, log = train("log", num_steps=45, batch_size=1)
+    assert [step for step, _ in log] == [20, 40, 45]
+    for _, row in log:
+        assert row["train/loss"] == row["train/loss_classification"] + row["train/loss_box"]
+        assert row["train/images_per_second"] > 0
+
+
+def test_loss_falls_on_drawn_rectangles(train: Callable) -> None:
+    detector, log = train("learn", num_steps=40, batch_size=4)
+    assert not detector.training
+    assert log[-1][1]["train/loss"] < 0.7 * log[0][1]["train/loss"]
+
+
+def test_non_finite_loss_stops_with_step_and_remedy(
+    train: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    real = Detector.losses
+    calls = iter(range(1000))
+
+    def breaks(self: Detector, *args: object) -> object:
+        losses = real(self, *args)
+        factor = float("nan") if next(calls) == 6 else 1.0
+        return losses._replace(classification=losses.classification * factor)
+
+    monkeypatch.setattr(Detector, "losses", breaks)
+    with pytest.raises(TrainingDiverged, match=r"step 7 of 12.*train\.learning_rate"):
+        train("nan")
+    assert not (tmp_path / "nan" / "checkpoint.pt").exists()
+
+
+def test_bfloat16_without_a_gpu_is_refused(train: Callable) -> None:
+    with pytest.raises(ConfigError, match="bfloat16"):
+        train("bf16", precision="bfloat16")
+
+
+def test_warm_up_is_linear_and_then_constant(training_with: Callable) -> None:
+    config = training_with(schedule="constant", warmup_steps=4, learning_rate=0.1)
+    rates = [learning_rate(config, step) for step in range(7)]
+    np.testing.assert_allclose(rates, [0.025, 0.05, 0.075, 0.1, 0.1, 0.1, 0.1])
+    assert learning_rate(training_with(schedule="constant", warmup_steps=0), 0) == 3e-3
+
+
+@pytest.mark.parametrize(("steps", "warm"), [(360, 20), (30, 20), (100, 0), (7, 2)])
+def test_onecycle_is_torchs(training_with: Callable, steps: int, warm: int) -> None:
+    config = training_with(num_steps=steps, warmup_steps=warm)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        config.learning_rate,
+        total_steps=steps,
+        pct_start=min(0.3, warm / steps),
+        div_factor=10,
+        final_div_factor=20,
+        cycle_momentum=False,
+    )
+    expected = []
+    for _ in range(steps):
+        expected.append(schedule.get_last_lr()[0])
+        optimizer.step()
+        if len(expected) < steps:
+            schedule.step()
+    found = [learning_rate(config, step) for step in range(steps)]
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("steps", "warm"), [(1, 0), (1, 1), (2, 1), (10, 1), (4, 4)])
+def test_onecycle_of_a_few_steps_stays_positive(
+    training_with: Callable, steps: int, warm: int
+) -> None:
+    config = training_with(num_steps=steps, warmup_steps=warm)
+    assert all(0 < learning_rate(config, step) <= 3e-3 for step in range(steps))

@@ -1,0 +1,124 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ptl_sweep.config import TranslatorConfig
+from ptl_sweep.ptl.crops import CropSet
+from ptl_sweep.ptl.translators import (
+    TRANSLATORS,
+    ColorStatistics,
+    Translator,
+    channel_statistics,
+    fit_translator,
+)
+
+
+def crop_set(seed: int, n: int, side: int = 18) -> CropSet:
+    rng = np.random.default_rng(seed)
+    centre = rng.uniform(80, 150, size=(n, 1, 1, 3))
+    pixels = (centre + rng.normal(0, 20, size=(n, side, side, 3))).clip(0, 255).astype(np.uint8)
+    return CropSet(pixels, np.arange(n), np.zeros(n, dtype=np.int64))
+
+
+def fit(config: TranslatorConfig, folder: Path, **changes: Any) -> Translator:
+    arguments: dict[str, Any] = {
+        "source": crop_set(0, 6),
+        "target": crop_set(1, 4),
+        "seed": 0,
+        "folder": folder,
+        "warm_start": None,
+        "on_step": lambda _step, _losses: None,
+        "device": torch.device("cpu"),
+    }
+    arguments |= changes
+    return fit_translator(config, arguments.pop("source"), arguments.pop("target"), **arguments)
+
+
+@pytest.mark.parametrize("method", TRANSLATORS)
+def test_every_method_gives_crops_of_the_same_shape_and_the_same_again(
+    method: str, tiny_config: TranslatorConfig, tmp_path: Path
+) -> None:
+    config = replace(tiny_config, method=method)
+    crops = crop_set(2, 5, side=16).pixels
+    translated = [fit(config, tmp_path / name).translate(crops) for name in "ab"]
+    assert translated[0].shape == crops.shape
+    assert translated[0].dtype == np.uint8
+    assert np.array_equal(*translated)
+    assert np.array_equal(translated[0], crops) == (method == "identity")
+    assert fit(config, tmp_path / "a").translate(crops[:0]).shape == (0, 16, 16, 3)
+
+
+def test_every_configurable_method_is_in_the_table(tiny_config: TranslatorConfig) -> None:
+    for method in TRANSLATORS:
+        replace(tiny_config, method=method)
+
+
+def test_color_statistics_become_those_of_a_target_crop(
+    tiny_config: TranslatorConfig, tmp_path: Path
+) -> None:
+    target = crop_set(1, 4)
+    translator = fit(replace(tiny_config, method="color_stats"), tmp_path, target=target)
+    crops = crop_set(2, 8, side=16).pixels
+    mean, sd = channel_statistics(translator.translate(crops))
+    wanted_mean, wanted_sd = channel_statistics(target.pixels)
+    nearest = np.abs(mean[:, None] - wanted_mean).max(axis=2).argmin(axis=1)
+    assert np.abs(mean - wanted_mean[nearest]).max() < 0.5
+    assert np.abs(sd - wanted_sd[nearest]).max() < 0.5
+    assert len(set(nearest.tolist())) > 1
+
+
+def test_a_flat_crop_is_shifted_and_not_blown_up() -> None:
+    translator = ColorStatistics(np.full((1, 3), 100.0), np.full((1, 3), 20.0), seed=0)
+    translated = translator.translate(np.full((1, 16, 16, 3), 7, dtype=np.uint8))
+    assert np.array_equal(translated, np.full_like(translated, 100))
+
+
+@pytest.mark.parametrize("method", ["color_stats", "cyclegan"])
+@pytest.mark.parametrize(("source", "target", "missing"), [(0, 3, "virtual"), (3, 0, "real")])
+def test_without_crops_of_one_side_persons_stay_untranslated_with_a_reason(
+    method: str,
+    source: int,
+    target: int,
+    missing: str,
+    tiny_config: TranslatorConfig,
+    tmp_path: Path,
+) -> None:
+    translator = fit(
+        replace(tiny_config, method=method),
+        tmp_path,
+        source=crop_set(0, source),
+        target=crop_set(1, target),
+    )
+    assert not translator.changes_pixels
+    assert translator.reason is not None
+    assert f"no {missing} person crop" in translator.reason
+
+
+def test_batches_do_not_change_a_translation(
+    tiny_config: TranslatorConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    translator = fit(tiny_config, tmp_path)
+    crops = crop_set(2, 7, side=16).pixels
+    whole = translator.translate(crops)
+    monkeypatch.setattr("ptl_sweep.ptl.translators.PIXELS_PER_FORWARD", 2 * 16 * 16)
+    assert np.abs(translator.translate(crops).astype(int) - whole).max() <= 1
+
+
+def test_the_saved_networks_warm_start_the_next_iteration_unless_it_is_off(
+    tiny_config: TranslatorConfig, tmp_path: Path
+) -> None:
+    first = fit(tiny_config, tmp_path / "one")
+    saved = tmp_path / "translator.safetensors"
+    first.save(saved)
+    crops = crop_set(2, 3, side=16).pixels
+    kept = replace(tiny_config, num_warm_steps=0)
+    warm = fit(kept, tmp_path / "two", warm_start=saved, seed=1)
+    assert np.array_equal(warm.translate(crops), first.translate(crops))
+    cold = fit(replace(kept, warm_start=False), tmp_path / "three", warm_start=saved, seed=1)
+    absent = fit(kept, tmp_path / "four", warm_start=tmp_path / "no such file", seed=1)
+    assert np.array_equal(cold.translate(crops), absent.translate(crops))
+    assert not np.array_equal(cold.translate(crops), first.translate(crops))
