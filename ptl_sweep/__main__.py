@@ -1,11 +1,12 @@
 """Command line: ``python -m ptl_sweep [-m] key=value ...`` or ``python -m ptl_sweep VERB ...``."""
 
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Sequence
 
-from ptl_sweep.config import ConfigError
+from ptl_sweep.config import THREAD_VARIABLES, ConfigError
 
 FAILED_CELLS, USER_MISTAKE, INTERRUPTED = 1, 2, 130
 
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def cli() -> None:
     """Entry point of the console script."""
+    os.environ |= dict.fromkeys(THREAD_VARIABLES, "1")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     sys.exit(main(sys.argv[1:]))
 

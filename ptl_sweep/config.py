@@ -1,11 +1,15 @@
 """Typed config of one cell of the grid: every key, its unit, its default, who chose it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
+
+
+# Read by OpenMP and BLAS when they load; the last digits of a result depend on the thread count.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 class ConfigError(ValueError):
@@ -48,7 +52,7 @@ class DatasetConfig:
     """A labelled image set: the source of real pictures (`dataset`) or a `target`."""
 
     name: str = MISSING  # what the result columns show
-    reader: str = MISSING  # how the files are read, a key of datasets.registry.READERS
+    reader: str = MISSING  # a key of datasets.registry.READERS; a target may say `source`
     root: str | None = None  # folder as the owner ships it; unused by the miniature world
     split: str = "train"  # which part: real pictures are drawn from it, targets are tested on it
     validation_split: str = "validation"  # part of the source that no subset ever touches
@@ -267,7 +271,7 @@ class EvaluateConfig:
     nms_threshold: float = 0.5
     max_detections: int = 500  # per image
     candidates_per_level: int = 3000  # before NMS
-    batch_size: int = 8  # images of one size per forward; not part of any result
+    batch_size: int = 8  # images of one size per forward; shifts results by rounding
     tile_size: int | None = None  # null: the whole image at once; else square tiles, pixels
     tile_overlap: int = 64  # pixels that neighbouring tiles share
 
@@ -353,6 +357,9 @@ class Config:
         """Reject values no run can use."""
         _at_least("real_count", self.real_count, 1)
         _at_least("seed", self.seed, 0)
+        if self.target.reader == "source":  # what the source holds back
+            name, split = f"{self.dataset.name}-validation", self.dataset.validation_split
+            self.target = replace(self.dataset, name=name, split=split)
 
 
 GROUPS: dict[str, Any] = {

@@ -73,9 +73,10 @@ def compose_run(arguments: Sequence[str]) -> Composition | None:
     return Composition(cells)
 
 
-def compose_grid(overrides: Sequence[str]) -> Composition:
+def compose_grid(overrides: Sequence[str], *, as_sweep: bool = True) -> Composition:
     """The same cells as ``-m overrides``, without Hydra's launcher.
 
+    `as_sweep=False` checks each cell by itself only: enough to look at its data sets.
     Raises: ConfigError as `compose_run`.
     """
     refuse_swept_experiment(overrides)
@@ -86,7 +87,8 @@ def compose_grid(overrides: Sequence[str]) -> Composition:
             cells = [typed(cfg) for cfg in _compose_cells(overrides)]
     except (HydraException, OmegaConfBaseException, ConfigError) as error:
         raise ConfigError(short_message(error)) from error
-    check_grid(cells, named_keys(overrides))
+    if as_sweep:
+        check_grid(cells, named_keys(overrides))
     return Composition(cells)
 
 

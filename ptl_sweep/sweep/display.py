@@ -65,7 +65,7 @@ def plan_text(plan: Plan) -> str:
         "stage", "naive", "unique", "cached", "to run", "min/stage",
         "hours naive", "unique", "to run",
     ]  # fmt: skip
-    notes = ["m: measured median, d: default guess (one GPU, paper grid)"]
+    notes = ["m: measured median, d: default guess; hours of one core (tiny) or one GPU (r50)"]
     missing = missing_data(plan)
     if missing:
         notes.append(f"no data yet for {', '.join(missing)}: their keys are provisional")

@@ -16,7 +16,7 @@ MISSING_WEIGHTS = "missing"
 WEIGHTS_FOLDER = "weights"  # below sweep.root: published initial weights, put there by hand
 NOT_CONTENT = {"name", "root", "licence", "citation"}  # of a data set: shown, never computed with
 NOT_RESULT = {"checkpoint_minutes", "image_cache_mb"}  # of train: how, not what
-NOT_INFERENCE = {"iterations", "score_thresholds", "batch_size"}  # of evaluate: read by the reducer
+NOT_INFERENCE = {"iterations", "score_thresholds"}  # of evaluate: read by the reducer
 CYCLEGAN_KEYS = {
     "batch_size", "learning_rate", "lambda_cycle", "lambda_identity", "image_pool_size",
     "load_size", "crop_size", "base_channels", "num_residual_blocks", "warm_start",

@@ -140,7 +140,8 @@ def check_verb(arguments: list[str]) -> int:
     options = parser.parse_args(rest)
     from ptl_sweep.sweep.checking import check_data
 
-    checked = check_data(compose_grid(overrides).cells, named=overrides, sheet=options.sheet)
+    cells = compose_grid(overrides, as_sweep=False).cells
+    checked = check_data(cells, named=overrides, sheet=options.sheet)
     if options.json:
         _print_json(checked.as_json())
     else:

@@ -21,12 +21,12 @@ from types import FrameType
 from typing import Any
 
 from ptl_sweep import __version__
+from ptl_sweep.config import THREAD_VARIABLES
 from ptl_sweep.store import Stage, StageClaimedError, StoreError
 from ptl_sweep.sweep.planner import Plan, Task, config_of, load_plan
 
 log = logging.getLogger(__name__)
 
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 ATTEMPTS = "attempts.jsonl"
 
 

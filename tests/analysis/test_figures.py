@@ -1,6 +1,6 @@
 import itertools
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_every_figure_is_there_as_svg_and_png(written) -> None:
     counts = {name: len(figures) for name, figures in written.items()}
     assert counts == {"effect": 1, "ap": 1, "ap_t2t": 1, "distances": 2, "iterations": 1}
     for figure in itertools.chain(*written.values()):
-        ElementTree.parse(figure.svg)
+        ET.parse(figure.svg)
         assert figure.svg.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
