@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from ptl_sweep.config import THREAD_VARIABLES, ConfigError
+from ptl_sweep.store import StoreError, is_disk_full
 
 FAILED_CELLS, USER_MISTAKE, INTERRUPTED = 1, 2, 130
 
@@ -26,6 +27,14 @@ def main(arguments: Sequence[str]) -> int:
     except (ConfigError, DataError) as error:
         log.error("%s", error)  # noqa: TRY400 a mistake of the user needs no traceback
         return USER_MISTAKE
+    except StoreError as error:
+        log.error("%s", error)  # noqa: TRY400
+        return FAILED_CELLS
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        log.error("%s; free some space and run the same command again", error)  # noqa: TRY400
+        return FAILED_CELLS
     except KeyboardInterrupt:
         log.error("interrupted; the same command goes on where this one stopped")  # noqa: TRY400
         return INTERRUPTED

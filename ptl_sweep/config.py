@@ -7,7 +7,6 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
-
 # Read by OpenMP and BLAS when they load; the last digits of a result depend on the thread count.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -285,12 +284,11 @@ class EvaluateConfig:
         _at_least("evaluate.batch_size", self.batch_size, 1)
         _at_least("evaluate.tile_size", self.tile_size, 64)
         _in_range("evaluate.tile_overlap", self.tile_overlap, 0, (self.tile_size or 10**6) // 2)
-        if len(self.score_thresholds) != 3 or sorted(self.score_thresholds) != list(
-            self.score_thresholds
-        ):
+        hundredths = [round(100 * score) for score in self.score_thresholds]
+        if len(hundredths) != 3 or sorted({*hundredths}) != hundredths or hundredths[0] < 1:
             raise ConfigError(
-                "evaluate.score_thresholds must be three rising scores (low, medium, high "
-                f"confidence), got {self.score_thresholds}"
+                "evaluate.score_thresholds must be three scores (low, medium, high confidence) "
+                f"that rise by 0.01 or more from 0.01 on, got {self.score_thresholds}"
             )
         if self.score_threshold > self.score_thresholds[0]:
             raise ConfigError(

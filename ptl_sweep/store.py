@@ -5,6 +5,8 @@ whole stage or none. ``<key>.claim`` keeps two workers off one stage; a dead wor
 taken over.
 """
 
+import errno
+import fcntl
 import hashlib
 import json
 import logging
@@ -27,6 +29,8 @@ STALE_AFTER_S = 120.0  # a claim untouched for so long belongs to a dead worker
 META = "meta.json"
 FAILED = "FAILED.json"
 HISTORY = "history.jsonl"
+TEMPORARY = ".tmp"  # suffix of a file that is being written
+CLAIMS_LOCK = ".claims.lock"  # held while a claim that exists is taken away
 
 
 class StoreError(RuntimeError):
@@ -67,15 +71,30 @@ class Stage:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace `path` by `data` so that a reader, or a crash, sees the old or the new file."""
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}{TEMPORARY}")
     try:
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk does not say where
+        raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error, or what led to it, is a full disk or an exhausted quota."""
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, OSError) and link.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if "No space left on device" in str(link):  # of libraries that write by themselves
+            return True
+        link = link.__cause__ or link.__context__
+    return False
 
 
 def sha256_of(path: Path) -> str:
@@ -154,21 +173,23 @@ class Store:
         Raises: StageClaimedError when a live worker owns it.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        take_claim(self.claim_path(key))
+        path = self.claim_path(key)
+        token = take_claim(path)
         stop = threading.Event()
         heartbeat = threading.Thread(
-            target=_beat, args=(self.claim_path(key), stop), daemon=True, name=f"heartbeat {key}"
+            target=_beat, args=(path, token, stop), daemon=True, name=f"heartbeat {key}"
         )
         heartbeat.start()
         try:
             folder = self.work_folder(key)
             folder.mkdir(exist_ok=True)
-            (folder / FAILED).unlink(missing_ok=True)
+            for left in [folder / FAILED, *folder.rglob(f"*{TEMPORARY}")]:
+                left.unlink(missing_ok=True)
             yield folder
         finally:
             stop.set()
             heartbeat.join()
-            self.claim_path(key).unlink(missing_ok=True)
+            _remove_claim(path, token)
 
     def publish(self, stage: Stage, meta: Mapping[str, Any]) -> Path:
         """Make the claimed work folder the published stage, in one rename.
@@ -196,7 +217,7 @@ class Store:
     def record_failure(self, key: str, error: BaseException, *, log_path: Path | None) -> None:
         """Leave FAILED.json in the work folder; the checkpoint beside it is kept."""
         record = {
-            "what": f"{type(error).__name__}: {error}",
+            "what": self.describe(error),
             "where": _last_own_frame(error),
             "traceback": "".join(traceback.format_exception(error)),
             "log": str(log_path) if log_path else None,
@@ -208,6 +229,16 @@ class Store:
             write_atomically(self.work_folder(key) / FAILED, json.dumps(record, indent=1).encode())
         except OSError as full:
             log.error("cannot write %s for %s: %s", FAILED, key, full)  # noqa: TRY400
+
+    def describe(self, error: BaseException) -> str:
+        """Type and message of a failure; what to do when the disk is full."""
+        what = f"{type(error).__name__}: {error}"
+        if not is_disk_full(error):
+            return what
+        return (
+            f"no space left on device in {self.root}: free some and run the same command again; "
+            f"what is published and the last checkpoint are kept ({what})"
+        )
 
     def is_running(self, key: str) -> bool:
         """Whether a live worker owns the stage."""
@@ -256,17 +287,21 @@ def read_claim(path: Path) -> Claim | None:
         return Claim("", 0, "", age)
 
 
-def take_claim(path: Path) -> None:
-    """Create the claim, or take over a stale one. Raises: StageClaimedError when it is live."""
+def take_claim(path: Path) -> str:
+    """Create the claim, or take over a stale one; returns its token.
+
+    Raises: StageClaimedError when it is live.
+    """
+    token = uuid.uuid4().hex
     content = {
         "host": socket.gethostname(),
         "pid": os.getpid(),
         "job": os.environ.get("SLURM_JOB_ID"),
-        "token": uuid.uuid4().hex,
+        "token": token,
     }
     for _ in range(10):
         if _create(path, json.dumps(content)):
-            return
+            return token
         claim = read_claim(path)
         if claim is None:
             continue
@@ -275,41 +310,38 @@ def take_claim(path: Path) -> None:
                 f"{path.stem} is being computed by process {claim.pid} on {claim.host or '?'} "
                 f"(seen {claim.age_s:.0f} s ago); wait for it, or end it and run again"
             )
-        _remove_stale(path, claim)
+        _remove_claim(path, claim.token)
     raise StageClaimedError(f"{path} changes hands too fast; run again")
 
 
 def _create(path: Path, content: str) -> bool:
     """Write the claim under another name first, so that it is never seen half written."""
     temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}")
-    temporary.write_text(content)
     try:
+        temporary.write_text(content)
         path.hardlink_to(temporary)
     except FileExistsError:
         return False
     finally:
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
     return True
 
 
-def _remove_stale(path: Path, seen: Claim) -> None:
-    """Move the dead worker's claim away; put it back if it has become somebody else's."""
-    moved = path.with_name(f"{path.name}.stale-{uuid.uuid4().hex[:8]}")
-    try:
-        path.rename(moved)
-    except FileNotFoundError:
-        return
-    now = read_claim(moved)
-    if now is not None and now.token != seen.token:
-        with suppress(FileExistsError):
-            path.hardlink_to(moved)
-    moved.unlink()
+def _remove_claim(path: Path, token: str) -> None:
+    """Remove this very claim; one that has become somebody else's meanwhile stays."""
+    with (path.parent / CLAIMS_LOCK).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # ends with the block, and with the process
+        now = read_claim(path)
+        if now is not None and now.token == token:
+            path.unlink()
 
 
-def _beat(path: Path, stop: threading.Event) -> None:
+def _beat(path: Path, token: str, stop: threading.Event) -> None:
     while not stop.wait(HEARTBEAT_S):
-        with suppress(FileNotFoundError):
-            os.utime(path)
+        claim = read_claim(path)
+        if claim is not None and claim.token == token:
+            with suppress(FileNotFoundError):
+                os.utime(path)
 
 
 def _is_alive(pid: int) -> bool:

@@ -4,11 +4,13 @@ A run goes through Hydra's own sweeper and launcher. Verbs that only look (`plan
 Hydra's compose API, once per combination of group choices, because a cell costs 0.2 s there.
 """
 
+import dataclasses
 import itertools
 import os
 import re
 import sys
 import tempfile
+import typing
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,19 +22,33 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException, ValidationError
 
 from ptl_sweep.config import GROUPS, Config, ConfigError, conf_dir, register_schemas, typed
-from ptl_sweep.sweep.grid import all_keys, check_grid, close_match
+from ptl_sweep.sweep.grid import all_keys, cell_id, check_grid, close_match
 
-GRID_AXES = ("dataset", "real_count", "synthetic", "target", "seed")
+TYPE_NAMES = {
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    list[int]: "a list of integers",
+    list[float]: "a list of numbers",
+    list[list[float]]: "a list of lists of numbers",
+    dict[str, str]: "a mapping {NAME: meaning}",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Composition:
-    """The cells that a command line stands for, checked as a grid."""
+    """The cells that a command line stands for, checked as a grid, in the order of their ids."""
 
     cells: list[Config]
+
+    @classmethod
+    def of(cls, cells: Iterable[Config]) -> "Composition":
+        """Sorted, so that the order of words on a command line changes no file."""
+        return cls(sorted(cells, key=cell_id))
 
 
 def compose_run(arguments: Sequence[str]) -> Composition | None:
@@ -41,6 +57,7 @@ def compose_run(arguments: Sequence[str]) -> Composition | None:
     Raises: ConfigError in at most three lines for anything that Hydra or a check refuses.
     """
     overrides = [a for a in arguments if not a.startswith("-")]
+    refuse_additions(overrides)
     refuse_swept_experiment(overrides)
     composed: list[DictConfig] = []
     register_schemas()
@@ -70,7 +87,7 @@ def compose_run(arguments: Sequence[str]) -> Composition | None:
     if not cells:
         return None
     check_grid(cells, named_keys(overrides))
-    return Composition(cells)
+    return Composition.of(cells)
 
 
 def compose_grid(overrides: Sequence[str], *, as_sweep: bool = True) -> Composition:
@@ -79,6 +96,7 @@ def compose_grid(overrides: Sequence[str], *, as_sweep: bool = True) -> Composit
     `as_sweep=False` checks each cell by itself only: enough to look at its data sets.
     Raises: ConfigError as `compose_run`.
     """
+    refuse_additions(overrides)
     refuse_swept_experiment(overrides)
     register_schemas()
     try:
@@ -89,7 +107,7 @@ def compose_grid(overrides: Sequence[str], *, as_sweep: bool = True) -> Composit
         raise ConfigError(short_message(error)) from error
     if as_sweep:
         check_grid(cells, named_keys(overrides))
-    return Composition(cells)
+    return Composition.of(cells)
 
 
 def _compose_cells(overrides: Sequence[str]) -> Iterable[DictConfig]:
@@ -126,10 +144,6 @@ def _with_values(cfg: DictConfig, overrides: Sequence[str], parser: Any) -> Dict
     """Value overrides, in place: every cell of a sweep sets the same keys, so none is left over."""
     parsed = parser.parse_overrides(list(overrides))
     for override in parsed:
-        if override.is_add() or override.is_force_add() or override.is_delete():
-            raise ConfigError(
-                f"{override.input_line}: no key can be added or removed; all keys exist already"
-            )
         with open_dict(cfg):
             if OmegaConf.select(cfg, override.key_or_group, default=KeyError) is KeyError:
                 _require_key(override.key_or_group)
@@ -148,10 +162,21 @@ def named_keys(overrides: Iterable[str]) -> set[str]:
     return keys | ({"dataset", "target"} if "experiment" in keys else set())
 
 
+def refuse_additions(overrides: Iterable[str]) -> None:
+    """``+key=value`` and ``~key``: all keys exist and every one is needed. Raises: ConfigError."""
+    for override in overrides:
+        key = _key(override)
+        if not override.startswith(("+", "~")) or key.startswith("hydra"):
+            continue
+        if key not in {*all_keys(), "experiment"}:
+            raise ConfigError(_unknown_key(key))
+        raise ConfigError(f"{override}: no key can be added or removed; write {key}=VALUE")
+
+
 def refuse_swept_experiment(overrides: Iterable[str]) -> None:
     """``experiment=a,b`` silently drops both grids in Hydra. Raises: ConfigError."""
     for override in overrides:
-        if re.match(r"\+?experiment=.*,", override):
+        if re.match(r"experiment=.*[,(]", override):
             raise ConfigError(
                 f"{override}: an experiment is a whole grid and cannot be swept; run one command "
                 "for each experiment"
@@ -176,7 +201,31 @@ def short_message(error: BaseException) -> str:
     choice = re.search(r"Could not find '([^'/]+)/([^']+)'", text)
     if choice:
         return _unknown_choice(choice.group(1), choice.group(2))
-    return _first_lines(text)
+    swept = re.search(r"Ambiguous value for argument '(.+)'", text)
+    if swept:
+        return f"{swept.group(1)}: several values make a sweep, which needs the flag -m"
+    return _wrong_type(chain) or _first_lines(text)
+
+
+def _wrong_type(chain: Iterable[BaseException]) -> str | None:
+    """`real_count: 'x' is not an integer`."""
+    for link in chain:
+        if isinstance(link, ValidationError) and link.full_key:
+            key, _, item = link.full_key.partition("[")
+            value = "null" if link.value is None else repr(link.value)
+            return f"{key}: {value} {'does not fit into' if item else 'is not'} {_type_name(key)}"
+    return None
+
+
+def _type_name(key: str) -> str:
+    """What a key holds, in words."""
+    declared: Any = Config
+    for part in key.split("."):
+        declared = {f.name: f.type for f in dataclasses.fields(declared)}[part]
+    parts = typing.get_args(declared)
+    if type(None) not in parts:
+        return TYPE_NAMES[declared]
+    return TYPE_NAMES[next(part for part in parts if part is not type(None))] + " or null"
 
 
 def _unknown_key(key: str) -> str:
@@ -197,5 +246,6 @@ def _unknown_choice(group: str, choice: str) -> str:
 
 def _first_lines(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    wanted = [line for line in lines if not re.match(r"(object_type|reference_type|set )", line)]
+    noise = re.compile(r"(object_type|reference_type|set |See https:|None$|.*\$VALUE)")
+    wanted = [line for line in lines if not noise.match(line)]
     return "\n".join(dict.fromkeys(wanted[:3]))

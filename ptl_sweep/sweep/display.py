@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
-from rich.text import Text
 
 from ptl_sweep.sweep import status
 from ptl_sweep.sweep.planner import KINDS, Plan
@@ -171,21 +171,22 @@ def _needs(plan: Plan, key: str, ancestor: str) -> bool:
     return ancestor in parents or any(_needs(plan, parent, ancestor) for parent in parents)
 
 
-def progress_table(
+def progress_view(
     plan: Plan, states: dict[str, str], *, elapsed_s: float, num_workers: int
-) -> Table:
-    """Live table: stages by state, running stages with their step, time left."""
-    table = Table(title=f"{plan.name}  {duration(elapsed_s)}", title_justify="left", box=None)
+) -> Group:
+    """Live view: stages by state, how far the running ones are, time left."""
+    counts = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("stage", *status.STATES):
-        table.add_column(name, justify="left" if name == "stage" else "right")
+        counts.add_column(name, justify="left" if name == "stage" else "right")
     for kind, count in status.count_states(plan, states).items():
-        table.add_row(kind, *(str(count[state] or "·") for state in status.STATES))
+        counts.add_row(kind, *(str(count[state] or ".") for state in status.STATES))
+    running = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for key, state in states.items():
         if state == "running":
-            table.add_row(Text(plan.stages[key].label), progress_note(plan, key))
-    table.caption = f"time left about {duration(time_left(plan, states, num_workers))}"
-    table.caption_justify = "left"
-    return table
+            stage = plan.stages[key]
+            running.add_row("running", f"{stage.kind} {stage.label}", progress_note(plan, key))
+    left = duration(time_left(plan, states, num_workers))
+    return Group(counts, running, f"{duration(elapsed_s)} so far, about {left} left")
 
 
 def time_left(plan: Plan, states: dict[str, str], num_workers: int) -> float:

@@ -10,9 +10,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 
 from ptl_sweep.config import LauncherConfig
 from ptl_sweep.store import StageClaimedError
@@ -34,7 +33,7 @@ RETRY_CLAIMED_S = 5.0  # a stage that another sweep computes is looked at again 
 
 
 class SweepInterrupted(KeyboardInterrupt):
-    """Ctrl-C; every worker has written its checkpoint."""
+    """Ctrl-C or SIGTERM; every worker has written its checkpoint."""
 
 
 def run_inline(plan: Plan, config: LauncherConfig, console: Console) -> None:
@@ -50,6 +49,8 @@ def run_inline(plan: Plan, config: LauncherConfig, console: Console) -> None:
                     console.print(f"published {key}")
             except (StageFailedError, StageClaimedError) as error:
                 log.error("%s", error)  # noqa: TRY400
+            except OSError as error:  # the claim cannot be written
+                log.error("%s: %s", key, plan.store.describe(error))  # noqa: TRY400
 
 
 @dataclass(slots=True)
@@ -72,9 +73,16 @@ class LocalLauncher:
         self.started = time.monotonic()
 
     def run(self) -> None:
-        """Until nothing runs and nothing can start. Raises: SweepInterrupted after Ctrl-C."""
+        """Until nothing runs and nothing can start. Raises: SweepInterrupted when told to stop."""
         if not self.waiting:
             return
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
+        try:
+            self._run()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def _run(self) -> None:
         with Live(
             console=self.console,
             auto_refresh=False,
@@ -100,7 +108,7 @@ class LocalLauncher:
                 self._settle(ended)
             if time.monotonic() - drawn > 1 and self.console.is_terminal:
                 drawn = time.monotonic()
-                live.update(self._table(), refresh=True)
+                live.update(self._view(), refresh=True)
 
     def _start_ready(self) -> None:
         for task in sorted(self.waiting, key=lambda t: KINDS.index(t.kind)):
@@ -145,7 +153,7 @@ class LocalLauncher:
             self.waiting.append(ended.task)
             return
         self.not_before.pop(ended.task.name, None)
-        if code not in (ExitCode.OK, ExitCode.FAILED, ExitCode.INTERRUPTED):
+        if code not in (ExitCode.OK, ExitCode.INTERRUPTED):
             self._record_crash(ended)
         if not self.console.is_terminal or code != ExitCode.OK:
             outcome = "done" if code == ExitCode.OK else "FAILED"
@@ -157,22 +165,26 @@ class LocalLauncher:
             )
 
     def _record_crash(self, ended: _Running) -> None:
-        """A worker that could not say why it ended: killed from outside, or out of memory."""
-        code = ended.process.returncode
+        """For a worker that could not say why it ended: killed, out of memory, or never begun."""
+        code, store = ended.process.returncode, self.plan.store
+        key = next((k for k in ended.task.stages if not store.is_published(k)), None)
+        if key is None or store.failure(key) is not None:
+            return
         name = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
-        error = RuntimeError(
-            f"the worker process ended with {name}; signal SIGKILL is mostly the kernel's answer "
-            "to a full memory (fewer launcher.num_workers or a smaller train.batch_size help)"
-        )
-        key = next((k for k in ended.task.stages if not self.plan.store.is_published(k)), None)
-        if key is not None:
-            self.plan.store.record_failure(key, error, log_path=self.plan.log_path(ended.task))
+        hint = "its log may say why"
+        if code == -signal.SIGKILL:
+            hint = (
+                "mostly the kernel's answer to a full memory: fewer launcher.num_workers or a "
+                "smaller train.batch_size help"
+            )
+        error = RuntimeError(f"the worker process ended with {name}; {hint}")
+        store.record_failure(key, error, log_path=self.plan.log_path(ended.task))
 
     def _num_published(self) -> int:
         return sum(self.plan.store.is_published(key) for key in self.plan.stages)
 
-    def _table(self) -> Table:
-        return display.progress_table(
+    def _view(self) -> Group:
+        return display.progress_view(
             self.plan,
             status.stage_states(self.plan),
             elapsed_s=time.monotonic() - self.started,

@@ -140,7 +140,7 @@ def reduce_sweep(plan: Plan, tracking: TrackingConfig) -> Reduced:
     iterations = [reducer.measure(cell, r) for cell in plan.cells for r in cell.readings]
     results = [m for m in iterations if m.reading == m.cell.readings[-1]]
     rows = [m.row for m in results]
-    summary = summarise([row for row in rows if row["status"] == "ok"])
+    summary = summarise(rows)
     columns = result_columns(reducer.config.evaluate.score_thresholds)
     write_table(rows, plan.folder, "results", columns)
     write_table([m.row for m in iterations], plan.folder, "iterations", columns)
@@ -172,6 +172,7 @@ def _report_context(
         samples=sample_pictures(plan),
         failures=_failures(reducer),
         drops=_drops(plan),
+        warnings=_warnings(reducer),
     )
 
 
@@ -188,6 +189,22 @@ def _failures(reducer: Reducer) -> list[StageFailure]:
         if failure is not None:
             found.append(StageFailure(key, str(failure["what"]), str(failure["log"] or "")))
     return found
+
+
+def _warnings(reducer: Reducer) -> list[str]:
+    """What a reader must know about single stages, whatever cell they belong to."""
+    warnings = []
+    for key, state in reducer.states.items():
+        summary = reducer.plan.store.meta(key)["summary"] if state == "published" else {}
+        if summary.get("num_selected_uniformly") and summary.get("reason"):
+            warnings.append(f"{key}: {summary['reason']}")
+        if summary.get("num_untranslated"):
+            warnings.append(f"{key}: {summary['num_untranslated']} persons stay untranslated")
+        if summary.get("num_capped_images"):
+            warnings.append(
+                f"{key}: {summary['num_capped_images']} images reach evaluate.max_detections"
+            )
+    return warnings
 
 
 def _provenance(plan: Plan) -> Provenance:

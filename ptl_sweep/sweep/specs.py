@@ -53,9 +53,10 @@ def detector_content(config: Config, weights_folder: Path) -> dict[str, Any]:
         sha256 = weights.weights_sha256(config.detector, weights_folder)
     except ConfigError:  # no file yet: a plan needs none, a run asks for it first
         sha256 = MISSING_WEIGHTS
+    unused = set() if config.train.crop_size else {"positive_fraction"}
     return {
         "detector": {**_without(asdict(config.detector), {"name", "weights"}), "weights": sha256},
-        "train": _without(asdict(config.train), NOT_RESULT),
+        "train": _without(asdict(config.train), NOT_RESULT | unused),
         "gaussian": _without(asdict(config.gaussian), {"covariance"}),
         "inference": inference_setting(config),
     }
@@ -83,7 +84,7 @@ def translator_content(config: Config, iteration: int) -> dict[str, Any]:
         warm = iteration > 1 and translator.warm_start
         names |= CYCLEGAN_KEYS | {"num_warm_steps" if warm else "num_steps"}
     if translator.method == "color_stats":
-        names |= {"crop_size"}
+        names |= {"load_size", "crop_size"}
     return {name: getattr(translator, name) for name in sorted(names)}
 
 

@@ -172,7 +172,8 @@ def _named_sweep(root: Path, name: str) -> Path:
         return root / "sweeps" / short[0]
     close = close_match(name, names)
     hint = f"; did you mean {close}?" if close else ""
-    raise ConfigError(f"no sweep {name} in {root / 'sweeps'}{hint}\nthere: {', '.join(names[:20])}")
+    there = f"\nthere: {', '.join(names[:20])}" if names else ", which holds none"
+    raise ConfigError(f"no sweep {name} in {root / 'sweeps'}{hint}{there}")
 
 
 def _print_json(content: object) -> None:
@@ -181,7 +182,7 @@ def _print_json(content: object) -> None:
 
 def refuse_unknown_verb(arguments: Sequence[str]) -> None:
     """A first word that is neither a verb, a flag nor key=value. Raises: ConfigError."""
-    if not arguments or arguments[0].startswith("-") or "=" in arguments[0]:
+    if not arguments or arguments[0].startswith(("-", "~")) or "=" in arguments[0]:
         return
     close = close_match(arguments[0], VERBS)
     hint = f"; did you mean {close}?" if close else ""

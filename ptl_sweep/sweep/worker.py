@@ -60,15 +60,15 @@ def run_stage(
     with store.claim(key) as folder:
         if store.is_published(key):
             return False
-        attempts = _count_attempt(folder)
         try:
+            attempts = _count_attempt(folder)
             meta = _compute(plan, stage, folder, should_stop)
             store.publish(stage, {**meta, "attempts": attempts})
         except Exception as error:
             if _is_interruption(error):
                 raise
             store.record_failure(key, error, log_path=log_path)
-            raise StageFailedError(f"{key}: {type(error).__name__}: {error}") from error
+            raise StageFailedError(f"{key}: {store.describe(error)}") from error
     log.info("published %s after %.0f s", key, meta["seconds"])
     return True
 
@@ -163,7 +163,7 @@ def run_task(plan: Plan, task: Task) -> ExitCode:
         except Interrupted as error:
             log.warning("%s", error)
             return ExitCode.INTERRUPTED
-        except (StageFailedError, StoreError):
+        except (StageFailedError, StoreError, OSError):  # OSError: the claim cannot be written
             log.exception("stage failed")
             return ExitCode.FAILED
         if stop.requested():

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from ptl_sweep.analysis import report as module
-from ptl_sweep.analysis.report import ReportContext, answers, duration, thumbnail, write_report
+from ptl_sweep.analysis.answers import answers
+from ptl_sweep.analysis.report import ReportContext, duration, thumbnail, write_report
 from ptl_sweep.analysis.tables import summarise
 
 VOID = {"meta", "link", "img", "input", "br"}
