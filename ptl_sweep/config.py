@@ -1,8 +1,8 @@
 """Typed config of one cell of the grid: every key, its unit, its default, who chose it."""
 
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
@@ -46,6 +46,12 @@ def _in_range(key: str, value: float, low: float, high: float) -> None:
         raise ConfigError(f"{key} must lie in [{low}, {high}], got {value}")
 
 
+def _a_name(key: str, value: str) -> None:
+    """Names become parts of folder names and of W&B run names."""
+    if value != MISSING and not re.fullmatch(r"[A-Za-z0-9_.-]+", value):
+        raise ConfigError(f"{key} may hold letters, digits and . _ - only; got {value!r}")
+
+
 @dataclass(kw_only=True, slots=True)
 class DatasetConfig:
     """A labelled image set: the source of real pictures (`dataset`) or a `target`."""
@@ -65,6 +71,7 @@ class DatasetConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
+        _a_name("name of dataset or target", self.name)
         _at_least(f"{self.name}.num_images", self.num_images, 1)
         shares = self.scene_fractions
         if shares is not None and (
@@ -94,6 +101,7 @@ class PoolConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
+        _a_name("pool.name", self.name)
         _at_least("pool.num_images", self.num_images, 1)
         _at_least("pool.image_size", self.image_size, 32)
         if self.altitude_m is not None and (
@@ -118,6 +126,7 @@ class SyntheticConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
+        _a_name("synthetic.name", self.name)
         _one_of("synthetic.method", self.method, ("off", "ptl", "random"))
         _at_least("synthetic.num_iterations", self.num_iterations, 1)
         _at_least("synthetic.images_per_iteration", self.images_per_iteration, 1)
@@ -314,7 +323,7 @@ class LauncherConfig:
 class TrackingConfig:
     """The Weights & Biases mirror of history.jsonl; never part of a result."""
 
-    mode: str = "offline"  # online | offline | off; WANDB_MODE in the environment wins
+    mode: str = "offline"  # online | offline (WANDB_MODE wins over both) | off: no wandb at all
     project: str = "ptl-sweep"
     entity: str | None = None
 
@@ -329,6 +338,10 @@ class SweepConfig:
 
     name: str = "sweep"
     root: str = "outputs"  # holds store/, sweeps/ and tracking/
+
+    def __post_init__(self) -> None:
+        """Reject values no run can use."""
+        _a_name("sweep.name", self.name)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -360,18 +373,10 @@ class Config:
             self.target = replace(self.dataset, name=name, split=split)
 
 
-GROUPS: dict[str, Any] = {
-    "dataset": DatasetConfig,
-    "pool": PoolConfig,
-    "target": DatasetConfig,
-    "synthetic": SyntheticConfig,
-    "translator": TranslatorConfig,
-    "detector": DetectorConfig,
-    "train": TrainConfig,
-    "evaluate": EvaluateConfig,
-    "launcher": LauncherConfig,
-    "tracking": TrackingConfig,
-}
+GROUPS = (  # folders of conf/ that hold one choice each
+    "dataset", "pool", "target", "synthetic", "translator", "detector", "train", "evaluate",
+    "launcher", "tracking",
+)  # fmt: skip
 
 
 def register_schemas() -> None:

@@ -111,7 +111,7 @@ def compose_grid(overrides: Sequence[str], *, as_sweep: bool = True) -> Composit
 
 
 def _compose_cells(overrides: Sequence[str]) -> Iterable[DictConfig]:
-    parser = OverridesParser.create()
+    parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # which glob() asks
     given = parser.parse_overrides(list(overrides))
     swept = {o.key_or_group for o in given}
     fixed = [o.input_line for o in given if not o.is_sweep_override()]

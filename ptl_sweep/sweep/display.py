@@ -1,5 +1,6 @@
 """Tables for the terminal: at most 100 columns, units in headers, no ANSI when piped."""
 
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,11 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def wrap(text: str) -> str:
+    """Lines of at most WIDTH columns; later lines are indented."""
+    return textwrap.fill(text, WIDTH, subsequent_indent=" " * 8, break_long_words=False)
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -52,17 +58,9 @@ def grid_line(plan: Plan) -> str:
 def plan_text(plan: Plan) -> str:
     """The plan: stages naive, unique, cached and to run, with their time."""
     lines = status.kind_counts(plan)
-    rows = [
-        [
-            line.kind, str(line.naive), str(line.unique), str(line.cached), str(line.to_run),
-            f"{line.cost.seconds / 60:.1f} {'m' if line.cost.is_measured else 'd'}",
-            *(f"{n * line.cost.seconds / 3600:.2f}"
-              for n in (line.naive, line.unique, line.to_run)),
-        ]
-        for line in lines
-    ]  # fmt: skip
+    rows = [_plan_row(line) for line in lines]
     header = [
-        "stage", "naive", "unique", "cached", "to run", "min/stage",
+        "stage", "naive", "unique", "cached", "to run", "per stage",
         "hours naive", "unique", "to run",
     ]  # fmt: skip
     notes = ["m: measured median, d: default guess; hours of one core (tiny) or one GPU (r50)"]
@@ -76,7 +74,16 @@ def plan_text(plan: Plan) -> str:
     reasons = status.reasons_to_run(plan)
     if reasons:
         notes.append(f"to run  {reasons}")
-    return "\n".join([f"sweep   {plan.name}", grid_line(plan), text_table(header, rows), *notes])
+    wrapped = [wrap(note) for note in notes]
+    return "\n".join([f"sweep   {plan.name}", grid_line(plan), text_table(header, rows), *wrapped])
+
+
+def _plan_row(line: status.KindCount) -> list[str]:
+    seconds = line.cost.seconds
+    counts = (line.naive, line.unique, line.cached, line.to_run)
+    hours = (f"{n * seconds / 3600:.2f}" for n in (line.naive, line.unique, line.to_run))
+    per_stage = f"{duration(seconds)} {'m' if line.cost.is_measured else 'd'}"
+    return [line.kind, *map(str, counts), per_stage, *hours]
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
@@ -162,6 +169,7 @@ def failure_text(plan: Plan, key: str, states: dict[str, str]) -> str:
             f"  kept    checkpoint and FAILED.json in {plan.store.work_folder(key)}",
             f"  effect  {len(waiting) - 1} stages and {cells} of {len(plan.cells)} cells wait",
             "  fix     mend the cause, then the same command again: it queues only what is missing",
+            f"  repro   python -m ptl_sweep rerun {key}",
         ]
     )
 

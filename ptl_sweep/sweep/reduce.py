@@ -269,7 +269,7 @@ def _closing_text(reducer: Reducer, summary: Sequence[Row], report: Path, num_fa
         f"stages  {naive} naively, {unique} after sharing; {display.duration(seconds)} of work"
     )
     if any(c["dataset"]["reader"] == "miniature" for c in plan.configs):
-        parts.append(TOY_NOTE)
+        parts.append(display.wrap(f"note    {TOY_NOTE}"))
     for key, state in reducer.states.items():
         if state == "failed":
             parts.append(display.failure_text(plan, key, reducer.states))

@@ -149,6 +149,26 @@ def check_verb(arguments: list[str]) -> int:
     return checked.exit_code(strict=options.strict)
 
 
+def rerun_verb(arguments: list[str]) -> int:
+    """Run one stage of a sweep in this process: to repeat a failure where it can be watched."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ptl_sweep rerun", description=rerun_verb.__doc__
+    )
+    parser.add_argument("key", help="key of the stage, as `status` shows it")
+    parser.add_argument("sweep", nargs="?", help="name or folder; default: the newest")
+    rest, overrides = _split(arguments)
+    options = parser.parse_args(rest)
+    plan = find_sweep(options.sweep, overrides)
+    if options.key not in plan.stages:
+        close = close_match(options.key, plan.stages)
+        raise ConfigError(
+            f"no stage {options.key} in {plan.name}" + (f"; did you mean {close}?" if close else "")
+        )
+    from ptl_sweep.sweep.worker import run_single
+
+    return FAILED if run_single(plan, options.key) else OK
+
+
 def find_sweep(name: str | None, overrides: Sequence[str]) -> Plan:
     """A sweep by name, by folder, or the newest below sweep.root. Raises: ConfigError."""
     settings = dict(o.split("=", 1) for o in overrides)
@@ -195,5 +215,6 @@ VERBS = {
     "plan": Verb("what a sweep would compute, and why", plan_verb),
     "status": Verb("what a sweep has done and does", status_verb),
     "check": Verb("read the data sets and say what is in them", check_verb),
+    "rerun": Verb("one stage in this process, to watch it fail", rerun_verb),
     "report": Verb("results.csv and report.html again, from the store", report_verb),
 }

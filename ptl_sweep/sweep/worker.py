@@ -3,6 +3,7 @@
 ``python -m ptl_sweep.sweep.worker SWEEP_FOLDER TASK``; exit codes are in `ExitCode`.
 """
 
+import dataclasses
 import enum
 import importlib.metadata
 import json
@@ -169,6 +170,13 @@ def run_task(plan: Plan, task: Task) -> ExitCode:
         if stop.requested():
             return ExitCode.INTERRUPTED
     return ExitCode.OK
+
+
+def run_single(plan: Plan, key: str) -> ExitCode:
+    """One stage in this process, logged to the terminal."""
+    logging.getLogger().setLevel(logging.INFO)
+    task = plan.task_of(key)
+    return run_task(plan, dataclasses.replace(task, stages=(key,)))
 
 
 class StopOnSignal:
