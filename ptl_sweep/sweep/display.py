@@ -169,7 +169,7 @@ def failure_text(plan: Plan, key: str, states: dict[str, str]) -> str:
             f"  kept    checkpoint and FAILED.json in {plan.store.work_folder(key)}",
             f"  effect  {len(waiting) - 1} stages and {cells} of {len(plan.cells)} cells wait",
             "  fix     mend the cause, then the same command again: it queues only what is missing",
-            f"  repro   python -m ptl_sweep rerun {key}",
+            f"  repro   python -m ptl_sweep rerun {key} {plan.folder}",
         ]
     )
 

@@ -156,10 +156,10 @@ class LocalLauncher:
         if code not in (ExitCode.OK, ExitCode.INTERRUPTED):
             self._record_crash(ended)
         if not self.console.is_terminal or code != ExitCode.OK:
-            outcome = "done" if code == ExitCode.OK else "FAILED"
+            outcome = {0: "done", int(ExitCode.INTERRUPTED): "stopped"}.get(code, "FAILED")
             done, total = self._num_published(), len(self.plan.stages)
             self.console.print(
-                f"{outcome:6} {ended.task.name}  {seconds:.0f} s  {done}/{total} stages",
+                f"{outcome:7} {ended.task.name}  {seconds:.0f} s  {done}/{total} stages",
                 highlight=False,
                 soft_wrap=True,
             )

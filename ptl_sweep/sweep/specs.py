@@ -19,7 +19,7 @@ NOT_RESULT = {"checkpoint_minutes", "image_cache_mb"}  # of train: how, not what
 NOT_INFERENCE = {"iterations", "score_thresholds"}  # of evaluate: read by the reducer
 CYCLEGAN_KEYS = {
     "batch_size", "learning_rate", "lambda_cycle", "lambda_identity", "image_pool_size",
-    "load_size", "crop_size", "base_channels", "num_residual_blocks", "warm_start",
+    "load_size", "crop_size", "base_channels", "num_residual_blocks",
 }  # fmt: skip
 
 

@@ -2,9 +2,11 @@
 
 import copy
 import functools
-import json
 import logging
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +16,6 @@ import torch
 
 from ptl_sweep.__main__ import main
 from ptl_sweep.config import Config
-from ptl_sweep.store import HISTORY
 from ptl_sweep.sweep import stages
 from ptl_sweep.sweep.composing import compose_grid
 from ptl_sweep.sweep.planner import Plan, load_plan, plan_sweep, save_plan
@@ -37,7 +38,11 @@ TINY = (
     "launcher=inline",
     "tracking=off",
 )
-TINY_GRID = ("real_count=2,3", "synthetic=off,on", "target=field,karst", "seed=0")
+TINY_GRID = ("real_count=3", "synthetic=off,on", "target=field,karst", "seed=0")
+
+# Long enough to be killed in the middle: a checkpoint after every step.
+LONG = (*TINY, "train.num_steps=40", "translator.num_steps=30", "train.checkpoint_minutes=0")
+LONG_GRID = ("real_count=2,3", "synthetic=off,on", "target=field", "seed=0")
 
 
 class Outcome(NamedTuple):
@@ -82,8 +87,14 @@ def tiny() -> list[str]:
 
 @pytest.fixture(scope="session")
 def tiny_grid() -> list[str]:
-    """The command line of `tiny_sweep` without its root: 8 cells."""
+    """The command line of `tiny_sweep` without its root: 4 cells, 6 stages."""
     return ["-m", *TINY_GRID, *TINY]
+
+
+@pytest.fixture(scope="session")
+def long_grid() -> list[str]:
+    """A command line without its root: 4 cells, 8 stages of seconds each."""
+    return ["-m", *LONG_GRID, *LONG]
 
 
 @pytest.fixture(scope="session")
@@ -146,7 +157,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture(scope="session")
 def tiny_sweep(tmp_path_factory: pytest.TempPathFactory, tiny_grid: list[str]) -> Sweep:
-    """8 cells, trained for real; tests must not change it (`copy_of` gives a copy)."""
+    """4 cells, trained for real; tests must not change it (`copy_of` gives a copy)."""
     root = tmp_path_factory.mktemp("tiny")
     arguments = [*tiny_grid, f"sweep.root={root}"]
     before = torch.are_deterministic_algorithms_enabled(), torch.get_num_threads()
@@ -155,6 +166,53 @@ def tiny_sweep(tmp_path_factory: pytest.TempPathFactory, tiny_grid: list[str]) -
     torch.set_num_threads(before[1])
     (folder,) = (root / "sweeps").iterdir()
     return Sweep(root, load_plan(folder), arguments)
+
+
+def command_line(arguments: list[str]) -> list[str]:
+    """The same as a process of its own."""
+    return [sys.executable, "-m", "ptl_sweep", *arguments]
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, long_grid: list[str]) -> Sweep:
+    """`long_grid`, run inline in a process of its own that nobody disturbed."""
+    root = tmp_path_factory.mktemp("undisturbed")
+    arguments = [*long_grid, f"sweep.root={root}"]
+    subprocess.run(command_line(arguments), check=True, capture_output=True, cwd=root)
+    (folder,) = (root / "sweeps").iterdir()
+    return Sweep(root, load_plan(folder), arguments)
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+    """Starts processes in tmp_path, and ends those that a failed test has left."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def call(*command: str, **options: Any) -> subprocess.Popen[bytes]:
+        with (tmp_path / f"process-{len(started)}.log").open("wb") as log:
+            process = subprocess.Popen(
+                command, cwd=tmp_path, stdout=log, stderr=subprocess.STDOUT, **options
+            )
+        started.append(process)
+        return process
+
+    yield call
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def wait_for() -> Callable[[Callable[[], bool]], None]:
+    """Poll until something is true; fail after two minutes."""
+
+    def wait(condition: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + 120
+        while not condition():
+            assert time.monotonic() < deadline, "waited for two minutes"
+            time.sleep(0.005)
+
+    return wait
 
 
 @pytest.fixture
@@ -181,15 +239,3 @@ def flip_byte() -> Callable[[Path], None]:
         path.write_bytes(content)
 
     return flip
-
-
-@pytest.fixture
-def last_step() -> Callable[[Path], int]:
-    """The last training step in a work folder's history; 0 before the first."""
-
-    def read(folder: Path) -> int:
-        path = folder / HISTORY
-        lines = path.read_text().splitlines() if path.exists() else []
-        return max((json.loads(line).get("train/step", 0) for line in lines), default=0)
-
-    return read

@@ -1,0 +1,213 @@
+"""The plan: equal stages of different cells are one, chains are tasks, and looking is light."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ptl_sweep.config import Config
+from ptl_sweep.sweep.planner import (
+    KINDS,
+    Plan,
+    config_of,
+    load_plan,
+    newest_sweep,
+    plan_sweep,
+    save_plan,
+)
+
+Cells = Callable[..., list[Config]]
+MakePlan = Callable[..., Plan]
+
+GRID = ("real_count=2,3", "target=field,karst")
+ALL_ITERATIONS = ("real_count=2,3", "target=field", "evaluate.iterations=all")
+
+# The 96 cells of the paper, in a process that has no data and may load nothing heavy.
+PAPER = """
+import json, sys, time
+from ptl_sweep.__main__ import main
+started = time.monotonic()
+code = main(["plan", "--json", "experiment=paper", *sys.argv[1:]])
+heavy = {"torch", "torchvision", "wandb", "matplotlib"} & set(sys.modules)
+answer = {"code": code, "heavy": sorted(heavy), "seconds": time.monotonic() - started}
+print(json.dumps(answer), file=sys.stderr)
+"""
+
+
+def by_kind(plan: Plan) -> dict[str, int]:
+    return dict(Counter(stage.kind for stage in plan.stages.values()))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "naive", "unique"),
+    [
+        ([], (96, 240, 336), (12, 60, 288)),
+        (["evaluate.iterations=last"], (96, 240, 96), (12, 60, 96)),
+    ],
+    ids=["all iterations", "last iteration"],
+)
+def test_the_paper_grid_is_planned_without_data_without_torch_and_fast(
+    overrides: list[str], naive: tuple[int, ...], unique: tuple[int, ...], tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PAPER, f"sweep.root={tmp_path}/outputs", *overrides],
+        cwd=tmp_path,
+        env={**os.environ, "PTL_DATA": str(tmp_path / "nothing")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answer = json.loads(done.stderr.splitlines()[-1])
+    assert (answer["code"], answer["heavy"]) == (0, [])
+    assert answer["seconds"] < 10  # 1.5 s on a quiet machine
+    plan = json.loads(done.stdout)
+    assert plan["cells"] == 96
+    assert tuple(plan["stages"][kind]["naive"] for kind in KINDS) == naive
+    assert tuple(plan["stages"][kind]["unique"] for kind in KINDS) == unique
+    assert tuple(plan["stages"][kind]["to_run"] for kind in KINDS) == unique
+    for name in ("dataset visdrone", "pool archangel", "target okutama"):
+        assert name in plan["missing_data"]
+    assert list(tmp_path.iterdir()) == []  # looking writes nothing
+
+
+def test_no_training_depends_on_the_target(cells: Cells) -> None:
+    three = plan_sweep(cells("real_count=2", "target=field,karst,yard"), "")
+    one = plan_sweep([c for c in cells("real_count=2") if c.target.name == "yard"], "")
+    trained = [
+        {key for key, stage in plan.stages.items() if stage.kind != "evaluate"}
+        for plan in (one, three)
+    ]
+    assert trained[0] == trained[1]
+    assert by_kind(three)["evaluate"] == 3 * by_kind(one)["evaluate"]
+    for stage in three.stages.values():
+        assert ("target" in stage.spec) == (stage.kind == "evaluate")
+
+
+def test_off_is_the_parent_of_on(cells: Cells) -> None:
+    plan = plan_sweep(cells("real_count=2"), "")
+    off = next(cell for cell in plan.cells if cell.id.synthetic == "off")
+    first = next(stage for stage in plan.stages.values() if stage.kind == "ptl")
+    assert first.parents == (off.readings[-1].detector,)
+    assert plan.stages[off.readings[-1].detector].parents == ()
+
+
+def test_every_choice_of_synthetic_starts_from_the_same_detector(cells: Cells) -> None:
+    plan = plan_sweep(cells("real_count=2", "target=field", "synthetic=off,on,random"), "")
+    assert by_kind(plan) == {"train": 1, "ptl": 4, "evaluate": 3}
+
+
+def test_a_cell_reads_its_last_iteration_or_all(cells: Cells) -> None:
+    (cell,) = cells("real_count=2", "target=field", "synthetic=on")
+    last = plan_sweep([cell], "")
+    cell.evaluate.iterations = "all"
+    every = plan_sweep([cell], "")
+    assert [r.iteration for r in last.cells[0].readings] == [2]
+    assert [r.iteration for r in every.cells[0].readings] == [0, 1, 2]
+    assert every.cells[0].readings[-1] == last.cells[0].readings[0]
+
+
+def test_parents_come_before_their_children(cells: Cells) -> None:
+    plan = plan_sweep(cells(*ALL_ITERATIONS), "")
+    seen: set[str] = set()
+    for key, stage in plan.stages.items():
+        assert set(stage.parents) <= seen
+        seen.add(key)
+
+
+def test_tasks_are_trainings_chains_and_evaluations_of_one_detector(cells: Cells) -> None:
+    plan = plan_sweep(cells(*GRID), "")
+    assert Counter(task.kind for task in plan.tasks) == {"train": 2, "ptl": 2, "evaluate": 4}
+    assert sorted(key for task in plan.tasks for key in task.stages) == sorted(plan.stages)
+    for task in plan.tasks:
+        stages = [plan.stages[key] for key in task.stages]
+        assert {stage.kind for stage in stages} == {task.kind}
+        if task.kind == "ptl":
+            assert [s.parents for s in stages[1:]] == [(s.key,) for s in stages[:-1]]
+            assert plan.parents_of(task) == set(stages[0].parents)
+        if task.kind == "evaluate":
+            assert len(stages) == 2
+            assert len({stage.parents for stage in stages}) == 1
+    assert len({task.name for task in plan.tasks}) == len(plan.tasks)
+
+
+def test_a_chain_that_branches_waits_for_the_stage_that_it_leaves(cells: Cells) -> None:
+    """Two cells whose translators differ at t=2 only."""
+    warm, cold = cells("real_count=2", "target=field,karst", "synthetic=on")
+    cold.translator.warm_start = False
+    plan = plan_sweep([warm, cold], "")
+    chains = [task for task in plan.tasks if task.kind == "ptl"]
+    assert sorted(len(task.stages) for task in chains) == [1, 2]
+    branch = min(chains, key=lambda task: len(task.stages))
+    whole = max(chains, key=lambda task: len(task.stages))
+    assert plan.parents_of(branch) == {whole.stages[0]}
+
+
+def test_a_plan_comes_back_from_disk_as_it_was(make_plan: MakePlan, cells: Cells) -> None:
+    plan = make_plan(*ALL_ITERATIONS)
+    again = load_plan(plan.folder)
+    assert again == plan
+    assert list(again.stages) == list(plan.stages)
+    composed = cells(*ALL_ITERATIONS)
+    for index, config in enumerate(composed):
+        config.sweep.root, config.tracking.mode = str(plan.root), "off"
+        assert config_of(again, index) == config
+
+
+def test_a_plan_does_not_depend_on_the_folder_it_is_run_from(
+    make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plan = make_plan("real_count=2")
+    monkeypatch.chdir(tmp_path)
+    relative = load_plan(plan.folder.relative_to(tmp_path))
+    monkeypatch.chdir("/")
+    assert relative.store.root == plan.store.root
+    assert relative.root.is_absolute()
+
+
+def test_the_same_grid_is_the_same_sweep_and_another_grid_is_not(cells: Cells) -> None:
+    def name(**changes: dict[str, Any]) -> str:
+        configs = [
+            dataclasses.replace(
+                config,
+                **{
+                    part: dataclasses.replace(getattr(config, part), **values)
+                    for part, values in changes.items()
+                },
+            )
+            for config in cells(*GRID)
+        ]
+        return plan_sweep(configs, "").name
+
+    same = [
+        name(launcher={"num_workers": 7}),
+        name(tracking={"mode": "online"}),
+        name(sweep={"root": "/scratch"}),
+        plan_sweep(cells(*GRID)[::-1], "").name,
+    ]
+    assert set(same) == {name()}
+    others = [name(train={"num_steps": 7}), plan_sweep(cells(*GRID)[1:], "").name]
+    assert len({name(), *others}) == 3
+
+
+def test_more_cells_add_stages_and_change_none(cells: Cells) -> None:
+    many = plan_sweep(cells(*GRID), "")
+    few = plan_sweep([c for c in cells(*GRID) if c.real_count == 2], "")
+    assert set(few.stages) < set(many.stages)
+
+
+def test_the_newest_sweep_is_the_one_planned_last(make_plan: MakePlan, tmp_path: Path) -> None:
+    assert newest_sweep(tmp_path / "outputs") is None
+    one, two = make_plan("real_count=2"), make_plan(*GRID)
+    os.utime(one.folder / "plan.json", (1, 1))
+    assert newest_sweep(one.root) == two.folder
+    save_plan(one)
+    time.sleep(0.01)
+    assert newest_sweep(one.root) == one.folder
