@@ -580,6 +580,6 @@ def test_of_processes_that_race_for_a_stage_exactly_one_gets_it(tmp_path: Path) 
 
 @pytest.mark.slow
 def test_of_processes_that_race_for_many_stages_exactly_one_gets_each(tmp_path: Path) -> None:
-    done = program(RACE, tmp_path / "race", 400)
+    done = program(RACE, tmp_path / "race", 200)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [1] * 400
+    assert json.loads(done.stdout) == [1] * 200

@@ -3,7 +3,6 @@
 import dataclasses
 import difflib
 import logging
-import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -11,8 +10,6 @@ from ptl_sweep.config import Config, ConfigError
 from ptl_sweep.datasets import registry
 
 log = logging.getLogger(__name__)
-
-NAME = re.compile(r"\w[\w.-]{0,39}")  # names are parts of file names
 
 
 class CellId(NamedTuple):
@@ -43,7 +40,6 @@ def check_grid(cells: Sequence[Config], named: Iterable[str]) -> None:
     """
     keys = set(named)
     for check in (
-        _check_names,
         _check_distinct,
         _check_one_sweep,
         _check_target_root,
@@ -52,18 +48,6 @@ def check_grid(cells: Sequence[Config], named: Iterable[str]) -> None:
         check(cells, keys)
     for counted in {(c.dataset.name, c.real_count): c for c in cells}.values():
         _check_real_count(counted)
-
-
-def _check_names(cells: Sequence[Config], named: set[str]) -> None:
-    del named
-    for config in cells:
-        for part in ("dataset", "target", "synthetic", "sweep"):
-            name = getattr(config, part).name
-            if not NAME.fullmatch(name):
-                raise ConfigError(
-                    f"{part}.name={name!r} becomes part of file names: use 1 to 40 letters, "
-                    "digits, '_', '-' or '.', and start with a letter or digit"
-                )
 
 
 def _check_distinct(cells: Sequence[Config], named: set[str]) -> None:

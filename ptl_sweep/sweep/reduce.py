@@ -85,10 +85,10 @@ class Reducer:
             return Measured(cell, reading, row, None)
         try:
             metrics = self._cell_metrics(reading)
+            row |= {"status": "ok", **metrics.columns, **self._stage_columns(reading)}
         except StoreError as error:
             row |= {"status": "failed", "reason": str(error)}
             return Measured(cell, reading, row, None)
-        row |= {"status": "ok", **metrics.columns, **self._stage_columns(reading)}
         reasons = [
             *metrics.reasons,
             self.plan.store.meta(reading.detector)["summary"].get("reason"),
@@ -107,7 +107,7 @@ class Reducer:
                 load_detections(store.path(reading.evaluate)),
                 training_features,
                 self.config.evaluate.score_thresholds,
-                np.random.default_rng(derive_seed(0, "null", reading.evaluate)),
+                np.random.default_rng(derive_seed(0, "null")),
             )
         return self._metrics[reading.evaluate]
 

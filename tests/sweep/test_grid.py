@@ -110,18 +110,6 @@ def test_real_counts_are_not_checked_while_the_data_is_not_there(cell: Config) -
     check_grid([absent], named=["dataset", "target"])
 
 
-@pytest.mark.parametrize("part", ["dataset", "target", "synthetic", "sweep"])
-@pytest.mark.parametrize("name", ["", "a/b", "..", "a b", "x" * 41, "-x"])
-def test_names_that_cannot_be_file_names_are_refused(cell: Config, part: str, name: str) -> None:
-    with pytest.raises(ConfigError, match=rf"^{part}\.name="):
-        check_grid([changed(cell, **{f"{part}__name": name})], named=[])
-
-
-@pytest.mark.parametrize("name", ["mountains_2024", "okutama-1.5", "montañas", "7"])
-def test_names_that_can_be_file_names_pass(cell: Config, name: str) -> None:
-    check_grid([changed(cell, target__name=name)], named=[])
-
-
 @pytest.mark.parametrize(
     ("word", "meant"),
     [

@@ -321,30 +321,14 @@ def is_alive(pid: int) -> bool:
 
 
 @pytest.mark.slow
-def test_local_gives_the_results_of_inline_byte_for_byte(
-    local: list[str], undisturbed: Any, tmp_path: Path
-) -> None:
-    done = subprocess.run(local, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "\x1b" not in done.stdout
-    assert results(tmp_path / "outputs") == undisturbed.file("results.csv")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_keeps_checkpoints_and_the_same_command_goes_on(
-    number: signal.Signals,
-    local: list[str],
-    undisturbed: Any,
-    tmp_path: Path,
-    start: Any,
-    wait_for: Any,
+    local: list[str], undisturbed: Any, tmp_path: Path, start: Any, wait_for: Any
 ) -> None:
     store = tmp_path / "outputs" / "store"
     running = start(*local, start_new_session=True)
     wait_for(lambda: len(list(store.glob("train-*.wip/checkpoint.pt"))) == 2)
     workers = [pid for _, pid in live_claims(tmp_path / "outputs")]
-    os.killpg(running.pid, number)  # as a terminal does; workers are in groups of their own
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal does; workers are in groups of their own
     assert running.wait(90) == 130
     assert len(workers) == 2
     assert not any(is_alive(pid) for pid in workers)
@@ -379,13 +363,14 @@ def test_a_worker_killed_from_outside_fails_its_cells_and_the_same_command_mends
 
 
 @pytest.mark.slow
-def test_two_sweeps_that_share_stages_run_side_by_side(
+def test_two_local_sweeps_side_by_side_give_the_results_of_inline_byte_for_byte(
     local: list[str], undisturbed: Any, tmp_path: Path, start: Any
 ) -> None:
     """The second finds the first one's claims, waits for its stages and computes none twice."""
     first = start(*local)
     second = start(*local, "sweep.name=twin")
     assert (first.wait(250), second.wait(250)) == (0, 0)
+    assert b"\x1b" not in b"".join(path.read_bytes() for path in tmp_path.glob("process-*.log"))
     found = {path.read_bytes() for path in (tmp_path / "outputs").glob("sweeps/*/results.csv")}
     assert found == {undisturbed.file("results.csv")}
     for meta in (tmp_path / "outputs").glob("store/*/meta.json"):
