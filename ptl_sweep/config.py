@@ -1,5 +1,6 @@
 """Typed config of one cell of the grid: every key, its unit, its default, who chose it."""
 
+import math
 import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,14 +32,18 @@ def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
         raise ConfigError(f"{key} must be one of {', '.join(allowed)}; got {value!r}")
 
 
+def _or_finite(value: float) -> str:
+    return "" if math.isfinite(value) else " and finite"
+
+
 def _at_least(key: str, value: float | None, low: float) -> None:
-    if value not in (None, MISSING) and not value >= low:
-        raise ConfigError(f"{key} must be at least {low}, got {value}")
+    if value not in (None, MISSING) and not low <= value < math.inf:
+        raise ConfigError(f"{key} must be at least {low}{_or_finite(value)}, got {value}")
 
 
 def _positive(key: str, value: float) -> None:
-    if not value > 0:
-        raise ConfigError(f"{key} must be positive, got {value}")
+    if not 0 < value < math.inf:
+        raise ConfigError(f"{key} must be positive{_or_finite(value)}, got {value}")
 
 
 def _in_range(key: str, value: float, low: float, high: float) -> None:
@@ -62,7 +67,7 @@ class DatasetConfig:
     split: str = "train"  # which part: real pictures are drawn from it, targets are tested on it
     validation_split: str = "validation"  # part of the source that no subset ever touches
     scene_fractions: list[float] | None = None  # train, validation, test share, by whole scenes
-    categories: dict[str, str] | None = None  # class in the files -> person | other | ignore
+    categories: dict[str, str] = field(default_factory=dict)  # class -> person | other | ignore
     num_images: int | None = None  # use only so many images of the split; null: all
     domain: str | None = None  # miniature world: town, field, karst or yard
     world_seed: int = 0  # miniature world: which world
@@ -81,7 +86,7 @@ class DatasetConfig:
                 f"{self.name}.scene_fractions must be three shares (train, validation, test) "
                 f"that add up to 1, got {shares}"
             )
-        for source, meaning in (self.categories or {}).items():
+        for source, meaning in self.categories.items():
             _one_of(f"{self.name}.categories.{source}", meaning, ("person", "other", "ignore"))
 
 

@@ -74,7 +74,7 @@ def class_meanings(names: Iterable[str], config: DatasetConfig, path: Path) -> d
     allowed = config.categories
     meanings: dict[str, str] = {}
     for name in names:
-        if allowed is None:
+        if not allowed:
             meanings[name] = "person" if name.lower() == "person" else "other"
         elif name in allowed:
             meanings[name] = allowed[name]
@@ -89,7 +89,8 @@ def class_meanings(names: Iterable[str], config: DatasetConfig, path: Path) -> d
         raise data_error(
             path,
             f"none of its classes is a person: {', '.join(meanings) or 'there are none'}",
-            f"set categories of data set {config.name!r}, for example categories={{NAME: person}}",
+            f"set categories of data set {config.name!r}, for example "
+            "+dataset.categories.NAME=person (or +target.categories.NAME=person)",
         )
     return meanings
 

@@ -71,7 +71,7 @@ def read_visdrone(config: DatasetConfig, split: str) -> ImageSet:
 
 def _meanings(config: DatasetConfig) -> Bool[ndarray, "2 c"]:
     """Row 0: the categories that are persons; row 1: the ones that are regions to ignore."""
-    changed = config.categories or {}
+    changed = config.categories
     for name in changed:
         if name not in CATEGORIES:
             raise ConfigError(

@@ -152,8 +152,13 @@ def _with_values(cfg: DictConfig, overrides: Sequence[str], parser: Any) -> Dict
 
 
 def _require_key(key: str) -> None:
-    if key not in all_keys() and not key.startswith("hydra"):
+    if key not in all_keys() and not key.startswith("hydra") and not _is_class(key):
         raise ConfigError(_unknown_key(key))
+
+
+def _is_class(key: str) -> bool:
+    """Whether a key is a class of the files: `categories` is the one mapping with free keys."""
+    return re.match(r"(dataset|target)\.categories\.", key) is not None
 
 
 def named_keys(overrides: Iterable[str]) -> set[str]:
@@ -166,7 +171,7 @@ def refuse_additions(overrides: Iterable[str]) -> None:
     """``+key=value`` and ``~key``: all keys exist and every one is needed. Raises: ConfigError."""
     for override in overrides:
         key = _key(override)
-        if not override.startswith(("+", "~")) or key.startswith("hydra"):
+        if not override.startswith(("+", "~")) or key.startswith("hydra") or _is_class(key):
             continue
         if key not in {*all_keys(), "experiment"}:
             raise ConfigError(_unknown_key(key))
@@ -229,6 +234,8 @@ def _type_name(key: str) -> str:
 
 
 def _unknown_key(key: str) -> str:
+    if _is_class(key):
+        return f"{key} is new: write +{key}=person (or other, or ignore)"
     close = close_match(key, all_keys())
     if close is None:
         close = close_match(key.rsplit(".", 1)[-1], {k.rsplit(".", 1)[-1] for k in all_keys()})

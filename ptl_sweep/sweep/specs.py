@@ -14,7 +14,10 @@ VERSIONS = {"train": 1, "ptl": 1, "evaluate": 1}  # raise one when its code chan
 
 MISSING_WEIGHTS = "missing"
 WEIGHTS_FOLDER = "weights"  # below sweep.root: published initial weights, put there by hand
-NOT_CONTENT = {"name", "root", "licence", "citation"}  # of a data set: shown, never computed with
+# of a data set: shown or resolved into `split`, never computed with
+NOT_CONTENT = {"name", "root", "licence", "citation", "validation_split"}
+MINIATURE_ONLY = {"domain", "world_seed"}
+FILES_ONLY = {"categories", "scene_fractions"}
 NOT_RESULT = {"checkpoint_minutes", "image_cache_mb"}  # of train: how, not what
 NOT_INFERENCE = {"iterations", "score_thresholds"}  # of evaluate: read by the reducer
 CYCLEGAN_KEYS = {
@@ -29,7 +32,8 @@ def _without(values: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
 
 def data_content(config: DatasetConfig, split: str) -> dict[str, Any]:
     """What decides the images and boxes of one split; fingerprint None while no data is there."""
-    content = _without(asdict(config), NOT_CONTENT | {"validation_split"})
+    unused = FILES_ONLY if config.reader == "miniature" else MINIATURE_ONLY
+    content = _without(asdict(config), NOT_CONTENT | unused)
     return {**content, "split": split, "fingerprint": registry.fingerprint(config, split)}
 
 

@@ -4,6 +4,7 @@ import copy
 import functools
 import logging
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -77,6 +78,15 @@ def _torch_as_it_was() -> Iterator[None]:
     yield
     torch.use_deterministic_algorithms(before[0])
     torch.set_num_threads(before[1])
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_they_were() -> Iterator[None]:
+    """A worker in this process answers to SIGINT and SIGTERM in its own way."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

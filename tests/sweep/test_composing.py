@@ -196,3 +196,12 @@ def test_several_values_without_m_are_answered_with_m() -> None:
 def test_a_composition_is_sorted_by_cell() -> None:
     cells = compose_grid(["real_count=3,2", "target=field", "synthetic=off"]).cells
     assert Composition.of(reversed(cells)).cells == cells
+
+
+def test_a_class_of_the_files_is_added_by_a_plus() -> None:
+    overrides = ["+dataset.categories.walker=person", "+target.categories.dog=other"]
+    cells = compose_grid(overrides).cells
+    assert {tuple(c.dataset.categories.items()) for c in cells} == {(("walker", "person"),)}
+    assert {tuple(c.target.categories.items()) for c in cells} == {(("dog", "other"),)}
+    with pytest.raises(ConfigError, match=r"write \+dataset\.categories\.walker=person"):
+        compose_grid(["dataset.categories={walker: person}"])

@@ -40,8 +40,8 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "dataset.root": ("/data/town", NOTHING),
     "dataset.split": ("validation", ALL),
     "dataset.validation_split": ("test", NOTHING),
-    "dataset.scene_fractions": ([0.5, 0.25, 0.25], ALL),
-    "dataset.categories": ({"man": "person"}, ALL),
+    "dataset.scene_fractions": ([0.5, 0.25, 0.25], NOTHING),
+    "dataset.categories": ({"man": "person"}, NOTHING),
     "dataset.num_images": (50, ALL),
     "dataset.domain": ("yard", ALL),
     "dataset.world_seed": (1, ALL),
@@ -61,8 +61,8 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "target.root": ("/data/meadow", NOTHING),
     "target.split": ("train", EVALUATE),
     "target.validation_split": ("test", NOTHING),
-    "target.scene_fractions": ([0.5, 0.25, 0.25], EVALUATE),
-    "target.categories": ({"man": "person"}, EVALUATE),
+    "target.scene_fractions": ([0.5, 0.25, 0.25], NOTHING),
+    "target.categories": ({"man": "person"}, NOTHING),
     "target.num_images": (50, EVALUATE),
     "target.domain": ("yard", EVALUATE),
     "target.world_seed": (1, EVALUATE),
@@ -138,6 +138,11 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
 
 # Keys that a choice does not use are in no key: (changes first, key, other value, effect).
 CONDITIONAL: list[tuple[dict[str, Any], str, Any, set[str]]] = [
+    ({"dataset.reader": "yolo"}, "dataset.scene_fractions", [0.5, 0.25, 0.25], ALL),
+    ({"dataset.reader": "coco"}, "dataset.categories", {"man": "person"}, ALL),
+    ({"target.reader": "coco"}, "target.categories", {"man": "person"}, EVALUATE),
+    ({"dataset.reader": "visdrone"}, "dataset.domain", "yard", NOTHING),
+    ({"dataset.reader": "visdrone"}, "dataset.world_seed", 5, NOTHING),
     ({"synthetic.method": "random"}, "synthetic.temperature", 4.0, NOTHING),
     ({"synthetic.method": "random"}, "synthetic.scales", [48], NOTHING),
     ({"synthetic.method": "random"}, "synthetic.context", 1.5, NOTHING),

@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +34,6 @@ GRID = ("real_count=2", "target=field,karst", "synthetic=off,on")
 
 # Files of a stage that tell of its making, not of its result.
 STORY = {"history.jsonl", "attempts.jsonl"}
-
-
-@pytest.fixture(autouse=True)
-def _signals_as_they_were() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -252,6 +244,7 @@ MOMENTS = [
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 @pytest.mark.parametrize(("kind", "checkpoint"), MOMENTS)
 def test_a_stage_that_was_killed_ends_with_the_same_files_as_one_that_was_not(
