@@ -71,12 +71,17 @@ def _check_one_sweep(cells: Sequence[Config], named: set[str]) -> None:
 
 
 def _check_target_root(cells: Sequence[Config], named: set[str]) -> None:
-    targets = {config.target.name for config in cells}
-    if "target.root" in named and len(targets) > 1:
-        raise ConfigError(
-            f"target.root is one folder, but the sweep has {len(targets)} targets "
-            f"({', '.join(sorted(targets))}); set data_root to their common parent"
-        )
+    if "target.root" not in named:
+        return
+    names: dict[str | None, set[str]] = {}
+    for config in cells:
+        names.setdefault(config.target.root, set()).add(config.target.name)
+    for targets in names.values():
+        if len(targets) > 1:
+            raise ConfigError(
+                f"target.root is one folder, but the sweep has {len(targets)} targets "
+                f"({', '.join(sorted(targets))}); set data_root to their common parent"
+            )
 
 
 def _check_worlds(cells: Sequence[Config], named: set[str]) -> None:
