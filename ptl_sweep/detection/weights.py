@@ -4,11 +4,11 @@ The planner uses this module, so it imports no torch; `pretrained` reads the fil
 downloads: a missing file is an error that names its address.
 """
 
-import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
 from ptl_sweep.config import ConfigError, DetectorConfig
+from ptl_sweep.store import sha256_of
 
 
 class PublishedWeights(NamedTuple):
@@ -38,12 +38,6 @@ PUBLISHED = {
         "https://download.pytorch.org/models/retinanet_resnet50_fpn_coco-eeacb38b.pth", "eeacb38b"
     ),
 }
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, 64 hex digits."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def weights_path(config: DetectorConfig, cache_dir: Path) -> Path | None:

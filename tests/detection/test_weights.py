@@ -22,10 +22,10 @@ from ptl_sweep.detection.weights import (
     PublishedWeights,
     WeightsFile,
     resolve_weights,
-    sha256_of,
     weights_path,
     weights_sha256,
 )
+from ptl_sweep.store import sha256_of
 
 
 def save(path: Path, state: dict[str, torch.Tensor]) -> WeightsFile:
