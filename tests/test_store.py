@@ -164,19 +164,29 @@ for number in range(int(sys.argv[2])):
         os.waitpid(dead, 0)
         path.write_text(json.dumps({"host": socket.gethostname(), "pid": dead, "token": "dead"}))
     start, children = time.monotonic() + 0.01, []
+    tried, try_done = os.pipe()
+    held, release = os.pipe()
     for _ in range(4):
         child = os.fork()
         if child == 0:
+            os.close(release)
             while time.monotonic() < start:
                 pass
             try:
                 store.take_claim(path)
+                code = 0
             except store.StageClaimedError:
-                os._exit(1)
-            time.sleep(0.03)
-            os._exit(0)
+                code = 1
+            os.write(try_done, b".")
+            os.read(held, 1)  # an owner lives until everybody has tried
+            os._exit(code)
         children.append(child)
+    for _ in children:
+        assert os.read(tried, 1) == b"."
+    os.close(release)
     codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    for end in (tried, try_done, held):
+        os.close(end)
     assert set(codes) <= {0, 1}, codes
     owners.append(codes.count(0))
 print(json.dumps(owners))
