@@ -242,7 +242,9 @@ def test_local_a_stage_that_another_sweep_computes_is_looked_at_again(
     assert plan.store.failure(task.stages[0]) is None
 
 
-STOPPABLE = "trap 'touch {root}/checkpoint-$$; exit 75' TERM; sleep 60 & wait"
+STOPPABLE = (
+    "trap 'touch {root}/checkpoint-$$; exit 75' TERM; touch {root}/ready-$$; sleep 60 & wait"
+)
 STUBBORN = "trap '' TERM; touch {root}/stubborn; while :; do sleep 0.1; done"
 
 
@@ -251,7 +253,6 @@ def interrupt_when(condition: Callable[[], bool], number: signal.Signals) -> thr
         deadline = time.monotonic() + 20
         while not condition() and time.monotonic() < deadline:
             time.sleep(0.01)
-        time.sleep(0.1)  # until the shell has set its trap
         os.kill(os.getpid(), number)
 
     thread = threading.Thread(target=wait)
@@ -267,7 +268,8 @@ def test_local_told_to_stop_lets_workers_write_their_checkpoints(
     handler = signal.getsignal(signal.SIGTERM)
     for task in plan.tasks:
         workers.commands[task.name] = [STOPPABLE]
-    thread = interrupt_when(lambda: len(workers.started) == 2, number)
+    ready = plan.store.root.glob
+    thread = interrupt_when(lambda: len(list(ready("ready-*"))) == 2, number)
     with pytest.raises(SweepInterrupted):
         launch(plan)
     thread.join()

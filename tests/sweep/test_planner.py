@@ -32,12 +32,11 @@ ALL_ITERATIONS = ("real_count=2,3", "target=field", "evaluate.iterations=all")
 
 # The 96 cells of the paper, in a process that has no data and may load nothing heavy.
 PAPER = """
-import json, sys, time
+import json, sys
 from ptl_sweep.__main__ import main
-started = time.monotonic()
 code = main(["plan", "--json", "experiment=paper", *sys.argv[1:]])
 heavy = {"torch", "torchvision", "wandb", "matplotlib"} & set(sys.modules)
-answer = {"code": code, "heavy": sorted(heavy), "seconds": time.monotonic() - started}
+answer = {"code": code, "heavy": sorted(heavy)}
 print(json.dumps(answer), file=sys.stderr)
 """
 
@@ -54,7 +53,7 @@ def by_kind(plan: Plan) -> dict[str, int]:
     ],
     ids=["all iterations", "last iteration"],
 )
-def test_the_paper_grid_is_planned_without_data_without_torch_and_fast(
+def test_the_paper_grid_is_planned_without_data_without_torch(
     overrides: list[str], naive: tuple[int, ...], unique: tuple[int, ...], tmp_path: Path
 ) -> None:
     done = subprocess.run(
@@ -67,7 +66,6 @@ def test_the_paper_grid_is_planned_without_data_without_torch_and_fast(
     )
     answer = json.loads(done.stderr.splitlines()[-1])
     assert (answer["code"], answer["heavy"]) == (0, [])
-    assert answer["seconds"] < 10  # 1.5 s on a quiet machine
     plan = json.loads(done.stdout)
     assert plan["cells"] == 96
     assert tuple(plan["stages"][kind]["naive"] for kind in KINDS) == naive
