@@ -21,7 +21,7 @@ def main(arguments: Sequence[str]) -> int:
 
     try:
         if arguments and arguments[0] in verbs.VERBS:
-            return verbs.VERBS[arguments[0]].run(list(arguments[1:]))
+            return verbs.VERBS[arguments[0]](list(arguments[1:]))
         verbs.refuse_unknown_verb(arguments)
         return verbs.run_sweep(list(arguments), command=shlex.join(arguments))
     except (ConfigError, DataError) as error:

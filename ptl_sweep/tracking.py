@@ -99,20 +99,6 @@ class History:
             rows.append(row)
         return rows
 
-    def keep_rows(self, count: int) -> None:
-        """Drop every row after the first `count`."""
-        lines = self._lines()
-        if count < len(lines):
-            os.truncate(self.path, sum(len(line) for line in lines[:count]))
-
-    def truncate_after(self, step_key: str, step: float) -> None:
-        """Drop the rows later than `step`, that of the checkpoint which a run resumes from."""
-        for index, row in enumerate(self.rows()):
-            value = row.get(step_key)
-            if isinstance(value, int | float) and value > step:
-                self.keep_rows(index)
-                return
-
     def _lines(self) -> list[bytes]:
         return self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
 

@@ -80,27 +80,6 @@ def test_non_finite_numbers_become_null_and_numpy_scalars_plain(tmp_path: Path) 
     )
 
 
-def test_rows_after_the_checkpoint_are_dropped_so_that_a_resume_repeats_none(
-    tmp_path: Path,
-) -> None:
-    history = History(tmp_path / "history.jsonl")
-    for row in ROWS:
-        history.append(row)
-    history.truncate_after("train/step", 3)
-    assert [row["train/step"] for row in history.rows()] == [0, 1, 2, 3]
-    for row in ROWS[4:]:
-        history.append(row)
-    assert history.rows() == ROWS
-
-
-def test_rows_without_the_step_go_with_the_later_rows_they_follow(tmp_path: Path) -> None:
-    history = History(tmp_path / "history.jsonl")
-    for row in ({"step": 1}, {"note": "a"}, {"step": 2}, {"note": "b"}):
-        history.append(row)
-    history.truncate_after("step", 1)
-    assert history.rows() == [{"step": 1}, {"note": "a"}]
-
-
 # identity
 
 

@@ -89,14 +89,3 @@ def assign_scenes(scenes: Sequence[str], shares: Sequence[float]) -> list[str]:
         lag[split] -= size
         empty.discard(split)
     return [split_of[scene] for scene in scenes]
-
-
-def split_by_scene(
-    records: Sequence[ImageRecord], shares: Sequence[float]
-) -> dict[str, list[ImageRecord]]:
-    """The records of train, validation and test, by `assign_scenes`; every record is in one."""
-    splits: dict[str, list[ImageRecord]] = {split: [] for split in SPLITS}
-    assigned = assign_scenes([record.scene for record in records], shares)
-    for record, split in zip(records, assigned, strict=True):
-        splits[split].append(record)
-    return splits

@@ -103,16 +103,6 @@ def fit_gaussian(features: Float[ndarray, "n d"], covariance: str) -> Gaussian |
     return _fit(moments, covariance, length4)
 
 
-def from_moments(moments: Moments, covariance: str) -> Gaussian | GaussianRefusal:
-    """`fit_gaussian` from accumulated moments: the same result without the features.
-
-    Raises: ValueError for ledoit_wolf, whose shrinkage needs fourth powers of the features.
-    """
-    if covariance == "ledoit_wolf":
-        raise ValueError("ledoit_wolf needs the features themselves: use fit_gaussian, or oas")
-    return _fit(moments, covariance, 0.0)
-
-
 def squared_mahalanobis(
     features: Float[ndarray, "n d"], gaussian: Gaussian
 ) -> Float[ndarray, " n"]:

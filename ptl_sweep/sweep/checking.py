@@ -1,6 +1,5 @@
 """The verb `check`: every data set, pool and target of a grid, read once and summed up."""
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -16,8 +15,6 @@ from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.datasets.summary import SetSummary, sample_sheet, summarise
 from ptl_sweep.datasets.validation import DataError
 from ptl_sweep.sweep.display import text_table
-
-log = logging.getLogger(__name__)
 
 HEADER = (
     "set", "split", "images", "with", "persons", "scenes", "width px", "height px", "dropped",

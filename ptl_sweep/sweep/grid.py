@@ -2,14 +2,11 @@
 
 import dataclasses
 import difflib
-import logging
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from ptl_sweep.config import Config, ConfigError
 from ptl_sweep.datasets import registry
-
-log = logging.getLogger(__name__)
 
 
 class CellId(NamedTuple):

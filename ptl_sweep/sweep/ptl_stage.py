@@ -73,9 +73,16 @@ def _select(work: Workspace, pool: Sequence[ImageRecord]) -> dict[str, Any]:
         rng=work.rng("select", _iteration(work)),
         cache=work.cache,
     )
+    summary = _selection_summary(chosen, len(pool))
     if isinstance(gaussian, Gaussian):
         gaussian.save(work.folder / GAUSSIAN)
-    summary = _selection_summary(chosen, len(pool))
+        summary |= {
+            "gap_gaussian_n": gaussian.n,
+            "gap_gaussian_rank": gaussian.rank,
+            "gap_gaussian_condition": gaussian.condition,
+            "gap_gaussian_shrinkage": gaussian.shrinkage,
+            "gap_gaussian_dropped_channels": gaussian.num_dropped,
+        }
     work.log({"ptl/iteration": _iteration(work), **{f"ptl/{k}": v for k, v in summary.items()}})
     return {
         "selected": [pool[i].image_id for i in chosen.selection.indices],

@@ -1,7 +1,6 @@
 """The reducer: every cell's row, the tables, the figures and the report, gaps included."""
 
 import json
-import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,8 +31,6 @@ from ptl_sweep.sweep.samples import sample_pictures, stage_costs
 from ptl_sweep.sweep.worker import software
 from ptl_sweep.sweep.workspace import derive_seed
 from ptl_sweep.tracking import RunInfo, open_mirror
-
-log = logging.getLogger(__name__)
 
 FEATURES = "training_features.npz"
 TOY_NOTE = (

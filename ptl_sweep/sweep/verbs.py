@@ -4,7 +4,6 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -19,14 +18,6 @@ from ptl_sweep.sweep.planner import PLAN, Plan, load_plan, newest_sweep, plan_sw
 from ptl_sweep.sweep.specs import WEIGHTS_FOLDER
 
 OK, FAILED, WORK_TO_DO = 0, 1, 2
-
-
-@dataclass(frozen=True, slots=True)
-class Verb:
-    """A first word on the command line."""
-
-    help: str
-    run: Callable[[list[str]], int]
 
 
 def output() -> Console:
@@ -211,10 +202,10 @@ def refuse_unknown_verb(arguments: Sequence[str]) -> None:
     )
 
 
-VERBS = {
-    "plan": Verb("what a sweep would compute, and why", plan_verb),
-    "status": Verb("what a sweep has done and does", status_verb),
-    "check": Verb("read the data sets and say what is in them", check_verb),
-    "rerun": Verb("one stage in this process, to watch it fail", rerun_verb),
-    "report": Verb("results.csv and report.html again, from the store", report_verb),
+VERBS: dict[str, Callable[[list[str]], int]] = {
+    "plan": plan_verb,
+    "status": status_verb,
+    "check": check_verb,
+    "rerun": rerun_verb,
+    "report": report_verb,
 }

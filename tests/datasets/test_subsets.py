@@ -13,7 +13,6 @@ from ptl_sweep.datasets.subsets import (
     assign_scenes,
     frame_runs,
     real_subset,
-    split_by_scene,
     spread,
 )
 
@@ -110,13 +109,3 @@ def test_shares_are_met_when_scenes_are_small() -> None:
     assigned = assign_scenes(scenes, [0.7, 0.2, 0.1])
     counts = [assigned.count(split) for split in SPLITS]
     assert counts == pytest.approx([210, 60, 30], abs=3)
-
-
-def test_records_are_split_by_their_scene(make_record: Make) -> None:
-    records = [make_record(f"{scene}{index}", scene) for scene in "abc" for index in range(4)]
-    splits = split_by_scene(records, [0.4, 0.3, 0.3])
-    assert list(splits) == ["train", "validation", "test"]
-    assert sorted(_ids([*splits["train"], *splits["validation"], *splits["test"]])) == sorted(
-        _ids(records)
-    )
-    assert all(len({record.scene for record in part}) == 1 for part in splits.values())

@@ -12,7 +12,6 @@ from ptl_sweep.ptl.gaussian import (
     GaussianRefusal,
     Moments,
     fit_gaussian,
-    from_moments,
     squared_mahalanobis,
 )
 
@@ -159,8 +158,6 @@ def test_diverged_features_and_unknown_covariances_are_errors() -> None:
         fit_gaussian(np.array([[0.0, np.nan], [1.0, 2.0]]), "oas")
     with pytest.raises(ValueError, match="must be one of ml, oas"):
         fit_gaussian(correlated(0, 9, 2), "diagonal")
-    with pytest.raises(ValueError, match="needs the features"):
-        from_moments(Moments.empty(3), "ledoit_wolf")
 
 
 @settings(max_examples=20, deadline=None)
