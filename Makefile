@@ -10,7 +10,7 @@ UV := $(shell command -v uv 2>/dev/null)
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-seeds test test-slow check bench clean lock build
+.PHONY: help setup demo demo-seeds test test-slow test-slurm check bench clean lock build
 
 help:  ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -38,10 +38,13 @@ demo-seeds: setup  ## The same with three seeds
 	$(PY) -m ptl_sweep -m experiment=demo seed=0,1,2
 
 test: setup  ## The fast tests; those of the report in a browser skip without chromium
-	$(PY) -m pytest -n 2 -m "not slow"
+	$(PY) -m pytest -n 2 -m "not slow and not slurm"
 
 test-slow: setup  ## The tests that train something
-	$(PY) -m pytest -n 2 -m slow
+	$(PY) -m pytest -n 2 -m "slow and not slurm"
+
+test-slurm: setup  ## The tests on a private one-node SLURM (needs slurm-wlm munge slurmdbd mariadb-server)
+	$(PY) -m pytest -m slurm
 
 check: setup  ## Format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -18,6 +18,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run a verb or a sweep. Returns 0, 1 for failed cells, 2 for a mistake of the user."""
     from ptl_sweep.datasets.validation import DataError
     from ptl_sweep.sweep import verbs
+    from ptl_sweep.sweep.cluster import SlurmError
 
     try:
         if arguments and arguments[0] in verbs.VERBS:
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     except (ConfigError, DataError) as error:
         log.error("%s", error)  # noqa: TRY400 a mistake of the user needs no traceback
         return USER_MISTAKE
-    except StoreError as error:
+    except (StoreError, SlurmError) as error:
         log.error("%s", error)  # noqa: TRY400
         return FAILED_CELLS
     except OSError as error:

@@ -1,19 +1,38 @@
 """Typed config of one cell of the grid: every key, its unit, its default, who chose it."""
 
-import math
-import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from ptl_sweep.checks import ConfigError, a_name, at_least, in_range, one_of, positive
+from ptl_sweep.launcher_config import LauncherConfig, ResourcesConfig
+
+__all__ = [
+    "GROUPS",
+    "THREAD_VARIABLES",
+    "Config",
+    "ConfigError",
+    "DatasetConfig",
+    "DetectorConfig",
+    "EvaluateConfig",
+    "GaussianConfig",
+    "LauncherConfig",
+    "PoolConfig",
+    "ResourcesConfig",
+    "SweepConfig",
+    "SyntheticConfig",
+    "TrackingConfig",
+    "TrainConfig",
+    "TranslatorConfig",
+    "conf_dir",
+    "register_schemas",
+    "typed",
+]
+
 # Read by OpenMP and BLAS when they load; the last digits of a result depend on the thread count.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-
-
-class ConfigError(ValueError):
-    """A value that no run can use; the message names key, value and what is allowed."""
 
 
 def conf_dir() -> Path:
@@ -25,36 +44,6 @@ def conf_dir() -> Path:
     raise FileNotFoundError(
         f"no conf/config.yaml in {package} or {package.parent}; reinstall ptl-sweep"
     )
-
-
-def _one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
-    if value not in (*allowed, MISSING):
-        raise ConfigError(f"{key} must be one of {', '.join(allowed)}; got {value!r}")
-
-
-def _or_finite(value: float) -> str:
-    return "" if math.isfinite(value) else " and finite"
-
-
-def _at_least(key: str, value: float | None, low: float) -> None:
-    if value not in (None, MISSING) and not low <= value < math.inf:
-        raise ConfigError(f"{key} must be at least {low}{_or_finite(value)}, got {value}")
-
-
-def _positive(key: str, value: float) -> None:
-    if not 0 < value < math.inf:
-        raise ConfigError(f"{key} must be positive{_or_finite(value)}, got {value}")
-
-
-def _in_range(key: str, value: float, low: float, high: float) -> None:
-    if not low <= value <= high:
-        raise ConfigError(f"{key} must lie in [{low}, {high}], got {value}")
-
-
-def _a_name(key: str, value: str) -> None:
-    """Names become parts of folder names and of W&B run names."""
-    if value != MISSING and not re.fullmatch(r"[A-Za-z0-9_.-]+", value):
-        raise ConfigError(f"{key} may hold letters, digits and . _ - only; got {value!r}")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -69,6 +58,7 @@ class DatasetConfig:
     scene_fractions: list[float] | None = None  # train, validation, test share, by whole scenes
     categories: dict[str, str] = field(default_factory=dict)  # class -> person | other | ignore
     num_images: int | None = None  # use only so many images of the split; null: all
+    frame_stride: int = 1  # okutama, sard: only every k-th frame of a sequence
     domain: str | None = None  # miniature world: town, field, karst or yard
     world_seed: int = 0  # miniature world: which world
     licence: str = ""
@@ -76,8 +66,9 @@ class DatasetConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
-        _a_name("name of dataset or target", self.name)
-        _at_least(f"{self.name}.num_images", self.num_images, 1)
+        a_name("name of dataset or target", self.name)
+        at_least(f"{self.name}.num_images", self.num_images, 1)
+        at_least(f"{self.name}.frame_stride", self.frame_stride, 1)
         shares = self.scene_fractions
         if shares is not None and (
             len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6
@@ -87,7 +78,7 @@ class DatasetConfig:
                 f"that add up to 1, got {shares}"
             )
         for source, meaning in self.categories.items():
-            _one_of(f"{self.name}.categories.{source}", meaning, ("person", "other", "ignore"))
+            one_of(f"{self.name}.categories.{source}", meaning, ("person", "other", "ignore"))
 
 
 @dataclass(kw_only=True, slots=True)
@@ -106,9 +97,9 @@ class PoolConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
-        _a_name("pool.name", self.name)
-        _at_least("pool.num_images", self.num_images, 1)
-        _at_least("pool.image_size", self.image_size, 32)
+        a_name("pool.name", self.name)
+        at_least("pool.num_images", self.num_images, 1)
+        at_least("pool.image_size", self.image_size, 32)
         if self.altitude_m is not None and (
             len(self.altitude_m) != 2 or not 0 < self.altitude_m[0] <= self.altitude_m[1]
         ):
@@ -131,16 +122,16 @@ class SyntheticConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
-        _a_name("synthetic.name", self.name)
-        _one_of("synthetic.method", self.method, ("off", "ptl", "random"))
-        _at_least("synthetic.num_iterations", self.num_iterations, 1)
-        _at_least("synthetic.images_per_iteration", self.images_per_iteration, 1)
-        _positive("synthetic.temperature", self.temperature)
-        _at_least("synthetic.context", self.context, 1)
+        a_name("synthetic.name", self.name)
+        one_of("synthetic.method", self.method, ("off", "ptl", "random"))
+        at_least("synthetic.num_iterations", self.num_iterations, 1)
+        at_least("synthetic.images_per_iteration", self.images_per_iteration, 1)
+        positive("synthetic.temperature", self.temperature)
+        at_least("synthetic.context", self.context, 1)
         if not self.scales:
             raise ConfigError("synthetic.scales must name at least one size in pixels, got none")
         for scale in self.scales:
-            _at_least("synthetic.scales", scale, 16)
+            at_least("synthetic.scales", scale, 16)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -165,19 +156,19 @@ class TranslatorConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
-        _one_of("translator.method", self.method, ("identity", "color_stats", "cyclegan"))
-        _at_least("translator.num_steps", self.num_steps, 1)
-        _at_least("translator.num_warm_steps", self.num_warm_steps, 0)
-        _at_least("translator.batch_size", self.batch_size, 1)
-        _positive("translator.learning_rate", self.learning_rate)
-        _at_least("translator.lambda_cycle", self.lambda_cycle, 0)
-        _at_least("translator.lambda_identity", self.lambda_identity, 0)
-        _at_least("translator.image_pool_size", self.image_pool_size, 0)
-        _at_least("translator.crop_size", self.crop_size, 16)
-        _at_least("translator.load_size", self.load_size, self.crop_size)
-        _at_least("translator.base_channels", self.base_channels, 4)
-        _at_least("translator.num_residual_blocks", self.num_residual_blocks, 1)
-        _at_least("translator.min_crop_px", self.min_crop_px, 1)
+        one_of("translator.method", self.method, ("identity", "color_stats", "cyclegan"))
+        at_least("translator.num_steps", self.num_steps, 1)
+        at_least("translator.num_warm_steps", self.num_warm_steps, 0)
+        at_least("translator.batch_size", self.batch_size, 1)
+        positive("translator.learning_rate", self.learning_rate)
+        at_least("translator.lambda_cycle", self.lambda_cycle, 0)
+        at_least("translator.lambda_identity", self.lambda_identity, 0)
+        at_least("translator.image_pool_size", self.image_pool_size, 0)
+        at_least("translator.crop_size", self.crop_size, 16)
+        at_least("translator.load_size", self.load_size, self.crop_size)
+        at_least("translator.base_channels", self.base_channels, 4)
+        at_least("translator.num_residual_blocks", self.num_residual_blocks, 1)
+        at_least("translator.min_crop_px", self.min_crop_px, 1)
         if self.crop_size % 4:
             raise ConfigError(f"translator.crop_size must be a multiple of 4, got {self.crop_size}")
 
@@ -197,10 +188,10 @@ class DetectorConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
-        _one_of("detector.architecture", self.architecture, ("retinanet_r50", "retinanet_tiny"))
-        _at_least("detector.channels", self.channels, 8)
-        _at_least("detector.min_size", self.min_size, 32)
-        _at_least("detector.max_size", self.max_size, self.min_size or 32)
+        one_of("detector.architecture", self.architecture, ("retinanet_r50", "retinanet_tiny"))
+        at_least("detector.channels", self.channels, 8)
+        at_least("detector.min_size", self.min_size, 32)
+        at_least("detector.max_size", self.max_size, self.min_size or 32)
         if self.channels % 8:
             raise ConfigError(f"detector.channels must be a multiple of 8, got {self.channels}")
         if (self.min_size is None) != (self.max_size is None):
@@ -239,22 +230,22 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
-        _at_least("train.num_steps", self.num_steps, 1)
-        _at_least("train.batch_size", self.batch_size, 1)
-        _one_of("train.optimizer", self.optimizer, ("sgd", "adamw"))
-        _one_of("train.schedule", self.schedule, ("constant", "onecycle"))
-        _positive("train.learning_rate", self.learning_rate)
-        _at_least("train.weight_decay", self.weight_decay, 0)
-        _at_least("train.warmup_steps", self.warmup_steps, 0)
-        _positive("train.clip_norm", self.clip_norm)
-        _at_least("train.crop_size", self.crop_size, 32)
-        _in_range("train.positive_fraction", self.positive_fraction, 0, 1)
-        _in_range("train.flip_probability", self.flip_probability, 0, 1)
-        _in_range("train.colour_jitter", self.colour_jitter, 0, 1)
-        _one_of("train.precision", self.precision, ("float32", "bfloat16"))
-        _at_least("train.num_threads", self.num_threads, 1)
-        _at_least("train.checkpoint_minutes", self.checkpoint_minutes, 0)
-        _at_least("train.image_cache_mb", self.image_cache_mb, 1)
+        at_least("train.num_steps", self.num_steps, 1)
+        at_least("train.batch_size", self.batch_size, 1)
+        one_of("train.optimizer", self.optimizer, ("sgd", "adamw"))
+        one_of("train.schedule", self.schedule, ("constant", "onecycle"))
+        positive("train.learning_rate", self.learning_rate)
+        at_least("train.weight_decay", self.weight_decay, 0)
+        at_least("train.warmup_steps", self.warmup_steps, 0)
+        positive("train.clip_norm", self.clip_norm)
+        at_least("train.crop_size", self.crop_size, 32)
+        in_range("train.positive_fraction", self.positive_fraction, 0, 1)
+        in_range("train.flip_probability", self.flip_probability, 0, 1)
+        in_range("train.colour_jitter", self.colour_jitter, 0, 1)
+        one_of("train.precision", self.precision, ("float32", "bfloat16"))
+        at_least("train.num_threads", self.num_threads, 1)
+        at_least("train.checkpoint_minutes", self.checkpoint_minutes, 0)
+        at_least("train.image_cache_mb", self.image_cache_mb, 1)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -268,10 +259,10 @@ class GaussianConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
-        _one_of("gaussian.covariance", self.covariance, ("ml", "oas", "ledoit_wolf", "pinv"))
-        _one_of("gaussian.detections", self.detections, ("nms", "pre_nms"))
-        _in_range("gaussian.min_score", self.min_score, 0, 1)
-        _in_range("gaussian.min_iou", self.min_iou, 0, 1)
+        one_of("gaussian.covariance", self.covariance, ("ml", "oas", "ledoit_wolf", "pinv"))
+        one_of("gaussian.detections", self.detections, ("nms", "pre_nms"))
+        in_range("gaussian.min_score", self.min_score, 0, 1)
+        in_range("gaussian.min_iou", self.min_iou, 0, 1)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -290,14 +281,14 @@ class EvaluateConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
-        _one_of("evaluate.iterations", self.iterations, ("last", "all"))
-        _in_range("evaluate.score_threshold", self.score_threshold, 0, 1)
-        _in_range("evaluate.nms_threshold", self.nms_threshold, 0, 1)
-        _at_least("evaluate.max_detections", self.max_detections, 1)
-        _at_least("evaluate.candidates_per_level", self.candidates_per_level, 1)
-        _at_least("evaluate.batch_size", self.batch_size, 1)
-        _at_least("evaluate.tile_size", self.tile_size, 64)
-        _in_range("evaluate.tile_overlap", self.tile_overlap, 0, (self.tile_size or 10**6) // 2)
+        one_of("evaluate.iterations", self.iterations, ("last", "all"))
+        in_range("evaluate.score_threshold", self.score_threshold, 0, 1)
+        in_range("evaluate.nms_threshold", self.nms_threshold, 0, 1)
+        at_least("evaluate.max_detections", self.max_detections, 1)
+        at_least("evaluate.candidates_per_level", self.candidates_per_level, 1)
+        at_least("evaluate.batch_size", self.batch_size, 1)
+        at_least("evaluate.tile_size", self.tile_size, 64)
+        in_range("evaluate.tile_overlap", self.tile_overlap, 0, (self.tile_size or 10**6) // 2)
         hundredths = [round(100 * score) for score in self.score_thresholds]
         if len(hundredths) != 3 or sorted({*hundredths}) != hundredths or hundredths[0] < 1:
             raise ConfigError(
@@ -312,19 +303,6 @@ class EvaluateConfig:
 
 
 @dataclass(kw_only=True, slots=True)
-class LauncherConfig:
-    """Where stages run; never part of a result."""
-
-    name: str = MISSING  # inline: this process; local: worker processes on this machine
-    num_workers: int = 2  # tasks side by side; used by local
-
-    def __post_init__(self) -> None:
-        """Reject values no run can use."""
-        _one_of("launcher.name", self.name, ("inline", "local"))
-        _at_least("launcher.num_workers", self.num_workers, 1)
-
-
-@dataclass(kw_only=True, slots=True)
 class TrackingConfig:
     """The Weights & Biases mirror of history.jsonl; never part of a result."""
 
@@ -334,7 +312,7 @@ class TrackingConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
-        _one_of("tracking.mode", self.mode, ("online", "offline", "off"))
+        one_of("tracking.mode", self.mode, ("online", "offline", "off"))
 
 
 @dataclass(kw_only=True, slots=True)
@@ -346,7 +324,7 @@ class SweepConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
-        _a_name("sweep.name", self.name)
+        a_name("sweep.name", self.name)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -371,8 +349,8 @@ class Config:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
-        _at_least("real_count", self.real_count, 1)
-        _at_least("seed", self.seed, 0)
+        at_least("real_count", self.real_count, 1)
+        at_least("seed", self.seed, 0)
         if self.target.reader == "source":  # what the source holds back
             name, split = f"{self.dataset.name}-validation", self.dataset.validation_split
             self.target = replace(self.dataset, name=name, split=split)

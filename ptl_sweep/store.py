@@ -264,13 +264,29 @@ class Claim:
     pid: int
     token: str
     age_s: float
+    job: str | None = None  # of SLURM
+    restart: int = 0  # how often SLURM had put that job back into its queue
 
     @property
     def is_stale(self) -> bool:
-        """Dead for certain (same host, no such process) or silent for too long."""
+        """Dead for certain, or silent for too long.
+
+        For certain: same host and no such process, or an earlier life of the SLURM job that asks.
+        """
         if self.age_s > STALE_AFTER_S:
             return True
+        own = slurm_job()
+        if self.job is not None and self.job == own["job"] and self.restart < own["restart"]:
+            return True
         return self.host == socket.gethostname() and not _is_alive(self.pid)
+
+
+def slurm_job() -> dict[str, Any]:
+    """`job` and `restart` of the SLURM job that this process belongs to; job None outside one."""
+    return {
+        "job": os.environ.get("SLURM_JOB_ID"),
+        "restart": int(os.environ.get("SLURM_RESTART_COUNT") or 0),
+    }
 
 
 def read_claim(path: Path) -> Claim | None:
@@ -282,8 +298,8 @@ def read_claim(path: Path) -> Claim | None:
         return None
     try:
         content = json.loads(text)
-        return Claim(content["host"], int(content["pid"]), content["token"], age)
-    except (ValueError, KeyError):  # created, not yet written
+        return Claim(age_s=age, **content)
+    except (ValueError, TypeError):  # created, not yet written
         return Claim("", 0, "", age)
 
 
@@ -296,8 +312,8 @@ def take_claim(path: Path) -> str:
     content = {
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        "job": os.environ.get("SLURM_JOB_ID"),
         "token": token,
+        **slurm_job(),
     }
     for _ in range(10):
         if _create(path, json.dumps(content)):

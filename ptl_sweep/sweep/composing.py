@@ -1,7 +1,8 @@
 """Hydra turns the command line into cells; what it refuses becomes a short message.
 
-A run goes through Hydra's own sweeper and launcher. Verbs that only look (`plan`, `check`) use
-Hydra's compose API, once per combination of group choices, because a cell costs 0.2 s there.
+Hydra's own sweeper composes every cell twice, at 0.1 s each. A plain sweep (``-m key=value ...``)
+and the verbs that only look go through Hydra's compose API instead, once per combination of group
+choices, and set the swept values themselves; tests hold the cells equal.
 """
 
 import dataclasses
@@ -10,10 +11,9 @@ import os
 import re
 import sys
 import tempfile
-import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import hydra
 from hydra import compose, initialize_config_dir
@@ -21,22 +21,30 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException, ValidationError
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from ptl_sweep.config import GROUPS, Config, ConfigError, conf_dir, register_schemas, typed
-from ptl_sweep.sweep.grid import all_keys, cell_id, check_grid, close_match
+from ptl_sweep.sweep.grid import (
+    all_keys,
+    cell_id,
+    check_grid,
+    declared_keys,
+    is_group,
+    mapping_of,
+    mappings,
+)
+from ptl_sweep.sweep.mistakes import short_message, unknown_key
 
-TYPE_NAMES = {
-    int: "an integer",
-    float: "a number",
-    bool: "true or false",
-    str: "a text",
-    list[int]: "a list of integers",
-    list[float]: "a list of numbers",
-    list[list[float]]: "a list of lists of numbers",
-    dict[str, str]: "a mapping {NAME: meaning}",
-}
+SWEEP_FLAGS = {"-m", "--multirun"}
+PARTS = tuple(field.name for field in dataclasses.fields(Config))
+
+
+class Value(NamedTuple):
+    """One value of a swept key."""
+
+    key: str
+    value: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +60,35 @@ class Composition:
 
 
 def compose_run(arguments: Sequence[str]) -> Composition | None:
-    """Run Hydra on the command line; None when it only printed something (--help, --cfg).
+    """The cells of a command line; None when Hydra only printed something (--help, --cfg).
 
     Raises: ConfigError in at most three lines for anything that Hydra or a check refuses.
     """
     overrides = [a for a in arguments if not a.startswith("-")]
+    if _is_plain_sweep(arguments):
+        return compose_grid(overrides)
     refuse_additions(overrides)
     refuse_swept_experiment(overrides)
+    cells = run_hydra(arguments)
+    if not cells:
+        return None
+    check_grid(cells, named_keys(overrides))
+    return Composition.of(cells)
+
+
+def _is_plain_sweep(arguments: Sequence[str]) -> bool:
+    """Whether the cells depend on nothing that only Hydra's own sweeper knows."""
+    flags = {a for a in arguments if a.startswith("-")}
+    overrides = " ".join(a for a in arguments if not a.startswith("-"))
+    asks_hydra = re.search(r"(^|\s)[+~]*hydra[./@=]|\$\{hydra:", overrides)
+    return bool(flags) and flags <= SWEEP_FLAGS and not asks_hydra
+
+
+def run_hydra(arguments: Sequence[str]) -> list[Config]:
+    """The cells that ``hydra.main`` calls its function with, each checked by itself.
+
+    Raises: ConfigError as `compose_run`.
+    """
     composed: list[DictConfig] = []
     register_schemas()
 
@@ -71,27 +101,23 @@ def compose_run(arguments: Sequence[str]) -> Composition | None:
         os.environ |= {"PTL_HYDRA_DIR": folder, "HYDRA_FULL_ERROR": "1"}
         sys.argv = [
             "ptl-sweep",
-            *arguments,
+            *_with_open_mappings(arguments),
             "hydra/job_logging=none",
             "hydra/hydra_logging=none",
         ]
         try:
             collect()
-            cells = [typed(cfg) for cfg in composed]
+            return [typed(cfg) for cfg in composed]
         except (HydraException, OmegaConfBaseException, ConfigError) as error:
             raise ConfigError(short_message(error)) from error
         finally:
             sys.argv = before[0]
             os.environ.clear()
             os.environ |= before[1]
-    if not cells:
-        return None
-    check_grid(cells, named_keys(overrides))
-    return Composition.of(cells)
 
 
 def compose_grid(overrides: Sequence[str], *, as_sweep: bool = True) -> Composition:
-    """The same cells as ``-m overrides``, without Hydra's launcher.
+    """The cells of ``-m overrides``.
 
     `as_sweep=False` checks each cell by itself only: enough to look at its data sets.
     Raises: ConfigError as `compose_run`.
@@ -102,7 +128,7 @@ def compose_grid(overrides: Sequence[str], *, as_sweep: bool = True) -> Composit
     try:
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            cells = [typed(cfg) for cfg in _compose_cells(overrides)]
+            cells = list(_compose_cells(_with_open_mappings(overrides)))
     except (HydraException, OmegaConfBaseException, ConfigError) as error:
         raise ConfigError(short_message(error)) from error
     if as_sweep:
@@ -110,55 +136,93 @@ def compose_grid(overrides: Sequence[str], *, as_sweep: bool = True) -> Composit
     return Composition.of(cells)
 
 
-def _compose_cells(overrides: Sequence[str]) -> Iterable[DictConfig]:
+def _compose_cells(overrides: Sequence[str]) -> Iterator[Config]:
     parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # which glob() asks
     given = parser.parse_overrides(list(overrides))
-    swept = {o.key_or_group for o in given}
-    fixed = [o.input_line for o in given if not o.is_sweep_override()]
-    base = compose("config", overrides=[line for line in fixed if line], return_hydra_config=True)
-    params: dict[str, str] = dict(base.hydra.sweeper.params or {})
-    lines = [f"{key}={value}" for key, value in params.items() if key not in swept]
-    axes = [_choices(o) for o in [*given, *parser.parse_overrides(lines)]]
-    composed: dict[tuple[str, ...], DictConfig] = {}
-    for combination in itertools.product(*axes):
-        groups = tuple(o for o in combination if _key(o) in GROUPS or _key(o) == "experiment")
-        if groups not in composed:
-            composed[groups] = compose("config", overrides=list(groups))
-        yield _with_values(composed[groups], [o for o in combination if o not in groups], parser)
+    fixed = [_line(o) for o in given if not o.is_sweep_override()]
+    base = compose("config", overrides=fixed, return_hydra_config=True)
+    params = [f"{key}={value}" for key, value in (base.hydra.sweeper.params or {}).items()]
+    # As in Hydra's sweeper: the last word for a key counts, in the place of the first.
+    words = {o.get_key_element(): o for o in [*parser.parse_overrides(params), *given]}
+    by_value = [o for o in words.values() if _is_value_axis(o, words.values())]
+    by_hydra = [_lines(o) for o in words.values() if o not in by_value]
+    axes = [
+        [Value(o.key_or_group, one.value()) for one in parser.parse_overrides(_lines(o))]
+        for o in by_value
+    ]
+    for lines in itertools.product(*by_hydra):
+        yield from _cells_of(compose("config", overrides=list(lines)), axes)
+
+
+def _line(override: Override) -> str:
+    assert override.input_line is not None
+    return override.input_line
+
+
+def _lines(override: Override) -> list[str]:
+    """The plain overrides that an override stands for."""
+    if not override.is_sweep_override():
+        return [_line(override)]
+    if not override.is_discrete_sweep():
+        raise ConfigError(
+            f"{_line(override)}: a sweep needs single values, such as a,b or range(0,3)"
+        )
+    return [f"{override.get_key_element()}={v}" for v in override.sweep_string_iterator()]
+
+
+def _is_value_axis(override: Override, others: Iterable[Override]) -> bool:
+    """Whether setting the value after all other words gives what Hydra's order gives."""
+    key = override.key_or_group
+    declared = declared_keys().get(key)
+    if not override.is_sweep_override() or override.get_key_element() != key:
+        return False
+    if declared is None or is_group(declared) or key in mappings():
+        return False
+    keys = {o.key_or_group for o in others if not _is_choice(o)}
+    return not any(key.startswith(f"{k}.") or k.startswith(f"{key}.") for k in keys)
+
+
+def _is_choice(override: Override) -> bool:
+    """Whether it chooses a file of conf/: Hydra takes those before any value."""
+    return override.key_or_group in {*GROUPS, "experiment"} and "{" not in _line(override)
+
+
+def _cells_of(cfg: DictConfig, axes: Sequence[Sequence[Value]]) -> Iterator[Config]:
+    """Every combination of values, set in place: each sets the same keys, so none is left over.
+
+    Cells share the parts that no value reaches.
+    """
+    varying = _reached(cfg, [axis[0].key for axis in axes])
+    shared: dict[str, Any] = {}
+    for values in itertools.product(*axes):
+        for value in values:
+            OmegaConf.update(cfg, value.key, value.value, merge=True)
+        parts = shared | {name: _plain(cfg[name]) for name in PARTS if name not in shared}
+        yield Config(**parts)
+        shared = {name: part for name, part in parts.items() if name not in varying}
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
+
+
+def _reached(cfg: DictConfig, keys: Iterable[str]) -> set[str]:
+    """Parts of the config that may change with the values of `keys`, interpolations considered."""
+    names = {key.split(".")[0] for key in keys}
+    written = re.findall(r"\$\{([^}]*)", str(OmegaConf.to_container(cfg, resolve=False)))
+    if any(word in text for text in written for word in (*names, "${")):
+        return set(PARTS)
+    return names
 
 
 def _key(override: str) -> str:
     return override.split("=", maxsplit=1)[0].lstrip("+~")
 
 
-def _choices(override: Override) -> list[str]:
-    """The plain overrides that a sweep override stands for."""
-    if not override.is_sweep_override():
-        assert override.input_line is not None
-        return [override.input_line]
-    values = [str(value) for value in override.sweep_string_iterator()]
-    return [f"{override.get_key_element()}={value}" for value in values]
-
-
-def _with_values(cfg: DictConfig, overrides: Sequence[str], parser: Any) -> DictConfig:
-    """Value overrides, in place: every cell of a sweep sets the same keys, so none is left over."""
-    parsed = parser.parse_overrides(list(overrides))
-    for override in parsed:
-        with open_dict(cfg):
-            if OmegaConf.select(cfg, override.key_or_group, default=KeyError) is KeyError:
-                _require_key(override.key_or_group)
-            OmegaConf.update(cfg, override.key_or_group, override.value(), merge=True)
-    return cfg
-
-
-def _require_key(key: str) -> None:
-    if key not in all_keys() and not key.startswith("hydra") and not _is_class(key):
-        raise ConfigError(_unknown_key(key))
-
-
-def _is_class(key: str) -> bool:
-    """Whether a key is a class of the files: `categories` is the one mapping with free keys."""
-    return re.match(r"(dataset|target)\.categories\.", key) is not None
+def _with_open_mappings(arguments: Iterable[str]) -> list[str]:
+    """``launcher.additional_parameters={...}`` may bring new names, which Hydra calls adding."""
+    whole = re.compile(rf"\+*((?:{'|'.join(map(re.escape, mappings()))})=\s*\{{.*)", re.DOTALL)
+    return [whole.sub(r"+\1", argument) for argument in arguments]
 
 
 def named_keys(overrides: Iterable[str]) -> set[str]:
@@ -171,10 +235,12 @@ def refuse_additions(overrides: Iterable[str]) -> None:
     """``+key=value`` and ``~key``: all keys exist and every one is needed. Raises: ConfigError."""
     for override in overrides:
         key = _key(override)
-        if not override.startswith(("+", "~")) or key.startswith("hydra") or _is_class(key):
+        if not override.startswith(("+", "~")) or key.startswith("hydra") or mapping_of(key):
+            continue
+        if override.startswith("+") and key in mappings():
             continue
         if key not in {*all_keys(), "experiment"}:
-            raise ConfigError(_unknown_key(key))
+            raise ConfigError(unknown_key(key))
         raise ConfigError(f"{override}: no key can be added or removed; write {key}=VALUE")
 
 
@@ -186,73 +252,3 @@ def refuse_swept_experiment(overrides: Iterable[str]) -> None:
                 f"{override}: an experiment is a whole grid and cannot be swept; run one command "
                 "for each experiment"
             )
-
-
-def short_message(error: BaseException) -> str:
-    """At most three lines: key, nearest match, allowed values."""
-    chain: list[BaseException] = []
-    current: BaseException | None = error
-    while current is not None and current not in chain:
-        chain.append(current)
-        current = current.__cause__ or current.__context__
-    for link in chain:
-        if isinstance(link, ConfigError):
-            return str(link)
-    text = "\n".join(str(link) for link in reversed(chain))
-    unknown = re.search(r"Key '([^']+)' (?:not in|is not in struct)", text)
-    if unknown:
-        full = re.search(r"full_key: (\S+)", text) or re.search(r"override '([^']+)'", text)
-        return _unknown_key(full.group(1) if full else unknown.group(1))
-    choice = re.search(r"Could not find '([^'/]+)/([^']+)'", text)
-    if choice:
-        return _unknown_choice(choice.group(1), choice.group(2))
-    swept = re.search(r"Ambiguous value for argument '(.+)'", text)
-    if swept:
-        return f"{swept.group(1)}: several values make a sweep, which needs the flag -m"
-    return _wrong_type(chain) or _first_lines(text)
-
-
-def _wrong_type(chain: Iterable[BaseException]) -> str | None:
-    """`real_count: 'x' is not an integer`."""
-    for link in chain:
-        if isinstance(link, ValidationError) and link.full_key:
-            key, _, item = link.full_key.partition("[")
-            value = "null" if link.value is None else repr(link.value)
-            return f"{key}: {value} {'does not fit into' if item else 'is not'} {_type_name(key)}"
-    return None
-
-
-def _type_name(key: str) -> str:
-    """What a key holds, in words."""
-    declared: Any = Config
-    for part in key.split("."):
-        declared = {f.name: f.type for f in dataclasses.fields(declared)}[part]
-    parts = typing.get_args(declared)
-    if type(None) not in parts:
-        return TYPE_NAMES[declared]
-    return TYPE_NAMES[next(part for part in parts if part is not type(None))] + " or null"
-
-
-def _unknown_key(key: str) -> str:
-    if _is_class(key):
-        return f"{key} is new: write +{key}=person (or other, or ignore)"
-    close = close_match(key, all_keys())
-    if close is None:
-        close = close_match(key.rsplit(".", 1)[-1], {k.rsplit(".", 1)[-1] for k in all_keys()})
-    hint = f"; did you mean {close}?" if close else "; `python -m ptl_sweep --cfg job` lists all"
-    return f"unknown key {key}{hint}"
-
-
-def _unknown_choice(group: str, choice: str) -> str:
-    choices = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
-    close = close_match(choice, choices)
-    hint = f"; did you mean {close}?" if close else ""
-    allowed = f"\nallowed: {', '.join(choices)}" if choices else f"\nno group {group}"
-    return f"unknown choice {group}={choice}{hint}{allowed}"
-
-
-def _first_lines(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    noise = re.compile(r"(object_type|reference_type|set |See https:|None$|.*\$VALUE)")
-    wanted = [line for line in lines if not noise.match(line)]
-    return "\n".join(dict.fromkeys(wanted[:3]))

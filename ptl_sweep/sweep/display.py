@@ -1,13 +1,18 @@
 """Tables for the terminal: at most 100 columns, units in headers, no ANSI when piped."""
 
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group
 from rich.table import Table
 
+from ptl_sweep.store import read_claim
 from ptl_sweep.sweep import status
+from ptl_sweep.sweep.cluster import QueuedJob
+from ptl_sweep.sweep.job_view import JobView
 from ptl_sweep.sweep.planner import KINDS, Plan
 from ptl_sweep.sweep.specs import MISSING_WEIGHTS
 
@@ -121,9 +126,9 @@ def missing_data(plan: Plan) -> list[str]:
     return sorted(names)
 
 
-def status_text(plan: Plan) -> str:
-    """Counts by state, running stages, then each failure once, last."""
-    states = status.stage_states(plan)
+def status_text(plan: Plan, jobs: JobView | None = None) -> str:
+    """Counts by state, running stages, the queue, then each failure once, last."""
+    states = status.stage_states(plan, jobs)
     counts = status.count_states(plan, states)
     rows = [
         [kind, *(str(count[state]) if count[state] else "." for state in status.STATES)]
@@ -131,47 +136,120 @@ def status_text(plan: Plan) -> str:
     ]
     parts = [f"sweep   {plan.name}", grid_line(plan), text_table(["stage", *status.STATES], rows)]
     parts += [
-        f"running {key}  {progress_note(plan, key)}"
+        f"running {key}  {progress_note(plan, key, jobs)}"
         for key, state in states.items()
         if state == "running"
     ]
-    parts += [failure_text(plan, key, states) for key, s in states.items() if s == "failed"]
+    parts += queue_lines(jobs)
+    parts += [failure_text(plan, key, states, jobs) for key, s in states.items() if s == "failed"]
     return "\n".join(parts)
 
 
-def status_json(plan: Plan) -> dict[str, Any]:
+def queue_lines(jobs: JobView | None) -> list[str]:
+    """Why jobs wait, which of them wait for nothing that will come, and the reducer."""
+    if jobs is None:
+        return []
+    if jobs.error is not None:
+        return [wrap(f"queue   unknown, the states are the store's: {jobs.error}")]
+    reasons = Counter(job.reason for job in jobs.own if job.is_pending)
+    lines = [f"{count} {reason}" for reason, count in reasons.most_common()]
+    text = [f"queue   {', '.join(lines)}"] if lines else []
+    text += [
+        wrap(
+            f"STUCK   SLURM job {job.id} can not start by itself: {job.reason}; {stuck_advice(job)}"
+        )
+        for job in jobs.never
+    ]
+    if jobs.reducer is not None:
+        note = "waits for all others" if jobs.reducer.is_pending else jobs.reducer.state.lower()
+        text.append(f"reducer SLURM job {jobs.reducer.id}: {note}")
+    return text
+
+
+def stuck_advice(job: QueuedJob) -> str:
+    """How to mend a job that cannot start."""
+    if job.is_held:
+        return f"scontrol release {job.id}"
+    if job.reason == "DependencyNeverSatisfied":
+        return "what it waits for failed: mend that, then the same command again"
+    return "give it launcher.* values that a node has, in the same command: it is queued anew"
+
+
+def status_json(plan: Plan, jobs: JobView | None = None) -> dict[str, Any]:
     """The same, for scripts."""
-    states = status.stage_states(plan)
-    return {"sweep": plan.name, "folder": str(plan.folder), "stages": states}
+    return {
+        "sweep": plan.name,
+        "folder": str(plan.folder),
+        "stages": status.stage_states(plan, jobs),
+        "jobs": {key: asdict(job) for key, job in jobs.queued.items()} if jobs else {},
+        "stuck": [asdict(job) for job in jobs.never] if jobs else [],
+        "slurm_error": jobs.error if jobs else None,
+    }
 
 
-def progress_note(plan: Plan, key: str) -> str:
-    """Last logged step of a running stage."""
+def progress_note(plan: Plan, key: str, jobs: JobView | None = None) -> str:
+    """Last logged step of a running stage, its speed, where it runs and the time it has left."""
+    parts = [_step_note(plan, key)]
+    claim = read_claim(plan.store.claim_path(key))
+    if claim is not None:
+        parts.append(f"{claim.host}, seen {duration(claim.age_s)} ago")
+    job = jobs.queued.get(key) if jobs else None
+    if job is not None:
+        parts.append(f"job {job.id}, {job.left} left")
+    return ", ".join(parts)
+
+
+def _step_note(plan: Plan, key: str) -> str:
     row = plan.store.progress(key)
     total = plan.configs[plan.stage_config[key]]["train"]["num_steps"]
     if "train/step" in row:
-        return f"train {row['train/step']}/{total}"
+        speed = row.get("train/images_per_second")
+        rate = f", {speed:.1f} images/s" if speed is not None else ""
+        return f"train {row['train/step']}/{total}{rate}"
     if "translate/step" in row:
         return f"translator step {row['translate/step']}"
     return "starting"
 
 
-def failure_text(plan: Plan, key: str, states: dict[str, str]) -> str:
+def what_failed(plan: Plan, key: str, jobs: JobView | None) -> str:
+    """What FAILED.json says, else how the stage's SLURM job ended."""
+    failure = plan.store.failure(key)
+    if failure is not None:
+        return str(failure["what"])
+    return str(jobs.ended[key]) if jobs is not None and key in jobs.ended else "unknown"
+
+
+def failure_text(plan: Plan, key: str, states: dict[str, str], jobs: JobView | None = None) -> str:
     """What, where, what is kept, what waits for it, and how to mend it."""
     failure = plan.store.failure(key) or {}
     waiting = {key} | {k for k, s in states.items() if s == "blocked" and _needs(plan, k, key)}
     cells = sum(any(r.evaluate in waiting for r in cell.readings) for cell in plan.cells)
+    log = failure.get("log") or plan.log_path(plan.task_of(key))
     return "\n".join(
         [
             f"FAILED  {key}",
-            f"  what    {failure.get('what', 'unknown')}",
-            f"  where   {failure.get('where')}, log {failure.get('log')}",
-            f"  kept    checkpoint and FAILED.json in {plan.store.work_folder(key)}",
+            f"  what    {what_failed(plan, key, jobs)}",
+            f"  where   {failure.get('where') or 'outside our code'}, log {log}",
+            f"  kept    checkpoint and attempts in {plan.store.work_folder(key)}",
             f"  effect  {len(waiting) - 1} stages and {cells} of {len(plan.cells)} cells wait",
-            "  fix     mend the cause, then the same command again: it queues only what is missing",
+            f"  fix     {_fix(plan, key, jobs)}",
             f"  repro   python -m ptl_sweep rerun {key} {plan.folder}",
         ]
     )
+
+
+def _fix(plan: Plan, key: str, jobs: JobView | None) -> str:
+    again = "the same command again: it queues only what is missing"
+    ended = jobs.ended.get(key) if jobs is not None else None
+    kind = plan.stages[key].kind
+    if ended is not None and plan.store.failure(key) is None:
+        state = ended.state or ""
+        if state.startswith("OUT_OF_MEMORY"):
+            return f"more launcher.{kind}.mem_gb, then {again}"
+        if state.startswith("TIMEOUT"):
+            return f"more launcher.{kind}.time_min or signal_delay_s, then {again}"
+        return again
+    return f"mend the cause, then {again}"
 
 
 def _needs(plan: Plan, key: str, ancestor: str) -> bool:
@@ -180,9 +258,12 @@ def _needs(plan: Plan, key: str, ancestor: str) -> bool:
 
 
 def progress_view(
-    plan: Plan, states: dict[str, str], *, elapsed_s: float, num_workers: int
+    plan: Plan, states: dict[str, str], *, elapsed_s: float, num_workers: int | None
 ) -> Group:
-    """Live view: stages by state, how far the running ones are, time left."""
+    """Live view: stages by state, how far the running ones are, time left.
+
+    `num_workers` None: on a cluster, where the queue decides; the work that is left is shown.
+    """
     counts = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("stage", *status.STATES):
         counts.add_column(name, justify="left" if name == "stage" else "right")
@@ -193,8 +274,9 @@ def progress_view(
         if state == "running":
             stage = plan.stages[key]
             running.add_row("running", f"{stage.kind} {stage.label}", progress_note(plan, key))
-    left = duration(time_left(plan, states, num_workers))
-    return Group(counts, running, f"{duration(elapsed_s)} so far, about {left} left")
+    left = duration(time_left(plan, states, num_workers or 1))
+    what = "left" if num_workers else "of work left"
+    return Group(counts, running, f"{duration(elapsed_s)} so far, about {left} {what}")
 
 
 def time_left(plan: Plan, states: dict[str, str], num_workers: int) -> float:

@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast, get_origin
 
 from ptl_sweep.config import Config, ConfigError
 from ptl_sweep.datasets import registry
@@ -37,14 +37,19 @@ def check_grid(cells: Sequence[Config], named: Iterable[str]) -> None:
     """
     keys = set(named)
     for check in (
-        _check_distinct,
         _check_one_sweep,
+        _check_distinct,
         _check_target_root,
         _check_worlds,
     ):
         check(cells, keys)
-    for counted in {(c.dataset.name, c.real_count): c for c in cells}.values():
-        _check_real_count(counted)
+    largest: dict[str, Config] = {}
+    for config in cells:
+        known = largest.setdefault(config.dataset.name, config)
+        if config.real_count > known.real_count:
+            largest[config.dataset.name] = config
+    for config in largest.values():  # once for each data set: counting may read its files
+        _check_real_count(config)
 
 
 def _check_distinct(cells: Sequence[Config], named: set[str]) -> None:
@@ -64,7 +69,10 @@ def _check_one_sweep(cells: Sequence[Config], named: set[str]) -> None:
     del named
     for part in ("launcher", "tracking", "sweep"):
         if any(getattr(config, part) != getattr(cells[0], part) for config in cells):
-            raise ConfigError(f"{part} must be the same in every cell of a sweep")
+            raise ConfigError(
+                f"{part} must be the same in every cell of a sweep (a comma that is part of a "
+                "value needs quotes inside quotes: 'key=\"a,b\"')"
+            )
 
 
 def _check_target_root(cells: Sequence[Config], named: set[str]) -> None:
@@ -108,14 +116,34 @@ def _readable(cell: CellId) -> str:
     return " ".join(f"{name}={value}" for name, value in cell._asdict().items())
 
 
-def all_keys(node: type = Config, prefix: str = "") -> list[str]:
+def all_keys() -> list[str]:
     """Every config key in dotted form, group names included."""
-    keys: list[str] = []
+    return list(declared_keys())
+
+
+def declared_keys(node: type = Config, prefix: str = "") -> dict[str, Any]:
+    """The declared type of every config key, groups included; a free name in a mapping is none."""
+    keys: dict[str, Any] = {}
     for field in dataclasses.fields(node):
-        keys.append(prefix + field.name)
-        if isinstance(field.type, type) and dataclasses.is_dataclass(field.type):
-            keys += all_keys(field.type, f"{prefix}{field.name}.")
+        keys[prefix + field.name] = field.type
+        if is_group(field.type):
+            keys |= declared_keys(cast("type", field.type), f"{prefix}{field.name}.")
     return keys
+
+
+def is_group(declared: Any) -> bool:
+    """Whether a declared type is a group of keys."""
+    return isinstance(declared, type) and dataclasses.is_dataclass(declared)
+
+
+def mappings() -> list[str]:
+    """The keys that hold names of the user's own: classes of the files, options of sbatch."""
+    return [key for key, declared in declared_keys().items() if get_origin(declared) is dict]
+
+
+def mapping_of(key: str) -> str | None:
+    """The mapping in which `key` is a free name; None when it is not below one."""
+    return next((name for name in mappings() if key.startswith(f"{name}.")), None)
 
 
 def close_match(word: str, choices: Iterable[str]) -> str | None:

@@ -1,4 +1,4 @@
-"""Where tasks run: in this process, or in worker processes side by side; the same plan for both."""
+"""Where tasks run: in this process, in worker processes side by side, on SLURM; the same plan."""
 
 import contextlib
 import logging
@@ -15,8 +15,9 @@ from rich.live import Live
 
 from ptl_sweep.config import LauncherConfig
 from ptl_sweep.store import StageClaimedError
-from ptl_sweep.sweep import display, status
+from ptl_sweep.sweep import cluster, display, status
 from ptl_sweep.sweep.planner import KINDS, Plan, Task, config_of
+from ptl_sweep.sweep.slurm_launcher import run_slurm
 from ptl_sweep.sweep.worker import (
     ExitCode,
     StageFailedError,
@@ -36,7 +37,7 @@ class SweepInterrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM; every worker has written its checkpoint."""
 
 
-def run_inline(plan: Plan, config: LauncherConfig, console: Console) -> None:
+def run_inline(plan: Plan, config: LauncherConfig, console: Console) -> bool:
     """Every task in this process, parents first; a failed stage blocks only what needs it."""
     del config
     prepare_process(config_of(plan, 0).train.num_threads)
@@ -51,6 +52,7 @@ def run_inline(plan: Plan, config: LauncherConfig, console: Console) -> None:
                 log.error("%s", error)  # noqa: TRY400
             except OSError as error:  # the claim cannot be written
                 log.error("%s: %s", key, plan.store.describe(error))  # noqa: TRY400
+    return True
 
 
 @dataclass(slots=True)
@@ -205,12 +207,17 @@ class LocalLauncher:
                 running.process.wait()
 
 
-def run_local(plan: Plan, config: LauncherConfig, console: Console) -> None:
+def run_local(plan: Plan, config: LauncherConfig, console: Console) -> bool:
     """Worker processes on this machine."""
+    if cluster.is_there():
+        console.print("this machine submits to SLURM: launcher=slurm queues the sweep there")
     LocalLauncher(plan, config, console).run()
+    return True
 
 
-LAUNCHERS: dict[str, Callable[[Plan, LauncherConfig, Console], None]] = {
+# Each says whether every task has ended; False: jobs are queued, the reducer is one of them.
+LAUNCHERS: dict[str, Callable[[Plan, LauncherConfig, Console], bool]] = {
     "inline": run_inline,
     "local": run_local,
+    "slurm": run_slurm,
 }

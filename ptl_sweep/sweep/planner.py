@@ -14,6 +14,7 @@ from ptl_sweep.config import Config
 from ptl_sweep.store import Stage, Store, canonical_json, write_atomically
 from ptl_sweep.sweep import specs
 from ptl_sweep.sweep.grid import CellId, cell_id
+from ptl_sweep.sweep.provenance import code_fingerprint
 
 KINDS = ("train", "ptl", "evaluate")
 PLAN = "plan.json"
@@ -59,6 +60,7 @@ class Plan:
     stage_config: dict[str, int] = field(default_factory=dict)  # key -> index into configs
     tasks: list[Task] = field(default_factory=list)
     naive: Counter[str] = field(default_factory=Counter)  # stages if no cell shared any
+    code: str | None = None  # fingerprint of the package that planned
 
     @property
     def folder(self) -> Path:
@@ -141,6 +143,7 @@ def plan_sweep(cells: Sequence[Config], command: str) -> Plan:
         stage_config=planner.stage_config,
         tasks=_tasks(planner.stages),
         naive=planner.naive,
+        code=code_fingerprint(),
     )
 
 
@@ -179,6 +182,7 @@ def save_plan(plan: Plan) -> Path:
     content = {
         "name": plan.name,
         "command": plan.command,
+        "code": plan.code,
         "time": time.time(),
         "configs": plan.configs,
         "cells": [{**asdict(cell), "id": cell.id._asdict()} for cell in plan.cells],
@@ -229,6 +233,7 @@ def load_plan(folder: Path) -> Plan:
         stage_config={s.key: c["config"] for s, c in zip(stages, content["stages"], strict=True)},
         tasks=[Task(**{**task, "stages": tuple(task["stages"])}) for task in content["tasks"]],
         naive=Counter(content["naive"]),
+        code=content["code"],
     )
 
 

@@ -26,9 +26,10 @@ from ptl_sweep.config import Config, TrackingConfig
 from ptl_sweep.datasets import registry
 from ptl_sweep.store import StoreError
 from ptl_sweep.sweep import display, status
+from ptl_sweep.sweep.job_view import view_jobs
 from ptl_sweep.sweep.planner import Cell, Plan, Reading, config_of
+from ptl_sweep.sweep.provenance import software
 from ptl_sweep.sweep.samples import sample_pictures, stage_costs
-from ptl_sweep.sweep.worker import software
 from ptl_sweep.sweep.workspace import derive_seed
 from ptl_sweep.tracking import RunInfo, open_mirror
 
@@ -64,7 +65,8 @@ class Reducer:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.config: Config = config_of(plan, 0)
-        self.states = status.stage_states(plan)
+        self.jobs = view_jobs(plan)
+        self.states = status.stage_states(plan, self.jobs)
         self._metrics: dict[str, CellMetrics] = {}
 
     def measure(self, cell: Cell, reading: Reading) -> Measured:
@@ -123,16 +125,23 @@ class Reducer:
         """The first failure upstream, or that nothing has run yet."""
         key: str | None = reading.evaluate
         while key is not None:
-            failure = self.plan.store.failure(key)
-            if self.states[key] == "failed" and failure is not None:
-                return f"{key}: {str(failure['what']).splitlines()[0]}"
+            if self.states[key] == "failed":
+                return f"{key}: {self.what_failed(key).splitlines()[0]}"
             parents = self.plan.stages[key].parents
             key = parents[0] if parents else None
         return "not computed yet"
 
+    def what_failed(self, key: str) -> str:
+        """What FAILED.json says, else how its SLURM job ended."""
+        return display.what_failed(self.plan, key, self.jobs)
 
-def reduce_sweep(plan: Plan, tracking: TrackingConfig) -> Reduced:
-    """Write results.csv, iterations.csv, summary.csv and report.html into the sweep's folder."""
+
+def reduce_sweep(plan: Plan, tracking: TrackingConfig, submission: str | None = None) -> Reduced:
+    """Write results.csv, iterations.csv, summary.csv and report.html into the sweep's folder.
+
+    `submission` names the one to SLURM that this ends: `wait` looks for it.
+    """
+    started = time.time()
     reducer = Reducer(plan)
     iterations = [reducer.measure(cell, r) for cell in plan.cells for r in cell.readings]
     results = [m for m in iterations if m.reading == m.cell.readings[-1]]
@@ -146,7 +155,17 @@ def reduce_sweep(plan: Plan, tracking: TrackingConfig) -> Reduced:
     report = write_report(plan.folder, context)
     _mirror(plan, tracking, rows, summary, columns)
     num_failed = sum(row["status"] != "ok" for row in rows)
-    return Reduced(report, _closing_text(reducer, summary, report, num_failed), num_failed)
+    text = _closing_text(reducer, summary, report, num_failed)
+    reduction = status.Reduction(
+        time=started,
+        num_cells=len(rows),
+        num_failed=num_failed,
+        text=text,
+        settings=status.reducer_settings(plan),
+        submission=submission,
+    )
+    status.record_reduction(plan, reduction)
+    return Reduced(report, text, num_failed)
 
 
 def _report_context(
@@ -182,9 +201,10 @@ def _histogram(measured: Measured, metrics: CellMetrics) -> CellHistogram:
 def _failures(reducer: Reducer) -> list[StageFailure]:
     found = []
     for key, state in reducer.states.items():
-        failure = reducer.plan.store.failure(key) if state == "failed" else None
-        if failure is not None:
-            found.append(StageFailure(key, str(failure["what"]), str(failure["log"] or "")))
+        if state == "failed":
+            failure = reducer.plan.store.failure(key) or {}
+            path = failure.get("log") or reducer.plan.log_path(reducer.plan.task_of(key))
+            found.append(StageFailure(key, reducer.what_failed(key), str(path)))
     return found
 
 
@@ -269,7 +289,7 @@ def _closing_text(reducer: Reducer, summary: Sequence[Row], report: Path, num_fa
         parts.append(display.wrap(f"note    {TOY_NOTE}"))
     for key, state in reducer.states.items():
         if state == "failed":
-            parts.append(display.failure_text(plan, key, reducer.states))
+            parts.append(display.failure_text(plan, key, reducer.states, reducer.jobs))
     if num_failed:
         parts.append(f"{num_failed} of {len(plan.cells)} cells have no result; see above")
     parts.append(f"report  {report}")

@@ -18,6 +18,7 @@ WEIGHTS_FOLDER = "weights"  # below sweep.root: published initial weights, put t
 NOT_CONTENT = {"name", "root", "licence", "citation", "validation_split"}
 MINIATURE_ONLY = {"domain", "world_seed"}
 FILES_ONLY = {"categories", "scene_fractions"}
+STRIDED_READERS = {"okutama", "sard"}  # the only ones that read frame_stride
 NOT_RESULT = {"checkpoint_minutes", "image_cache_mb"}  # of train: how, not what
 NOT_INFERENCE = {"iterations", "score_thresholds"}  # of evaluate: read by the reducer
 CYCLEGAN_KEYS = {
@@ -33,6 +34,8 @@ def _without(values: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
 def data_content(config: DatasetConfig, split: str) -> dict[str, Any]:
     """What decides the images and boxes of one split; fingerprint None while no data is there."""
     unused = FILES_ONLY if config.reader == "miniature" else MINIATURE_ONLY
+    if config.reader not in STRIDED_READERS:
+        unused = unused | {"frame_stride"}
     content = _without(asdict(config), NOT_CONTENT | unused)
     return {**content, "split": split, "fingerprint": registry.fingerprint(config, split)}
 

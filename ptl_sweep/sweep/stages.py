@@ -17,6 +17,7 @@ from ptl_sweep.detection.average_precision import IOU_THRESHOLDS, average_precis
 from ptl_sweep.detection.inference import detect_records
 from ptl_sweep.detection.matching import ImageMatch, match_image
 from ptl_sweep.detection.retinanet import Detections
+from ptl_sweep.detection.training import Interrupted
 from ptl_sweep.sweep.detector_stage import Summary, fit_detector, load_detector
 from ptl_sweep.sweep.ptl_stage import run_ptl
 from ptl_sweep.sweep.training_set import TrainingSet
@@ -44,6 +45,8 @@ def run_evaluate(work: Workspace) -> Summary:
     )
     images, tables, matches = [], [], []
     for record, detections in zip(target.records, found, strict=True):
+        if work.should_stop():
+            raise Interrupted(f"stopped before image {record.image_id}; evaluation starts anew")
         match = _match(record, detections)
         matches.append(match)
         tables.append(_image_detections(detections, match))

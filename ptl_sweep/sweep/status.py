@@ -1,14 +1,19 @@
-"""What a sweep has done, is doing and waits for; reads the store only, so it answers at once."""
+"""What a sweep has done, is doing and waits for: from the store, with SLURM's word as advice."""
 
+import hashlib
+import json
 import statistics
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from ptl_sweep.store import META, Stage, Store
-from ptl_sweep.sweep.planner import KINDS, Plan
+from ptl_sweep.store import META, Stage, Store, canonical_json, write_atomically
+from ptl_sweep.sweep.cluster import QueuedJob
+from ptl_sweep.sweep.job_view import JobView
+from ptl_sweep.sweep.planner import KINDS, PLAN, Plan
 
-STATES = ("published", "running", "waiting", "failed", "blocked")
+STATES = ("published", "running", "queued", "waiting", "failed", "blocked")
+REDUCED = "reduced.json"
 DEFAULT_SECONDS = {  # a guess before the first stage of its kind was measured
     "retinanet_tiny": {"train": 30.0, "ptl": 50.0, "evaluate": 8.0},  # one core, miniature world
     "retinanet_r50": {"train": 3240.0, "ptl": 7560.0, "evaluate": 290.0},  # one GPU, paper grid
@@ -39,22 +44,92 @@ class KindCount:
         return self.unique - self.cached
 
 
-def stage_states(plan: Plan) -> dict[str, str]:
-    """State of every stage: one of STATES."""
-    store = plan.store
+def stage_states(plan: Plan, jobs: JobView | None = None) -> dict[str, str]:
+    """State of every stage: one of STATES.
+
+    queued: its SLURM job waits for its turn; waiting: for a parent or a worker; blocked: for
+    something that failed or can never start.
+    """
+    view = jobs or JobView()
     states: dict[str, str] = {}
-    for key, stage in plan.stages.items():
-        if store.is_published(key):
-            states[key] = "published"
-        elif any(states[parent] in ("failed", "blocked") for parent in stage.parents):
-            states[key] = "blocked"
-        elif store.is_running(key):
-            states[key] = "running"
-        elif store.failure(key) is not None:
-            states[key] = "failed"
-        else:
-            states[key] = "waiting"
+    for key in plan.stages:
+        states[key] = _stage_state(plan, key, states, view)
     return states
+
+
+def _stage_state(plan: Plan, key: str, states: dict[str, str], view: JobView) -> str:
+    store, parents = plan.store, plan.stages[key].parents
+    if store.is_published(key):
+        return "published"
+    if any(states[parent] in ("failed", "blocked") for parent in parents):
+        return "blocked"
+    if store.is_running(key):
+        return "running"
+    if key in view.queued:
+        ready = all(states[parent] == "published" for parent in parents)
+        return _queued_state(view.queued[key], is_ready=ready)
+    if store.failure(key) is not None or key in view.ended:
+        return "failed"
+    return "waiting"
+
+
+def _queued_state(job: QueuedJob, *, is_ready: bool) -> str:
+    if job.can_never_start or job.is_held:
+        return "blocked"
+    if not is_ready:
+        return "waiting"
+    return "queued" if job.is_pending else "running"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reduction:
+    """The last time the reducer ran to its end."""
+
+    time: float  # seconds since 1970, when it began
+    num_cells: int
+    num_failed: int  # cells without a result
+    text: str  # what the terminal shows at the end
+    settings: str  # digest of what the reducer read from the config
+    submission: str | None = None  # to SLURM, of which the reducer was the last job
+
+
+def record_reduction(plan: Plan, reduction: Reduction) -> None:
+    """Write reduced.json: `wait` ends with it."""
+    content = json.dumps(asdict(reduction)).encode()
+    write_atomically(plan.folder / REDUCED, content)
+
+
+def last_reduction(plan: Plan) -> Reduction | None:
+    """The reduction that reduced.json tells of; None before the first."""
+    try:
+        return Reduction(**json.loads((plan.folder / REDUCED).read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def reducer_settings(plan: Plan) -> str:
+    """Digest of every config but where it ran: other thresholds need another reduction."""
+    configs = [
+        {name: part for name, part in config.items() if name not in ("launcher", "tracking")}
+        for config in plan.configs
+    ]
+    return hashlib.sha256(canonical_json(configs).encode()).hexdigest()[:12]
+
+
+def is_complete(plan: Plan) -> bool:
+    """Whether every stage is published and the report tells of all of them."""
+    reduction = last_reduction(plan)
+    return (
+        reduction is not None
+        and reduction.num_failed == 0
+        and reduction.settings == reducer_settings(plan)
+        and all(plan.store.is_published(key) for key in plan.stages)
+    )
+
+
+def planned_at(plan: Plan) -> float:
+    """When plan.json was written, seconds since 1970."""
+    return (plan.folder / PLAN).stat().st_mtime
 
 
 def count_states(plan: Plan, states: dict[str, str]) -> dict[str, Counter[str]]:

@@ -5,15 +5,12 @@
 
 import dataclasses
 import enum
-import importlib.metadata
 import json
 import logging
 import os
-import platform
 import resource
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -21,10 +18,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from ptl_sweep import __version__
 from ptl_sweep.config import THREAD_VARIABLES
-from ptl_sweep.store import Stage, StageClaimedError, StoreError
+from ptl_sweep.store import Stage, StageClaimedError, StoreError, slurm_job
 from ptl_sweep.sweep.planner import Plan, Task, config_of, load_plan
+from ptl_sweep.sweep.provenance import code_fingerprint, software
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +59,7 @@ def run_stage(
         if store.is_published(key):
             return False
         try:
-            attempts = _count_attempt(folder)
+            attempts = _record_attempt(folder)
             meta = _compute(plan, stage, folder, should_stop)
             store.publish(stage, {**meta, "attempts": attempts})
         except Exception as error:
@@ -98,46 +95,18 @@ def _compute(
         "seconds": time.time() - started,
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "host": socket.gethostname(),
+        "code_changed": plan.code not in (None, code_fingerprint()),  # since it was planned
         **software(),
     }
 
 
-def _count_attempt(folder: Path) -> int:
-    """How often this stage was started; more than 1 after a kill or a requeue."""
+def _record_attempt(folder: Path) -> list[dict[str, Any]]:
+    """Every start of this stage so far, this one included; more than 1 after a kill or requeue."""
     path = folder / ATTEMPTS
+    row = {"time": time.time(), "host": socket.gethostname(), "pid": os.getpid(), **slurm_job()}
     with path.open("a") as file:
-        row = {"time": time.time(), "host": socket.gethostname(), "pid": os.getpid()}
         file.write(json.dumps(row) + "\n")
-    return len(path.read_text().splitlines())
-
-
-def software() -> dict[str, Any]:
-    """Versions that a result was computed with."""
-    names = ("torch", "torchvision", "numpy", "scipy", "pillow")
-    return {
-        "commit": git_commit(),
-        "versions": {
-            "ptl_sweep": __version__,
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in names},
-        },
-    }
-
-
-def git_commit() -> str | None:
-    """Commit of the checkout that runs, with -dirty for uncommitted changes; None in a wheel."""
-    try:
-        answer = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip() or None
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def prepare_process(num_threads: int) -> None:
@@ -149,11 +118,11 @@ def prepare_process(num_threads: int) -> None:
         torch.use_deterministic_algorithms(mode=True)
 
 
-def run_task(plan: Plan, task: Task) -> ExitCode:
-    """All stages of a task in this process, which stops at a checkpoint on SIGINT or SIGTERM."""
+def run_task(plan: Plan, task: Task, stop: "StopOnSignal | None" = None) -> ExitCode:
+    """All stages of a task in this process, which stops at a checkpoint when a signal asks."""
     from ptl_sweep.detection.training import Interrupted
 
-    stop = StopOnSignal()
+    stop = stop or StopOnSignal()
     for key in task.stages:
         prepare_process(config_of(plan, plan.stage_config[key]).train.num_threads)
         try:
@@ -167,7 +136,7 @@ def run_task(plan: Plan, task: Task) -> ExitCode:
         except (StageFailedError, StoreError, OSError):  # OSError: the claim cannot be written
             log.exception("stage failed")
             return ExitCode.FAILED
-        if stop.requested():
+        if stop.requested() and key != task.stages[-1]:
             return ExitCode.INTERRUPTED
     return ExitCode.OK
 
@@ -180,20 +149,26 @@ def run_single(plan: Plan, key: str) -> ExitCode:
 
 
 class StopOnSignal:
-    """Remembers that SIGINT or SIGTERM came; the stage stops at its next checkpoint."""
+    """Remembers that SIGINT, SIGTERM or SIGUSR2 came; the stage stops at its next checkpoint."""
 
     def __init__(self) -> None:
-        self._requested = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._remember)
+        self.received: signal.Signals | None = None
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+        self._previous = {number: signal.signal(number, self._remember) for number in numbers}
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
-        del number, frame
-        self._requested = True
+        del frame
+        if self.received != signal.SIGUSR2:  # SLURM's warning outranks what follows it
+            self.received = signal.Signals(number)
 
     def requested(self) -> bool:
         """Whether the stage should write its checkpoint and stop."""
-        return self._requested
+        return self.received is not None
+
+    def restore(self) -> None:
+        """Give the signals back to whoever answered to them before."""
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
 
 
 def worker_environment(num_threads: int) -> dict[str, str]:

@@ -15,9 +15,10 @@ import pytest
 from ptl_sweep.analysis.report import write_report
 
 CHROMIUM = shutil.which("chromium")
+IS_REQUIRED = os.environ.get("PTL_REQUIRE_BROWSER") == "1"  # then its absence is a failure
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH"),
+    pytest.mark.skipif(CHROMIUM is None and not IS_REQUIRED, reason="no chromium on PATH"),
 ]
 FLAGS = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",

@@ -1,5 +1,7 @@
 """What the terminal shows: aligned, at most 100 columns, failures last and with their mend."""
 
+import json
+import socket
 from collections.abc import Callable
 
 import pytest
@@ -92,11 +94,13 @@ def test_a_failure_is_shown_once_and_last_with_what_where_kept_effect_and_fix(
 def test_a_running_stage_shows_its_step(plan: Plan) -> None:
     key = next(iter(plan.stages))
     with plan.store.claim(key) as folder:
-        assert display.progress_note(plan, key) == "starting"
+        assert display.progress_note(plan, key).startswith("starting, ")
+        assert display.progress_note(plan, key).endswith(f"{socket.gethostname()}, seen 0 s ago")
         (folder / "history.jsonl").write_text('{"translate/step": 40}\n')
-        assert display.progress_note(plan, key) == "translator step 40"
-        (folder / "history.jsonl").write_text('{"train/step": 40}\n')
-        assert display.progress_note(plan, key) == "train 40/360"
+        assert display.progress_note(plan, key).startswith("translator step 40, ")
+        row = {"train/step": 40, "train/images_per_second": 12.34}
+        (folder / "history.jsonl").write_text(json.dumps(row) + "\n")
+        assert display.progress_note(plan, key).startswith("train 40/360, 12.3 images/s, ")
         assert f"running {key}" in display.status_text(plan)
 
 

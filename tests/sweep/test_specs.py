@@ -31,6 +31,11 @@ EVALUATE = {"evaluate off", "evaluate on"}
 NOTHING: set[str] = set()
 
 # Every leaf of Config: another value, and what it changes in the default (miniature) cell.
+LAUNCHER_TEXTS = ("partition", "account", "qos", "constraint", "python", "code", "code_change")
+LAUNCHER_NUMBERS = (
+    "array_parallelism", "time_min", "gpus", "cpus", "mem_gb", "signal_delay_s", "max_requeues",
+)  # fmt: skip
+
 TABLE: dict[str, tuple[Any, set[str]]] = {
     "real_count": (21, ALL),
     "seed": (1, ALL),
@@ -43,6 +48,7 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "dataset.scene_fractions": ([0.5, 0.25, 0.25], NOTHING),
     "dataset.categories": ({"man": "person"}, NOTHING),
     "dataset.num_images": (50, ALL),
+    "dataset.frame_stride": (3, NOTHING),  # read by okutama and sard only
     "dataset.domain": ("yard", ALL),
     "dataset.world_seed": (1, ALL),
     "dataset.licence": ("MIT", NOTHING),
@@ -64,6 +70,7 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "target.scene_fractions": ([0.5, 0.25, 0.25], NOTHING),
     "target.categories": ({"man": "person"}, NOTHING),
     "target.num_images": (50, EVALUATE),
+    "target.frame_stride": (3, NOTHING),
     "target.domain": ("yard", EVALUATE),
     "target.world_seed": (1, EVALUATE),
     "target.licence": ("MIT", NOTHING),
@@ -129,6 +136,16 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "evaluate.tile_overlap": (32, NOTHING),  # there are no tiles
     "launcher.name": ("inline", NOTHING),
     "launcher.num_workers": (9, NOTHING),
+    **{f"launcher.{key}": ("other", NOTHING) for key in LAUNCHER_TEXTS},
+    **{f"launcher.{key}": (9, NOTHING) for key in LAUNCHER_NUMBERS},
+    **{
+        f"launcher.{kind}.{key}": (9, NOTHING)
+        for kind in ("train", "ptl", "evaluate", "reduce")
+        for key in ("time_min", "gpus", "cpus", "mem_gb")
+    },
+    "launcher.setup": (["module load cuda"], NOTHING),
+    "launcher.additional_parameters": ({"nodelist": "gpu01"}, NOTHING),
+    "launcher.dry_run": (True, NOTHING),
     "tracking.mode": ("online", NOTHING),
     "tracking.project": ("mine", NOTHING),
     "tracking.entity": ("me", NOTHING),

@@ -1,0 +1,67 @@
+"""The command line of a verb: flags, names and overrides, and the sweep that they mean."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from ptl_sweep.config import ConfigError
+from ptl_sweep.sweep import display
+from ptl_sweep.sweep.grid import close_match
+from ptl_sweep.sweep.planner import PLAN, Plan, load_plan, newest_sweep
+
+OK, FAILED = 0, 1
+
+
+def output() -> Console:
+    """The terminal, or a pipe without ANSI; 100 columns when nobody says otherwise."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=display.WIDTH)
+
+
+def verb_parser(verb: str, description: str) -> argparse.ArgumentParser:
+    """A parser that knows --json."""
+    parser = argparse.ArgumentParser(prog=f"python -m ptl_sweep {verb}", description=description)
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+    return parser
+
+
+def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Flags and names; Hydra overrides (with or without -m)."""
+    overrides = [a for a in arguments if "=" in a and not a.startswith("-")]
+    return [a for a in arguments if a not in overrides and a not in ("-m", "--multirun")], overrides
+
+
+def find_sweep(name: str | None, overrides: Sequence[str]) -> Plan:
+    """A sweep by name, by folder, or the newest below sweep.root. Raises: ConfigError."""
+    settings = dict(o.split("=", 1) for o in overrides)
+    unknown = set(settings) - {"sweep.root"}
+    if unknown:
+        raise ConfigError(f"{sorted(unknown)[0]}: this verb takes a sweep and sweep.root=... only")
+    root = Path(settings.get("sweep.root", "outputs"))
+    folder = newest_sweep(root) if name is None else _named_sweep(root, name)
+    if folder is None:
+        raise ConfigError(f"no sweep in {root / 'sweeps'}; start one, or set sweep.root=...")
+    return load_plan(folder)
+
+
+def _named_sweep(root: Path, name: str) -> Path:
+    for folder in (Path(name), root / "sweeps" / name):
+        if (folder / PLAN).is_file():
+            return folder
+    names = sorted(path.parent.name for path in (root / "sweeps").glob(f"*/{PLAN}"))
+    short = [n for n in names if n.startswith(f"{name}-")]
+    if len(short) == 1:
+        return root / "sweeps" / short[0]
+    close = close_match(name, names)
+    hint = f"; did you mean {close}?" if close else ""
+    there = f"\nthere: {', '.join(names[:20])}" if names else ", which holds none"
+    raise ConfigError(f"no sweep {name} in {root / 'sweeps'}{hint}{there}")
+
+
+def print_json(content: object) -> None:
+    """What --json shows."""
+    sys.stdout.write(json.dumps(content, indent=1) + "\n")

@@ -1,0 +1,138 @@
+"""What SLURM says: its queue, its accounting, its limits. Advice; the truth is in the store.
+
+Every question is one call of a SLURM command for all jobs. A cluster without accounting answers
+nothing about jobs that have ended.
+"""
+
+import logging
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_S = 30.0  # a controller that answers later than this counts as down
+DEFAULT_MAX_ARRAY_SIZE = 1001  # SLURM's own default
+QUEUE_FORMAT = "%i|%T|%r|%N|%M|%L|%S"
+NEVER = re.compile(  # pending reasons that time alone does not mend (squeue(1), job reason codes)
+    r"PartitionConfig|PartitionNodeLimit|PartitionTimeLimit|PartitionInactive|BadConstraints|"
+    r"DependencyNeverSatisfied|InvalidAccount|InvalidQOS|QOSNotAllowed|AccountNotAllowed|"
+    r"JobHoldMaxRequeue|launch failed requeued held|"
+    r"(Assoc|QOS)(Max|Grp)\w*(PerJob\w*|PerNode\w*|MinutesPerJob|WallDurationPerJobLimit)|"
+    r"ReservationDeleted|FedJobLock"
+)
+
+
+class SlurmError(RuntimeError):
+    """A SLURM command is absent, refused, or did not answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedJob:
+    """A job that SLURM still has: pending, running or completing."""
+
+    id: str
+    state: str  # PENDING, RUNNING, COMPLETING, ...
+    reason: str  # of a pending job: Resources, Priority, Dependency, ...
+    node: str
+    elapsed: str  # [days-]hours:minutes:seconds
+    left: str  # to its time limit
+    start: str  # expected, or N/A
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it has not begun, or was put back into the queue."""
+        return self.state == "PENDING"
+
+    @property
+    def can_never_start(self) -> bool:
+        """Whether somebody must change something before it can begin."""
+        return self.is_pending and NEVER.search(self.reason) is not None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it waits for `scontrol release`."""
+        return self.is_pending and self.reason in ("JobHeldUser", "JobHeldAdmin")
+
+
+def is_there() -> bool:
+    """Whether jobs can be submitted from this machine."""
+    return shutil.which("sbatch") is not None
+
+
+def ask(*command: str, stdin: str | None = None) -> str:
+    """Output of a SLURM command. Raises: SlurmError with what it said."""
+    try:
+        answer = subprocess.run(
+            command,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise SlurmError(f"no {command[0]} on PATH: this is no machine of a SLURM") from error
+    except subprocess.TimeoutExpired as error:
+        raise SlurmError(f"{command[0]} did not answer within {TIMEOUT_S:.0f} s") from error
+    if answer.returncode != 0:
+        said = (answer.stderr or answer.stdout).strip()
+        raise SlurmError(f"{command[0]}: {said or f'exit code {answer.returncode}'}")
+    return answer.stdout
+
+
+def read_queue(jobs: Iterable[str]) -> dict[str, QueuedJob]:
+    """Those of the jobs that SLURM still has, by id. Raises: SlurmError."""
+    arrays = sorted({job.partition("_")[0] for job in jobs}, key=int)
+    if not arrays:
+        return {}
+    try:
+        lines = ask("squeue", "-h", "-r", "-j", ",".join(arrays), "-o", QUEUE_FORMAT).splitlines()
+    except SlurmError as error:
+        if "Invalid job id" in str(error):  # the answer when the only job asked for has ended
+            return {}
+        raise
+    found = [QueuedJob(*line.split("|")) for line in lines]
+    return {job.id: job for job in found}
+
+
+def read_accounting(jobs: Iterable[str]) -> dict[str, str]:
+    """State in which jobs ended, by id; empty where there is no accounting."""
+    arrays = sorted({job.partition("_")[0] for job in jobs}, key=int)
+    if not arrays or shutil.which("sacct") is None:
+        return {}
+    try:
+        text = ask("sacct", "-n", "-P", "-X", "-j", ",".join(arrays), "-o", "JobID,State")
+    except SlurmError as error:
+        log.debug("no accounting: %s", error)
+        return {}
+    return dict(line.split("|")[:2] for line in text.splitlines())
+
+
+def max_array_size() -> int:
+    """Tasks that one array may have."""
+    try:
+        found = re.search(r"MaxArraySize\s*=\s*(\d+)", ask("scontrol", "show", "config"))
+    except SlurmError:
+        found = None
+    return int(found.group(1)) if found else DEFAULT_MAX_ARRAY_SIZE
+
+
+def sbatch_options() -> set[str]:
+    """Long options of sbatch, without dashes, from its own help. Raises: SlurmError."""
+    return set(re.findall(r"--([a-z][a-z0-9-]+)", ask("sbatch", "--help")))
+
+
+def cancel(jobs: Sequence[str]) -> None:
+    """End jobs; those that have ended are left alone. Raises: SlurmError."""
+    if jobs:
+        ask("scancel", "--quiet", *jobs)
+
+
+def own_jobs_named(names: Iterable[str]) -> set[str]:
+    """Ids of the user's jobs (arrays as one) of these names. Raises: SlurmError."""
+    text = ask("squeue", "-h", "--me", "--name", ",".join(names), "-o", "%A|%F")
+    return {line.split("|")[1] for line in text.splitlines()}
