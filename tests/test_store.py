@@ -531,6 +531,27 @@ def test_a_stale_claim_is_taken_over(left: str, store: Store) -> None:
         assert claim.pid == os.getpid()
 
 
+@pytest.mark.parametrize(
+    ("restart", "is_taken"), [("0", False), ("1", True)], ids=["same life", "requeued"]
+)
+def test_a_requeued_slurm_job_takes_over_the_claim_of_its_earlier_life_at_once(
+    restart: str, is_taken: bool, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = {"host": "another", "pid": 1, "token": "t", "job": "812", "restart": 0}
+    store.root.mkdir(parents=True, exist_ok=True)
+    store.claim_path("train-x").write_text(json.dumps(left))
+    monkeypatch.setenv("SLURM_JOB_ID", "812")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", restart)
+    if is_taken:
+        with store.claim("train-x"):
+            claim = read_claim(store.claim_path("train-x"))
+        assert claim is not None
+        assert (claim.job, claim.restart) == ("812", 1)
+    else:
+        with pytest.raises(StageClaimedError), store.claim("train-x"):
+            pass
+
+
 @pytest.mark.parametrize("text", ['{"host": "gpu07", "pid": 1, "token": "t"}', '{"host": "gp'])
 def test_a_fresh_claim_of_another_host_is_respected(text: str, store: Store) -> None:
     store.root.mkdir()

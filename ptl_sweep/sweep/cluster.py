@@ -23,6 +23,8 @@ NEVER = re.compile(  # pending reasons that time alone does not mend (squeue(1),
     r"(Assoc|QOS)(Max|Grp)\w*(PerJob\w*|PerNode\w*|MinutesPerJob|WallDurationPerJobLimit)|"
     r"ReservationDeleted|FedJobLock"
 )
+# Said of a job that fits no node now, after its dependency was set all the same (22.05).
+HARMLESS = re.compile(r"Requested partition configuration not available now|: No error")
 
 
 class SlurmError(RuntimeError):
@@ -124,6 +126,20 @@ def max_array_size() -> int:
 def sbatch_options() -> set[str]:
     """Long options of sbatch, without dashes, from its own help. Raises: SlurmError."""
     return set(re.findall(r"--([a-z][a-z0-9-]+)", ask("sbatch", "--help")))
+
+
+def set_dependencies(dependencies: Iterable[tuple[str, str]]) -> None:
+    """Say what jobs (`12_[0-3]`) wait for (`afterok:11_0`), in one call. Raises: SlurmError."""
+    lines = [f"update jobid={jobs} dependency={wanted}\n" for jobs, wanted in dependencies]
+    if not lines:
+        return
+    try:
+        ask("scontrol", stdin="".join(lines))
+    except SlurmError as error:
+        serious = [line for line in str(error).splitlines() if not HARMLESS.search(line)]
+        if serious:
+            raise SlurmError("\n".join(serious)) from error
+        log.warning("SLURM says that no node can run these jobs as they are asked for: see status")
 
 
 def cancel(jobs: Sequence[str]) -> None:

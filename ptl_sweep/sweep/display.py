@@ -134,6 +134,8 @@ def status_text(plan: Plan, jobs: JobView | None = None) -> str:
         [kind, *(str(count[state]) if count[state] else "." for state in status.STATES)]
         for kind, count in counts.items()
     ]
+    cells = Counter(status.cell_states(plan, states).values())
+    rows.append(["cells", *(str(cells[state]) if cells[state] else "." for state in status.STATES)])
     parts = [f"sweep   {plan.name}", grid_line(plan), text_table(["stage", *status.STATES], rows)]
     parts += [
         f"running {key}  {progress_note(plan, key, jobs)}"
@@ -145,12 +147,25 @@ def status_text(plan: Plan, jobs: JobView | None = None) -> str:
     return "\n".join(parts)
 
 
+def cells_text(plan: Plan, jobs: JobView | None = None) -> str:
+    """Every cell with its state and the kind of the first stage that it lacks."""
+    states = status.stage_states(plan, jobs)
+    by_cell = status.cell_states(plan, states)
+    rows = []
+    for cell in plan.cells:
+        key = status.first_unpublished(plan, states, cell)
+        lacks = plan.stages[key].kind if key is not None else "."
+        rows.append([*map(str, cell.id), by_cell[cell.id], lacks])
+    return text_table([*plan.cells[0].id._fields, "state", "lacks"], rows)
+
+
 def queue_lines(jobs: JobView | None) -> list[str]:
     """Why jobs wait, which of them wait for nothing that will come, and the reducer."""
     if jobs is None:
         return []
     if jobs.error is not None:
-        return [wrap(f"queue   unknown, the states are the store's: {jobs.error}")]
+        said = textwrap.shorten(jobs.error, 2 * WIDTH)
+        return [wrap(f"queue   unknown, the states are the store's: {said}")]
     reasons = Counter(job.reason for job in jobs.own if job.is_pending)
     lines = [f"{count} {reason}" for reason, count in reasons.most_common()]
     text = [f"queue   {', '.join(lines)}"] if lines else []
@@ -177,10 +192,15 @@ def stuck_advice(job: QueuedJob) -> str:
 
 def status_json(plan: Plan, jobs: JobView | None = None) -> dict[str, Any]:
     """The same, for scripts."""
+    states = status.stage_states(plan, jobs)
     return {
         "sweep": plan.name,
         "folder": str(plan.folder),
-        "stages": status.stage_states(plan, jobs),
+        "stages": states,
+        "cells": [
+            {**cell._asdict(), "state": state}
+            for cell, state in status.cell_states(plan, states).items()
+        ],
         "jobs": {key: asdict(job) for key, job in jobs.queued.items()} if jobs else {},
         "stuck": [asdict(job) for job in jobs.never] if jobs else [],
         "slurm_error": jobs.error if jobs else None,

@@ -1,6 +1,6 @@
 """A plan's stages as SLURM sees them: whose job is queued, runs, or ended without a result."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ptl_sweep.sweep import cluster
@@ -66,8 +66,11 @@ def own_ids(plan: Plan) -> set[str]:
     return {job.id for job in JobBook(plan.folder).jobs()}
 
 
-def view_jobs(plan: Plan) -> JobView | None:
-    """Ask SLURM, in one call, about every job of the plan; None when none was ever submitted."""
+def view_jobs(plan: Plan, *, with_accounting: bool = True) -> JobView | None:
+    """Ask SLURM, in one call, about every job of the plan; None when none was ever submitted.
+
+    `with_accounting` asks sacct, too, how jobs ended that left no result.
+    """
     jobs = relevant_jobs(plan)
     if not jobs:
         return None
@@ -83,13 +86,13 @@ def view_jobs(plan: Plan) -> JobView | None:
     reducers = [job.id for job in jobs if job.kind == REDUCE.kind and job.id in own & queue.keys()]
     return JobView(
         queued=alive,
-        ended=_ended(gone.items()),
+        ended=_ended(gone, with_accounting=with_accounting),
         own=[job for id_, job in queue.items() if id_ in own],
         reducer=queue[reducers[-1]] if reducers else None,
     )
 
 
-def _ended(gone: Iterable[tuple[str, Job]]) -> dict[str, EndedJob]:
-    jobs = dict(gone)
-    states = cluster.read_accounting(job.id for job in jobs.values())
-    return {key: EndedJob(job.id, states.get(job.id)) for key, job in jobs.items()}
+def _ended(gone: Mapping[str, Job], *, with_accounting: bool) -> dict[str, EndedJob]:
+    ids = [job.id for job in gone.values()]
+    states = cluster.read_accounting(ids) if with_accounting else {}
+    return {key: EndedJob(job.id, states.get(job.id)) for key, job in gone.items()}

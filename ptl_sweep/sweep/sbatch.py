@@ -65,6 +65,7 @@ def _environment_lines(plan: Plan, python_path: Path | None) -> list[str]:
     if python_path is not None:
         path = shlex.quote(str(python_path.resolve()))
         lines.append(f"export PYTHONPATH={path}${{PYTHONPATH:+:$PYTHONPATH}}")
+        lines.append("export PYTHONSAFEPATH=1")  # else a checkout as working folder comes first
     return lines
 
 

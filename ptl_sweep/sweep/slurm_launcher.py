@@ -10,6 +10,7 @@ from ptl_sweep.sweep import cluster, display, status
 from ptl_sweep.sweep.arrays import TaskArray, plan_arrays
 from ptl_sweep.sweep.cluster import SlurmError
 from ptl_sweep.sweep.planner import Plan
+from ptl_sweep.sweep.sbatch import check_additional_parameters
 from ptl_sweep.sweep.submission import Submitted, jobs_in_flight, submit
 
 
@@ -33,16 +34,18 @@ def run_slurm(plan: Plan, config: LauncherConfig, console: Console) -> bool:
 
 
 def dry_run_text(plan: Plan, config: LauncherConfig) -> str:
-    """Arrays, dependencies, resources and hours; asks the queue where there is one."""
+    """Arrays, dependencies, resources and hours; asks the queue where there is one.
+
+    Raises: ConfigError for an option that sbatch does not have.
+    """
     in_flight: dict[str, str] = {}
     note = ""
     try:
+        check_additional_parameters(config)
         in_flight = jobs_in_flight(plan).stages
-        size = cluster.max_array_size()
     except SlurmError as error:
-        note = f"\nno queue to look at ({error}): as if it were empty"
-        size = cluster.DEFAULT_MAX_ARRAY_SIZE
-    arrays = plan_arrays(plan, in_flight, size)
+        note = f"\nSLURM does not answer, so the queue counts as empty: {error}"
+    arrays = plan_arrays(plan, in_flight, cluster.max_array_size())
     ids = [f"#{index}" for index in range(1, len(arrays) + 1)]
     hours = sum(_gpu_hours(plan, config, arrays))
     return (

@@ -9,8 +9,9 @@ from typing import Any
 
 from ptl_sweep.store import META, Stage, Store, canonical_json, write_atomically
 from ptl_sweep.sweep.cluster import QueuedJob
+from ptl_sweep.sweep.grid import CellId
 from ptl_sweep.sweep.job_view import JobView
-from ptl_sweep.sweep.planner import KINDS, PLAN, Plan
+from ptl_sweep.sweep.planner import KINDS, PLAN, Cell, Plan
 
 STATES = ("published", "running", "queued", "waiting", "failed", "blocked")
 REDUCED = "reduced.json"
@@ -130,6 +131,23 @@ def is_complete(plan: Plan) -> bool:
 def planned_at(plan: Plan) -> float:
     """When plan.json was written, seconds since 1970."""
     return (plan.folder / PLAN).stat().st_mtime
+
+
+def cell_states(plan: Plan, states: dict[str, str]) -> dict[CellId, str]:
+    """State of every cell: that of the first stage that it lacks; published when it has all."""
+    lacks = {cell.id: first_unpublished(plan, states, cell) for cell in plan.cells}
+    return {cell: "published" if key is None else states[key] for cell, key in lacks.items()}
+
+
+def first_unpublished(plan: Plan, states: dict[str, str], cell: Cell) -> str | None:
+    """The first stage that a cell's last reading lacks; None when it has all."""
+    line: list[str] = []
+    key: str | None = cell.readings[-1].evaluate
+    while key is not None:
+        line.append(key)
+        parents = plan.stages[key].parents
+        key = parents[0] if parents else None
+    return next((key for key in reversed(line) if states[key] != "published"), None)
 
 
 def count_states(plan: Plan, states: dict[str, str]) -> dict[str, Counter[str]]:

@@ -96,13 +96,10 @@ class _Submission:
         """Submit an array, held, and set what its tasks wait for."""
         at_once, later = self._dependencies(array)
         job = self._submit(array.kind, array.tasks, at_once)
-        single = len(array.tasks) == 1
-        lines = [
-            f"update jobid={_indexed(job, None if single else tasks)} dependency={dependency}"
+        cluster.set_dependencies(
+            (_indexed(job, tasks, is_array=len(array.tasks) > 1), dependency)
             for dependency, tasks in later
-        ]
-        if lines:
-            cluster.ask("scontrol", stdin="\n".join(lines) + "\n")
+        )
         return job
 
     def add_reducer(self, before: Iterable[str]) -> str:
@@ -158,8 +155,8 @@ class _Submission:
         )
 
 
-def _indexed(job: str, tasks: Sequence[int] | None) -> str:
-    return job if tasks is None else f"{job}_[{','.join(map(str, tasks))}]"
+def _indexed(job: str, tasks: Sequence[int], *, is_array: bool) -> str:
+    return f"{job}_[{','.join(map(str, tasks))}]" if is_array else job
 
 
 def jobs_in_flight(plan: Plan) -> InFlight:

@@ -94,6 +94,7 @@ def status_verb(arguments: list[str]) -> int:
     """Stages by state, what runs now, and every failure with its mend."""
     parser = verb_parser("status", status_verb.__doc__ or "")
     parser.add_argument("sweep", nargs="?", help="name or folder; default: the newest")
+    parser.add_argument("--cells", action="store_true", help="list every cell and its state")
     rest, overrides = split_overrides(arguments)
     options = parser.parse_args(rest)
     plan = find_sweep(options.sweep, overrides)
@@ -102,6 +103,8 @@ def status_verb(arguments: list[str]) -> int:
         print_json(display.status_json(plan, jobs))
     else:
         output().print(display.status_text(plan, jobs), markup=False, soft_wrap=True)
+    if options.cells and not options.json:
+        output().print(display.cells_text(plan, jobs), markup=False, soft_wrap=True)
     return OK
 
 

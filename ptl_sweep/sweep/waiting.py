@@ -64,7 +64,7 @@ class Waiting:
 
     def _look(self, live: Live) -> Outcome | None:
         """Show how far it is; an outcome when nothing will come any more."""
-        jobs = view_jobs(self.plan)
+        jobs = view_jobs(self.plan, with_accounting=False)  # squeue alone, however long it takes
         states = status.stage_states(self.plan, jobs)
         self._show(live, jobs, states)
         if jobs is not None and jobs.error is not None:
@@ -75,7 +75,7 @@ class Waiting:
         self.fruitless_looks += 1
         if self.fruitless_looks < LOOKS_BEFORE_GIVING_UP:
             return None
-        text = display.status_text(self.plan, jobs)
+        text = display.status_text(self.plan, view_jobs(self.plan))
         why = "no job of it can go on" if jobs and jobs.own else "nothing of it runs or is queued"
         return Outcome(
             is_ok=False, text=f"{text}\n{self.plan.name}: {why}; the same command queues the rest"

@@ -63,6 +63,7 @@ def test_a_dependency_and_a_snapshot_are_passed_on(plan: Plan, tmp_path: Path) -
     )
     assert "#SBATCH --dependency=afterok:7" in text
     assert f"export PYTHONPATH={tmp_path}${{PYTHONPATH:+:$PYTHONPATH}}" in text
+    assert "export PYTHONSAFEPATH=1" in text
 
 
 def test_submission_hides_the_job_that_it_runs_in_but_keeps_the_cluster_and_the_sites_defaults(

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -142,3 +143,43 @@ def test_looking_at_a_sweep_loads_neither_torch_nor_wandb(plan: Plan) -> None:
     )  # fmt: skip
     assert done.stderr.splitlines()[-1] == "[]"
     assert plan.name in done.stdout
+
+
+def test_the_state_of_a_cell_is_that_of_the_first_stage_it_lacks(plan: Plan) -> None:
+    first, _ = keys_of(plan, "ptl")
+    plan.store.root.mkdir(parents=True)
+    (plan.store.root / f"fail-{first}").touch()
+    compute(plan)
+    states = status.stage_states(plan)
+    by_cell = status.cell_states(plan, states)
+    assert {cell.synthetic: state for cell, state in by_cell.items()} == {
+        "off": "published",
+        "on": "failed",
+    }
+    lacking = {status.first_unpublished(plan, states, cell) for cell in plan.cells}
+    assert lacking == {None, first}
+
+
+def test_a_dry_run_of_a_submission_needs_neither_torch_nor_wandb_nor_a_slurm_and_writes_nothing(
+    tmp_path: Path,
+) -> None:
+    arguments = [
+        "-m", "real_count=10,20", "launcher=slurm", "launcher.dry_run=true", "launcher.ptl.gpus=4",
+        f"sweep.root={tmp_path / 'outputs'}",
+    ]  # fmt: skip
+    program = (
+        "import sys\nfrom ptl_sweep.__main__ import main\n"
+        f"code = main({arguments!r})\n"
+        "print(code, sorted({'torch', 'wandb', 'matplotlib'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True,
+        env={**os.environ, "PATH": "/nonexistent"},
+    )  # fmt: skip
+    assert done.stderr.splitlines()[-1] == "0 []"
+    assert "would queue 8 tasks in 4 arrays and a reducer after them" in done.stdout
+    assert "SLURM does not answer, so the queue counts as empty: no sbatch on PATH" in done.stdout
+    hours = 2 * 2 * status.DEFAULT_SECONDS["retinanet_tiny"]["ptl"] * 4 / 3600
+    (row,) = [line for line in done.stdout.splitlines() if line.startswith("ptl ") and "#" in line]
+    assert row.split()[-1] == f"{hours:.1f}"
+    assert not (tmp_path / "outputs").exists()

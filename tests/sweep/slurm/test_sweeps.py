@@ -179,14 +179,14 @@ def preempted(sweep: Sweep, cluster: Any, job: str) -> None:
 
 
 DISTURBANCES = [
-    pytest.param(killed_and_submitted_again, (), id="SIGKILL"),
-    pytest.param(requeued, ("tracking=offline",), id="scontrol requeue"),
-    pytest.param(preempted, ("launcher.partition=low",), id="preemption"),
+    pytest.param(killed_and_submitted_again, (), "train", id="SIGKILL"),
+    pytest.param(requeued, ("tracking=offline",), "ptl", id="scontrol requeue"),
+    pytest.param(preempted, ("launcher.partition=low",), "train", id="preemption"),
+    pytest.param(preempted, ("launcher.partition=low",), "ptl", id="preemption in PTL"),
 ]
 
 
-@pytest.mark.parametrize("kind", ["train", "ptl"])
-@pytest.mark.parametrize(("disturb", "settings"), DISTURBANCES)
+@pytest.mark.parametrize(("disturb", "settings", "kind"), DISTURBANCES)
 def test_a_sweep_that_was_disturbed_in_mid_training_ends_with_the_same_numbers(
     disturb: Callable[[Sweep, Any, str], None],
     settings: tuple[str, ...],
@@ -324,11 +324,12 @@ def test_cancel_ends_the_jobs_of_one_sweep_only(small: Sweep, cluster: Any) -> N
 def test_jobs_that_can_never_start_are_named_and_replaced_by_the_same_command(
     small: Sweep, cluster: Any
 ) -> None:
-    one = ("real_count=2", "synthetic=off", "target=field")
-    assert small.submit(*one, "launcher.mem_gb=900000").code == 0
+    one = ("real_count=2", "synthetic=on", "target=field", "evaluate.iterations=all",
+           "synthetic.num_iterations=2")  # fmt: skip
+    assert small.submit(*one, "launcher.cpus=3").code == 0  # accepted, though a node has two
     stuck = small.wait()
     assert stuck.code == 1
-    assert "can not start by itself: " in stuck.output
+    assert "can not start by itself: PartitionConfig" in stuck.output
     assert "no job of it can go on" in stuck.output
     mended = small.submit(*one)
     assert "that could never have started" in mended.output
