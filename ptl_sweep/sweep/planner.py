@@ -233,7 +233,7 @@ def load_plan(folder: Path) -> Plan:
         stage_config={s.key: c["config"] for s, c in zip(stages, content["stages"], strict=True)},
         tasks=[Task(**{**task, "stages": tuple(task["stages"])}) for task in content["tasks"]],
         naive=Counter(content["naive"]),
-        code=content["code"],
+        code=content.get("code"),
     )
 
 
@@ -244,9 +244,14 @@ def config_of(plan: Plan, index: int) -> Config:
 
 
 def build_dataclass(cls: type[Any], values: dict[str, Any]) -> Any:
-    """The nested dataclass that `dataclasses.asdict` came from."""
+    """The nested dataclass that `dataclasses.asdict` came from.
+
+    A field that is newer than the plan takes its default: a sweep outlives the version it began in.
+    """
     arguments = {}
     for item in dataclasses.fields(cls):
+        if item.name not in values:
+            continue
         value = values[item.name]
         if isinstance(item.type, type) and dataclasses.is_dataclass(item.type):
             value = build_dataclass(item.type, value)

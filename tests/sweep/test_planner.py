@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from ptl_sweep.config import Config
+from ptl_sweep.config import Config, LauncherConfig
 from ptl_sweep.sweep.planner import (
     KINDS,
+    PLAN,
     Plan,
     config_of,
     load_plan,
@@ -209,3 +210,16 @@ def test_the_newest_sweep_is_the_one_planned_last(make_plan: MakePlan, tmp_path:
     save_plan(one)
     time.sleep(0.01)
     assert newest_sweep(one.root) == one.folder
+
+
+def test_a_plan_of_an_older_version_gives_new_keys_their_defaults(make_plan: MakePlan) -> None:
+    plan = make_plan("real_count=2", "target=field")
+    path = plan.folder / PLAN
+    content = json.loads(path.read_text())
+    del content["code"]
+    del content["configs"][0]["launcher"]["signal_delay_s"]
+    del content["configs"][0]["dataset"]["frame_stride"]
+    path.write_text(json.dumps(content))
+    config = config_of(load_plan(plan.folder), 0)
+    assert config.launcher.signal_delay_s == LauncherConfig(name="local").signal_delay_s
+    assert config.dataset.frame_stride == 1
