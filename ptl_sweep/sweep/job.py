@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 POLL_S = 1.0
 RETRY_CLAIMED_S = 5.0  # a stage that somebody else computes is looked at again after this
+PARENTS_SEEN_S = 90.0  # NFS shows another node's rename within a minute (acdirmax)
 END_EXPECTED_S = 120.0  # after a SIGTERM; then the task goes on: it was not meant
 
 
@@ -65,6 +66,7 @@ class TaskJob:
         if task is REDUCE:
             return reduce(plan, self.submission)
         self._check_code(plan, task)
+        look_for_parents(plan, task)
         return run_to_the_end(plan, task)
 
     def checkpoint(self) -> "DelayedSubmission":
@@ -127,6 +129,18 @@ def reduce(plan: Plan, submission: str) -> str:
     sys.stdout.write(f"{result.text}\n")
     sys.stdout.flush()
     return f"{result.num_failed} cells without a result"
+
+
+def look_for_parents(plan: Plan, task: Task) -> None:
+    """Give a shared file system time to show what another node has just published."""
+    deadline = time.monotonic() + PARENTS_SEEN_S
+    parents = plan.parents_of(task)
+    while time.monotonic() < deadline:
+        there = {path.name for path in plan.store.root.glob("*")}  # listing makes NFS look anew
+        if parents <= there:
+            return
+        time.sleep(POLL_S)
+    log.warning("%s: its parents are not in %s", task.name, plan.store.root)
 
 
 def run_to_the_end(plan: Plan, task: Task) -> str:

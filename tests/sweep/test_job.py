@@ -151,6 +151,31 @@ def test_a_claim_of_somebody_else_is_waited_for(
     assert no_training == [key]
 
 
+def test_what_another_node_has_just_published_is_waited_for(
+    make_plan: MakePlan, no_training: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "POLL_S", 0.01)
+    plan = make_plan("real_count=2", "target=field", "synthetic=off")
+    (train, evaluate) = plan.tasks
+    plan.store.root.mkdir(parents=True)
+    later = threading.Timer(0.2, run_stage, (plan, train.stages[0]), {"should_stop": lambda: False})
+    later.start()
+    job.look_for_parents(plan, evaluate)
+    assert plan.store.is_published(train.stages[0])
+    later.join()
+
+
+def test_parents_that_never_come_are_not_waited_for_for_ever(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "POLL_S", 0.01)
+    monkeypatch.setattr(job, "PARENTS_SEEN_S", 0.05)
+    plan.store.root.mkdir(parents=True)
+    job.look_for_parents(plan, plan.tasks[1])
+    with pytest.raises(TaskFailedError):
+        run_to_the_end(plan, plan.tasks[1])
+
+
 def test_a_failed_stage_fails_the_job(plan: Plan) -> None:
     plan.store.root.mkdir(parents=True)
     (plan.store.root / f"fail-{plan.tasks[0].stages[0]}").touch()
