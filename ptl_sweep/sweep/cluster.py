@@ -23,7 +23,7 @@ NEVER = re.compile(  # pending reasons that time alone does not mend (squeue(1),
     r"(Assoc|QOS)(Max|Grp)\w*(PerJob\w*|PerNode\w*|MinutesPerJob|WallDurationPerJobLimit)|"
     r"ReservationDeleted|FedJobLock"
 )
-# Said of a job that fits no node now, after its dependency was set all the same (22.05).
+# Said of jobs that fit no node now, after they were changed all the same (measured on 22.05).
 HARMLESS = re.compile(r"Requested partition configuration not available now|: No error")
 
 
@@ -131,15 +131,23 @@ def sbatch_options() -> set[str]:
 def set_dependencies(dependencies: Iterable[tuple[str, str]]) -> None:
     """Say what jobs (`12_[0-3]`) wait for (`afterok:11_0`), in one call. Raises: SlurmError."""
     lines = [f"update jobid={jobs} dependency={wanted}\n" for jobs, wanted in dependencies]
-    if not lines:
-        return
+    if lines:
+        _change_jobs(stdin="".join(lines))
+
+
+def release(jobs: Sequence[str]) -> None:
+    """Let held jobs go. Raises: SlurmError."""
+    _change_jobs("release", *jobs)
+
+
+def _change_jobs(*words: str, stdin: str | None = None) -> None:
     try:
-        ask("scontrol", stdin="".join(lines))
+        ask("scontrol", *words, stdin=stdin)
     except SlurmError as error:
         serious = [line for line in str(error).splitlines() if not HARMLESS.search(line)]
         if serious:
             raise SlurmError("\n".join(serious)) from error
-        log.warning("SLURM says that no node can run these jobs as they are asked for: see status")
+        log.warning("no node can run some of these jobs as they are asked for; see `status`")
 
 
 def cancel(jobs: Sequence[str]) -> None:

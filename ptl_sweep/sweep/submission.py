@@ -109,7 +109,7 @@ class _Submission:
 
     def release(self) -> None:
         """Let everything go at once. The book is written last: what it lacks is a left-over."""
-        cluster.ask("scontrol", "release", *self.arrays)
+        cluster.release(self.arrays)
         self.book.add_released(self.name)
 
     def _dependencies(self, array: TaskArray) -> tuple[str | None, list[tuple[str, list[int]]]]:
