@@ -7,7 +7,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from ptl_sweep.config import ConfigError, DatasetConfig, PoolConfig
+from ptl_sweep.datasets.archangel import read_archangel
 from ptl_sweep.datasets.coco import read_coco
+from ptl_sweep.datasets.heridal import read_heridal
+from ptl_sweep.datasets.icg import read_icg
 from ptl_sweep.datasets.miniature import (
     fingerprint_miniature,
     fingerprint_miniature_pool,
@@ -15,7 +18,9 @@ from ptl_sweep.datasets.miniature import (
     read_miniature,
     read_miniature_pool,
 )
+from ptl_sweep.datasets.okutama import read_okutama
 from ptl_sweep.datasets.records import ImageSet
+from ptl_sweep.datasets.sard import read_sard
 from ptl_sweep.datasets.validation import nearest
 from ptl_sweep.datasets.visdrone import read_visdrone
 from ptl_sweep.datasets.yolo import read_yolo
@@ -28,8 +33,15 @@ READERS: dict[str, Reader] = {
     "visdrone": read_visdrone,
     "coco": read_coco,
     "yolo": read_yolo,
+    "okutama": read_okutama,
+    "icg": read_icg,
+    "heridal": read_heridal,
+    "sard": read_sard,
 }
-POOL_READERS: dict[str, PoolReader] = {"miniature": read_miniature_pool}
+POOL_READERS: dict[str, PoolReader] = {
+    "miniature": read_miniature_pool,
+    "archangel": read_archangel,
+}
 
 MEMO_SIZE = 32  # image sets kept per process
 
@@ -84,8 +96,13 @@ def fingerprint(config: DatasetConfig, split: str) -> str | None:
 
 
 def pool_fingerprint(config: PoolConfig) -> str | None:
-    """16 hex digits over the pool's content; None for a reader that is not in this version."""
-    return fingerprint_miniature_pool(config) if config.reader == "miniature" else None
+    """16 hex digits over the pool's content; None when its files are not here.
+
+    Raises: DataError as `read_pool`.
+    """
+    if config.reader == "miniature":
+        return fingerprint_miniature_pool(config)
+    return read_pool(config).fingerprint if _is_here(config) else None
 
 
 def num_eligible(config: DatasetConfig, split: str) -> int | None:
@@ -97,8 +114,8 @@ def num_eligible(config: DatasetConfig, split: str) -> int | None:
     return sum(len(record.boxes) > 0 for record in read_split(config, split).records)
 
 
-def _is_here(config: DatasetConfig) -> bool:
-    """Whether a reader of this version could find the data set's folder."""
-    if config.reader not in READERS or config.root is None:
+def _is_here(config: DatasetConfig | PoolConfig) -> bool:
+    """Whether a reader of this version could find the folder."""
+    if config.reader not in {*READERS, *POOL_READERS} or config.root is None:
         return False
     return Path(config.root).expanduser().is_dir()

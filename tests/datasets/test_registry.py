@@ -23,7 +23,9 @@ POOL = PoolConfig(name="pool", reader="miniature", num_images=3)
 
 
 def test_the_readers_are_those_the_documentation_names() -> None:
-    assert sorted(READERS) == ["coco", "miniature", "visdrone", "yolo"]
+    assert sorted(READERS) == [
+        "coco", "heridal", "icg", "miniature", "okutama", "sard", "visdrone", "yolo",
+    ]  # fmt: skip
     assert sorted(POOL_READERS) == ["miniature"]
 
 
@@ -54,16 +56,16 @@ def test_planning_works_without_the_files(reader: str, root: str | None) -> None
 
 
 def test_a_reader_of_another_version_is_named_with_the_way_out() -> None:
-    config = DatasetConfig(name="okutama", reader="okutama", root="/data/okutama")
+    config = DatasetConfig(name="stanford", reader="stanford", root="/data/stanford")
     with pytest.raises(ConfigError) as error:
         read_split(config, "test")
     text = str(error.value)
-    assert text.startswith("okutama.reader=okutama is not in this version")
+    assert text.startswith("stanford.reader=stanford is not in this version")
     assert "miniature, visdrone, coco, yolo" in text
     assert "reader=coco or reader=yolo" in text
-    pool = PoolConfig(name="archangel", reader="archangel")
+    pool = PoolConfig(name="renders", reader="renders")
     assert pool_fingerprint(pool) is None
-    with pytest.raises(ConfigError, match=r"pool.reader=archangel .*set pool=miniature"):
+    with pytest.raises(ConfigError, match=r"pool.reader=renders .*set pool=miniature"):
         read_pool(pool)
 
 
