@@ -1,5 +1,6 @@
 """Reading by configuration: the table of readers, the memo, and planning without data."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ptl_sweep.datasets.registry import (
     read_pool,
     read_split,
 )
+from ptl_sweep.datasets.validation import DataError
 
 ROW = "0 0.5 0.5 0.2 0.5"
 TOWN = DatasetConfig(name="town", reader="miniature", domain="town", num_images=3)
@@ -26,7 +28,7 @@ def test_the_readers_are_those_the_documentation_names() -> None:
     assert sorted(READERS) == [
         "coco", "heridal", "icg", "miniature", "okutama", "sard", "visdrone", "yolo",
     ]  # fmt: skip
-    assert sorted(POOL_READERS) == ["miniature"]
+    assert sorted(POOL_READERS) == ["archangel", "miniature"]
 
 
 def test_equal_configurations_are_read_once(yolo: Callable[..., Any], tmp_path: Path) -> None:
@@ -53,6 +55,27 @@ def test_planning_works_without_the_files(reader: str, root: str | None) -> None
     config = DatasetConfig(name="later", reader=reader, root=root)
     assert fingerprint(config, "test") is None
     assert num_eligible(config, "test") is None
+
+
+def test_a_plan_asks_the_index_and_opens_no_file(
+    visdrone: Callable[..., Any], tmp_path: Path
+) -> None:
+    """The pictures are damaged in a way that their sizes and times do not tell."""
+    expected = visdrone({"1": "1,2,9,9,1,1,0,0", "2": ""})
+    keys = {"name": "drone", "reader": "visdrone", "root": str(tmp_path)}
+    keys |= {"index_root": str(tmp_path.with_name(f"{tmp_path.name}-index"))}
+    for path in tmp_path.rglob("*.*"):
+        os.utime(path, (10**9, 10**9))
+    assert read_split(DatasetConfig(**keys), "train").fingerprint == expected.fingerprint
+    for path in tmp_path.rglob("*.jpg"):
+        path.write_bytes(bytes(path.stat().st_size))
+        os.utime(path, (10**9, 10**9))
+    again = DatasetConfig(**keys, licence="read as another data set, indexed as the same")
+    assert fingerprint(again, "train") == expected.fingerprint
+    assert num_eligible(again, "train") == 1
+    assert len(read_split(again, "train").records) == 2
+    with pytest.raises(DataError, match="no whole JPEG"):
+        fingerprint(DatasetConfig(**{**keys, "index_root": None}), "train")
 
 
 def test_a_reader_of_another_version_is_named_with_the_way_out() -> None:
