@@ -23,6 +23,7 @@ __all__ = [
     "ResourcesConfig",
     "SweepConfig",
     "SyntheticConfig",
+    "TilingConfig",
     "TrackingConfig",
     "TrainConfig",
     "TranslatorConfig",
@@ -58,6 +59,7 @@ class DatasetConfig:
     scene_fractions: list[float] | None = None  # train, validation, test share, by whole scenes
     categories: dict[str, str] = field(default_factory=dict)  # class -> person | other | ignore
     num_images: int | None = None  # use only so many images of the split; null: all
+    index_root: str | None = None  # folder of cached indexes; null: <sweep.root>/index
     frame_stride: int = 1  # okutama, sard: only every k-th frame of a sequence
     domain: str | None = None  # miniature world: town, field, karst or yard
     world_seed: int = 0  # miniature world: which world
@@ -89,6 +91,7 @@ class PoolConfig:
     reader: str = MISSING  # a key of datasets.registry.POOL_READERS
     root: str | None = None
     num_images: int | None = None  # null: all
+    index_root: str | None = None  # folder of cached indexes; null: <sweep.root>/index
     image_size: int = 128  # miniature world: side of the square image, pixels
     altitude_m: list[float] | None = None  # miniature world: camera height range; null: its own
     world_seed: int = 0  # miniature world: which world
@@ -208,6 +211,19 @@ class DetectorConfig:
 
 
 @dataclass(kw_only=True, slots=True)
+class TilingConfig:
+    """Large images are trained on and searched in square tiles; ours."""
+
+    size: int | None = None  # side of a tile, pixels of the file; null: no image is cut
+    overlap: int = 32  # pixels of the file that neighbouring tiles share, or more
+
+    def __post_init__(self) -> None:
+        """Reject values no run can use."""
+        at_least("tiling.size", self.size, 64)
+        in_range("tiling.overlap", self.overlap, 16, (self.size or 10**6) // 2)
+
+
+@dataclass(kw_only=True, slots=True)
 class TrainConfig:
     """Training of one detector: the same number of steps for every set size, on and off."""
 
@@ -219,8 +235,8 @@ class TrainConfig:
     weight_decay: float = 1e-4
     warmup_steps: int = 500
     clip_norm: float = 10.0  # largest gradient norm
-    crop_size: int | None = None  # train on square crops of this side, pixels; null: whole images
-    positive_fraction: float = 0.6  # share of crops that are placed around a person
+    crop_size: int | None = None  # train on square crops of this side, pixels; null: images, tiles
+    positive_fraction: float = 0.6  # share of crops and tiles that are placed around a person
     flip_probability: float = 0.5  # horizontal
     colour_jitter: float = 0.0  # largest relative change of brightness and of each channel
     precision: str = "float32"  # float32 | bfloat16 (CUDA only)
@@ -273,11 +289,9 @@ class EvaluateConfig:
     score_thresholds: list[float] = field(default_factory=lambda: [0.01, 0.1, 0.5])  # s of AP_t2t
     score_threshold: float = 0.005  # detections below are never made
     nms_threshold: float = 0.5
-    max_detections: int = 500  # per image
-    candidates_per_level: int = 3000  # before NMS
-    batch_size: int = 8  # images of one size per forward; shifts results by rounding
-    tile_size: int | None = None  # null: the whole image at once; else square tiles, pixels
-    tile_overlap: int = 64  # pixels that neighbouring tiles share
+    max_detections: int = 500  # per image, and per tile before tiles are merged
+    candidates_per_level: int = 3000  # per image or tile, before NMS
+    batch_size: int = 8  # images or tiles of one size per forward; shifts results by rounding
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
@@ -287,8 +301,6 @@ class EvaluateConfig:
         at_least("evaluate.max_detections", self.max_detections, 1)
         at_least("evaluate.candidates_per_level", self.candidates_per_level, 1)
         at_least("evaluate.batch_size", self.batch_size, 1)
-        at_least("evaluate.tile_size", self.tile_size, 64)
-        in_range("evaluate.tile_overlap", self.tile_overlap, 0, (self.tile_size or 10**6) // 2)
         hundredths = [round(100 * score) for score in self.score_thresholds]
         if len(hundredths) != 3 or sorted({*hundredths}) != hundredths or hundredths[0] < 1:
             raise ConfigError(
@@ -320,7 +332,7 @@ class SweepConfig:
     """Name of the sweep and where everything is written."""
 
     name: str = "sweep"
-    root: str = "outputs"  # holds store/, sweeps/ and tracking/
+    root: str = "outputs"  # holds store/, sweeps/, tracking/ and index/
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
@@ -340,6 +352,7 @@ class Config:
     synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
     translator: TranslatorConfig = field(default_factory=TranslatorConfig)
     detector: DetectorConfig = field(default_factory=DetectorConfig)
+    tiling: TilingConfig = field(default_factory=TilingConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     gaussian: GaussianConfig = field(default_factory=GaussianConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
@@ -354,6 +367,10 @@ class Config:
         if self.target.reader == "source":  # what the source holds back
             name, split = f"{self.dataset.name}-validation", self.dataset.validation_split
             self.target = replace(self.dataset, name=name, split=split)
+        for role in ("dataset", "pool", "target"):
+            data = getattr(self, role)
+            if data.index_root is None:
+                setattr(self, role, replace(data, index_root=str(Path(self.sweep.root, "index"))))
 
 
 GROUPS = (  # folders of conf/ that hold one choice each

@@ -23,6 +23,7 @@ from ptl_sweep.config import (
     PoolConfig,
     SweepConfig,
     SyntheticConfig,
+    TilingConfig,
     TrackingConfig,
     TrainConfig,
     TranslatorConfig,
@@ -108,6 +109,16 @@ def test_a_target_that_reads_from_the_source_is_its_held_out_part() -> None:
     assert (target.name, target.split) == (f"{source.name}-validation", source.validation_split)
 
 
+def test_tiles_of_the_paper_are_seen_pixel_for_pixel_and_on_the_grid_of_the_coarsest_level() -> (
+    None
+):
+    config = composed("experiment=paper")
+    size, overlap = config.tiling.size, config.tiling.overlap
+    assert size == config.detector.min_size
+    coarsest_stride = 8 * 2 ** (len(config.detector.anchor_sizes) - 1)
+    assert (size - overlap) % coarsest_stride == 0
+
+
 IMPOSSIBLE: list[tuple[type, dict[str, Any], str]] = [
     (Config, {"real_count": 0}, "real_count"),
     (Config, {"real_count": 1, "seed": -1}, "seed"),
@@ -157,6 +168,9 @@ IMPOSSIBLE: list[tuple[type, dict[str, Any], str]] = [
     (DetectorConfig, {"min_size": 800, "max_size": 600}, "detector.max_size"),
     (DetectorConfig, {"architecture": "retinanet_tiny"}, "detector.weights"),
     (DetectorConfig, {"anchor_sizes": [[8.0], [16.0, 20.0]]}, "detector.anchor_sizes"),
+    (TilingConfig, {"size": 63}, "tiling.size"),
+    (TilingConfig, {"size": 128, "overlap": 65}, "tiling.overlap"),
+    (TilingConfig, {"overlap": 15}, "tiling.overlap"),
     (TrainConfig, {"num_steps": 0}, "train.num_steps"),
     (TrainConfig, {"batch_size": 0}, "train.batch_size"),
     (TrainConfig, {"optimizer": "adam"}, "train.optimizer"),
@@ -185,8 +199,6 @@ IMPOSSIBLE: list[tuple[type, dict[str, Any], str]] = [
     (EvaluateConfig, {"max_detections": 0}, "evaluate.max_detections"),
     (EvaluateConfig, {"candidates_per_level": 0}, "evaluate.candidates_per_level"),
     (EvaluateConfig, {"batch_size": 0}, "evaluate.batch_size"),
-    (EvaluateConfig, {"tile_size": 32}, "evaluate.tile_size"),
-    (EvaluateConfig, {"tile_size": 128, "tile_overlap": 65}, "evaluate.tile_overlap"),
     (LauncherConfig, {"name": "cloud"}, "launcher.name"),
     (LauncherConfig, {"name": "local", "num_workers": 0}, "launcher.num_workers"),
     (TrackingConfig, {"mode": "on"}, "tracking.mode"),

@@ -1,13 +1,20 @@
-"""The readers by name, and reading through them: once per process and configuration."""
+"""The readers by name, and reading through them: once per process and configuration, and from the
+index of an earlier process while the files are the same.
+"""
 
 import json
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 from ptl_sweep.config import ConfigError, DatasetConfig, PoolConfig
+from ptl_sweep.datasets.archangel import read_archangel
 from ptl_sweep.datasets.coco import read_coco
+from ptl_sweep.datasets.heridal import read_heridal
+from ptl_sweep.datasets.icg import read_icg
+from ptl_sweep.datasets.index import look_up, read_indexed
+from ptl_sweep.datasets.index_table import Summary
 from ptl_sweep.datasets.miniature import (
     fingerprint_miniature,
     fingerprint_miniature_pool,
@@ -15,7 +22,9 @@ from ptl_sweep.datasets.miniature import (
     read_miniature,
     read_miniature_pool,
 )
+from ptl_sweep.datasets.okutama import read_okutama
 from ptl_sweep.datasets.records import ImageSet
+from ptl_sweep.datasets.sard import read_sard
 from ptl_sweep.datasets.validation import nearest
 from ptl_sweep.datasets.visdrone import read_visdrone
 from ptl_sweep.datasets.yolo import read_yolo
@@ -28,8 +37,15 @@ READERS: dict[str, Reader] = {
     "visdrone": read_visdrone,
     "coco": read_coco,
     "yolo": read_yolo,
+    "okutama": read_okutama,
+    "icg": read_icg,
+    "heridal": read_heridal,
+    "sard": read_sard,
 }
-POOL_READERS: dict[str, PoolReader] = {"miniature": read_miniature_pool}
+POOL_READERS: dict[str, PoolReader] = {
+    "miniature": read_miniature_pool,
+    "archangel": read_archangel,
+}
 
 MEMO_SIZE = 32  # image sets kept per process
 
@@ -45,13 +61,14 @@ def read_split(config: DatasetConfig, split: str) -> ImageSet:
             f"{', '.join(READERS)} (nearest: {nearest(config.reader, READERS)}): convert the "
             "annotations to COCO or YOLO and set reader=coco or reader=yolo"
         )
-    return _read_split(json.dumps(asdict(config), sort_keys=True), split)
+    return _read_split(_json(config), split)
 
 
 @lru_cache(maxsize=MEMO_SIZE)
 def _read_split(config_json: str, split: str) -> ImageSet:
     config = DatasetConfig(**json.loads(config_json))
-    return READERS[config.reader](config, split)
+    read = partial(READERS[config.reader], config, split)
+    return read() if config.reader == "miniature" else read_indexed(config, split, read)
 
 
 def read_pool(config: PoolConfig) -> ImageSet:
@@ -64,13 +81,14 @@ def read_pool(config: PoolConfig) -> ImageSet:
             f"pool.reader={config.reader} is not in this version; readers of pools are "
             f"{', '.join(POOL_READERS)}: set pool=miniature"
         )
-    return _read_pool(json.dumps(asdict(config), sort_keys=True))
+    return _read_pool(_json(config))
 
 
 @lru_cache(maxsize=MEMO_SIZE)
 def _read_pool(config_json: str) -> ImageSet:
     config = PoolConfig(**json.loads(config_json))
-    return POOL_READERS[config.reader](config)
+    read = partial(POOL_READERS[config.reader], config)
+    return read() if config.reader == "miniature" else read_indexed(config, "pool", read)
 
 
 def fingerprint(config: DatasetConfig, split: str) -> str | None:
@@ -80,25 +98,46 @@ def fingerprint(config: DatasetConfig, split: str) -> str | None:
     """
     if config.reader == "miniature":
         return fingerprint_miniature(config, split)
-    return read_split(config, split).fingerprint if _is_here(config) else None
+    return _summary(config, split).fingerprint if _is_here(config) else None
 
 
 def pool_fingerprint(config: PoolConfig) -> str | None:
-    """16 hex digits over the pool's content; None for a reader that is not in this version."""
-    return fingerprint_miniature_pool(config) if config.reader == "miniature" else None
+    """16 hex digits over the pool's content; None when its files are not here.
+
+    Raises: DataError as `read_pool`.
+    """
+    if config.reader == "miniature":
+        return fingerprint_miniature_pool(config)
+    return _summary(config, "pool").fingerprint if _is_here(config) else None
 
 
 def num_eligible(config: DatasetConfig, split: str) -> int | None:
     """Images with a person; None when the files are not here. Raises: DataError."""
     if config.reader == "miniature":
         return num_images(config, split)
-    if not _is_here(config):
-        return None
-    return sum(len(record.boxes) > 0 for record in read_split(config, split).records)
+    return _summary(config, split).num_eligible if _is_here(config) else None
 
 
-def _is_here(config: DatasetConfig) -> bool:
-    """Whether a reader of this version could find the data set's folder."""
-    if config.reader not in READERS or config.root is None:
+def _summary(config: DatasetConfig | PoolConfig, split: str) -> Summary:
+    return _read_summary(isinstance(config, PoolConfig), _json(config), split)
+
+
+@lru_cache(maxsize=MEMO_SIZE)
+def _read_summary(is_pool: bool, config_json: str, split: str) -> Summary:
+    """From the index where there is one, without building the records."""
+    config = (PoolConfig if is_pool else DatasetConfig)(**json.loads(config_json))
+    found = look_up(config, split)
+    if found is not None:
+        return found
+    return Summary.of(_read_pool(config_json) if is_pool else _read_split(config_json, split))
+
+
+def _json(config: DatasetConfig | PoolConfig) -> str:
+    return json.dumps(asdict(config), sort_keys=True)
+
+
+def _is_here(config: DatasetConfig | PoolConfig) -> bool:
+    """Whether a reader of this version could find the folder."""
+    if config.reader not in {*READERS, *POOL_READERS} or config.root is None:
         return False
     return Path(config.root).expanduser().is_dir()

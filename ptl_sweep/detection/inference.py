@@ -1,38 +1,34 @@
 """Detections of many images, in order, with one setting for evaluation, features and distances.
 
-Images larger than `tile_size` are cut into overlapping tiles whose detections are merged.
+Images with a side longer than `tiling.size` are searched in overlapping tiles.
 """
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import groupby
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, UInt8
+from numpy import ndarray
 from torch import Tensor
 
 from ptl_sweep.config import EvaluateConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
-from ptl_sweep.detection.pixels import Resize, load_image
-from ptl_sweep.detection.retinanet import Detections, Detector, best_boxes
+from ptl_sweep.detection.pixels import Resize, View, load_image, resized_size
+from ptl_sweep.detection.retinanet import Detections, Detector
+from ptl_sweep.detection.tiling import grid_of, merge_tiles
 
-BORDER = 1.0  # pixels within which a box touches the border of its tile
+TOUCH = 4.0  # pixels that the detector sees, within which a box ends at the border of its tile
+FINEST_STRIDE = 8  # pixels, of the level with the most cells
+PADDING = 32  # pixels, at most as many as an image is padded with
 
 
 class Picture(NamedTuple):
-    """What the detector sees of one record, and the factor that leads back to stored pixels."""
+    """What the detector sees at once, and the factor that leads back to stored pixels."""
 
     image: Float[Tensor, "3 h w"]
     to_stored: Float[Tensor, " 4"]
-
-
-class Tiling(NamedTuple):
-    """First pixels of the rows and columns of square tiles."""
-
-    rows: list[int]
-    columns: list[int]
-    side: int
 
 
 def detect_records(
@@ -41,7 +37,7 @@ def detect_records(
     setting: EvaluateConfig,
     *,
     cache: ImageCache,
-    resize: Resize,
+    view: View,
     nms: bool = True,
 ) -> Iterator[Detections]:
     """Detections of each record, in order, on the CPU, boxes in stored-image pixels.
@@ -51,29 +47,23 @@ def detect_records(
     from tile to tile, so that (level, cell) still names one place.
     """
     detector.eval()
-    for group in _same_size(_pictures(records, cache, resize), setting.batch_size):
-        images = torch.stack([picture.image for picture in group])
-        if setting.tile_size is None or max(images.shape[2:]) <= setting.tile_size:
-            found = detector.detect(images.to(detector.mean.device), setting, nms=nms)
-        else:
-            found = [detect_tiled(detector, image, setting, nms=nms) for image in images]
-        for picture, detections in zip(group, found, strict=True):
-            on_cpu = Detections(*(part.cpu() for part in detections))
-            yield on_cpu._replace(boxes=on_cpu.boxes * picture.to_stored)
+    for side, run in groupby(records, lambda record: view.tile_side(record.height, record.width)):
+        if side is not None:
+            for record in run:
+                yield detect_tiled(detector, cache.read(record), setting, view, nms=nms)
+            continue
+        pictures = (_picture(cache.read(record), view.resize) for record in run)
+        yield from _searched(detector, pictures, setting, nms=nms)
 
 
-def _pictures(
-    records: Iterable[ImageRecord], cache: ImageCache, resize: Resize
-) -> Iterator[Picture]:
-    for record in records:
-        pixels = cache.read(record)
-        image = load_image(pixels, resize)
-        down, across = (pixels.shape[axis] / image.shape[axis + 1] for axis in (0, 1))
-        yield Picture(image, torch.tensor([across, down, across, down]))
+def _picture(pixels: UInt8[ndarray, "h w 3"], resize: Resize) -> Picture:
+    image = load_image(pixels, resize)
+    down, across = (pixels.shape[axis] / image.shape[axis + 1] for axis in (0, 1))
+    return Picture(image, torch.tensor([across, down, across, down]))
 
 
 def _same_size(pictures: Iterator[Picture], limit: int) -> Iterator[list[Picture]]:
-    """Runs of neighbouring images of one size, at most `limit` long."""
+    """Runs of neighbouring pictures of one size, at most `limit` long."""
     group: list[Picture] = []
     for picture in pictures:
         if group and (len(group) == limit or picture.image.shape != group[0].image.shape):
@@ -84,57 +74,46 @@ def _same_size(pictures: Iterator[Picture], limit: int) -> Iterator[list[Picture
         yield group
 
 
-def tile_starts(length: int, tile: int, overlap: int) -> list[int]:
-    """First pixel of each tile along one axis; the last tile ends with the image."""
-    last = max(length - tile, 0)
-    return [*range(0, last, tile - overlap), last]
+def _searched(
+    detector: Detector, pictures: Iterator[Picture], setting: EvaluateConfig, *, nms: bool
+) -> Iterator[Detections]:
+    """Detections of each picture, on the CPU, boxes in stored pixels."""
+    for group in _same_size(pictures, setting.batch_size):
+        images = torch.stack([picture.image for picture in group])
+        found = detector.detect(images.to(detector.mean.device), setting, nms=nms)
+        for picture, detections in zip(group, found, strict=True):
+            on_cpu = Detections(*(part.cpu() for part in detections))
+            yield on_cpu._replace(boxes=on_cpu.boxes * picture.to_stored)
 
 
 def detect_tiled(
-    detector: Detector, image: Float[Tensor, "3 h w"], setting: EvaluateConfig, *, nms: bool
+    detector: Detector,
+    pixels: UInt8[ndarray, "h w 3"],
+    setting: EvaluateConfig,
+    view: View,
+    *,
+    nms: bool,
 ) -> Detections:
-    """Detections of one image, tile by tile; boxes in the pixels of `image`.
+    """Detections of one image, searched in tiles of its stored pixels, on the CPU.
 
-    A box that ends within a pixel of the border between two tiles and lies inside the overlap is
-    dropped: the other tile sees all of it, and what the border cuts off. The rest of all tiles
-    goes through one more NMS. A person longer than the overlap can be found twice, once cut.
+    Each tile is resized and searched as a whole image is, `setting.batch_size` of them at once, and
+    `setting` holds for each; max_detections holds once more for the merged detections.
     """
-    side = setting.tile_size
+    side = view.tiling.size
     assert side is not None
-    rows, columns = (tile_starts(length, side, setting.tile_overlap) for length in image.shape[1:])
-    tiling = Tiling(rows, columns, side)
-    crops = (image[:, y : y + side, x : x + side] for y in rows for x in columns)
-    parts: list[Detections] = []
-    while batch := list(islice(crops, setting.batch_size)):
-        stacked = torch.stack(batch).to(detector.mean.device)
-        for found in detector.detect(stacked, setting, nms=nms):
-            parts.append(_placed(found, tiling, len(parts)))
-    merged = Detections(*(torch.cat(fields) for fields in zip(*parts, strict=True)))
-    kept = best_boxes(merged.boxes, merged.scores, setting, nms=nms)
-    return Detections(*(part[kept] for part in merged))
+    grid = grid_of(pixels.shape[0], pixels.shape[1], side, view.tiling.overlap)
+    height, width = grid.rows.length, grid.columns.length
+    crops = (pixels[top : top + height, left : left + width] for top, left in grid.corners())
+    pictures = (_picture(crop, view.resize) for crop in crops)
+    seen = resized_size(height, width, view.resize)
+    found = (
+        detections._replace(cells=detections.cells + index * _most_cells(*seen))
+        for index, detections in enumerate(_searched(detector, pictures, setting, nms=nms))
+    )
+    touch = TOUCH * max(height / seen[0], width / seen[1])
+    return merge_tiles(found, grid, setting, touch=touch, nms=nms)
 
 
-def _placed(found: Detections, tiling: Tiling, index: int) -> Detections:
-    """Detections of one tile in the pixels of the image, without those another tile sees better."""
-    row, column = divmod(index, len(tiling.columns))
-    top, left = tiling.rows[row], tiling.columns[column]
-    boxes = found.boxes + found.boxes.new_tensor([left, top, left, top])
-    cut = _seen_better(boxes[:, 0::2], tiling.columns, column, tiling.side)
-    cut |= _seen_better(boxes[:, 1::2], tiling.rows, row, tiling.side)
-    cells = found.cells + index * tiling.side**2  # a level has fewer cells than the tile pixels
-    placed = found._replace(boxes=boxes, cells=cells)
-    return Detections(*(part[~cut] for part in placed))
-
-
-def _seen_better(
-    spans: Float[Tensor, "n 2"], starts: list[int], position: int, side: int
-) -> Bool[Tensor, " n"]:
-    """Spans of tile `position` that end at an inner border and well inside the neighbour there."""
-    low, high = spans.unbind(1)
-    cut = torch.zeros_like(low, dtype=torch.bool)
-    start = starts[position]
-    if position + 1 < len(starts):
-        cut |= (high >= start + side - BORDER) & (low > starts[position + 1] + BORDER)
-    if position > 0:
-        cut |= (low <= start + BORDER) & (high < starts[position - 1] + side - BORDER)
-    return cut
+def _most_cells(height: int, width: int) -> int:
+    """No level of a picture of this size has more cells."""
+    return (height + PADDING) * (width + PADDING) // FINEST_STRIDE**2

@@ -1,6 +1,7 @@
-"""Stored pixels -> the float image a detector sees, with torchvision's resize rule."""
+"""Stored pixels -> the float image a detector sees: whole or a tile, then torchvision's resize."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,7 +10,21 @@ from numpy import ndarray
 from torch import Tensor
 from torch.nn import functional
 
+from ptl_sweep.config import TilingConfig
+
 Resize = tuple[int, int] | None  # shorter side, upper bound of the longer one; None: native
+
+
+class View(NamedTuple):
+    """What the detector sees at once of a stored image, and at which scale."""
+
+    resize: Resize  # of a whole image or of a tile, whichever is seen at once
+    tiling: TilingConfig
+
+    def tile_side(self, height: int, width: int) -> int | None:
+        """Side of the tiles of an image of this size, stored pixels; None: it is seen whole."""
+        side = self.tiling.size
+        return side if side is not None and max(height, width) > side else None
 
 
 def resized_size(height: int, width: int, resize: Resize) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Training batches: which images, which crop of each, flip and colour jitter.
+"""Training batches: which images, which tile or crop of each, flip and colour jitter.
 
 A batch is a function of the training set, the config and one random generator.
 """
@@ -16,7 +16,7 @@ from ptl_sweep.config import TrainConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.detection.matching import box_areas
-from ptl_sweep.detection.pixels import Resize, load_image, resized_size
+from ptl_sweep.detection.pixels import Resize, View, load_image, resized_size
 
 MIN_VISIBLE = 0.5  # share of a person's box on the crop; below it the person is ignored
 MIN_SIDE = 1.0  # pixels; smaller boxes are ignored: their logarithm ruins the box loss
@@ -29,6 +29,19 @@ class Window(NamedTuple):
     top: int
     width: int
     height: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Its rows and columns."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+
+class Stored(NamedTuple):
+    """What a sample is made of: an image or a tile of it, boxes in its pixels, xyxy."""
+
+    pixels: UInt8[ndarray, "h w 3"]
+    boxes: Float[ndarray, "n 4"]
+    ignored: Float[ndarray, "m 4"]
 
 
 class Batch(NamedTuple):
@@ -53,7 +66,7 @@ def draw_batch(
     rng: np.random.Generator,
     *,
     cache: ImageCache,
-    resize: Resize,
+    view: View,
     fill: Float[Tensor, "3 1 1"],
 ) -> Batch:
     """One batch; smaller images are padded with the colour `fill` on the right and at the bottom.
@@ -62,7 +75,7 @@ def draw_batch(
     """
     count = config.batch_size
     chosen = rng.choice(len(records), count, replace=len(records) < count)
-    samples = [draw_sample(records[i], config, rng, cache=cache, resize=resize) for i in chosen]
+    samples = [draw_sample(records[i], config, rng, cache=cache, view=view) for i in chosen]
     height, width = (max(sample.image.shape[axis] for sample in samples) for axis in (1, 2))
     if config.crop_size is not None:
         height = width = config.crop_size
@@ -82,40 +95,65 @@ def draw_sample(
     rng: np.random.Generator,
     *,
     cache: ImageCache,
-    resize: Resize,
+    view: View,
 ) -> Sample:
-    """One image, resized, then cropped, flipped and recoloured at random."""
-    pixels = cache.read(record)
-    height, width = resized_size(pixels.shape[0], pixels.shape[1], resize)
+    """One image or tile, resized, then cropped, flipped and recoloured at random."""
+    stored = _stored_part(record, config, rng, cache=cache, view=view)
+    pixels = stored.pixels
+    height, width = resized_size(pixels.shape[0], pixels.shape[1], view.resize)
     scale = np.tile([width / pixels.shape[1], height / pixels.shape[0]], 2)
-    persons = record.boxes * scale
+    persons = stored.boxes * scale
     window = Window(0, 0, width, height)
     if config.crop_size is not None:
-        window = draw_window(persons, window, config, rng)
-    boxes, ignored = cut_boxes(persons, record.ignored * scale, window)
-    image = _cut_image(pixels, window, resize)
+        window = draw_window(persons, window, config.crop_size, config.positive_fraction, rng)
+    boxes, ignored = cut_boxes(persons, stored.ignored * scale, window)
+    image = _cut_image(pixels, window, view.resize)
     if rng.random() < config.flip_probability:
         image = image.flip(2)
         boxes, ignored = (_flipped(part, window.width) for part in (boxes, ignored))
     return Sample(jitter_colour(image, config.colour_jitter, rng), boxes, ignored)
 
 
-def draw_window(
-    persons: Float[ndarray, "n 4"], image: Window, config: TrainConfig, rng: np.random.Generator
-) -> Window:
-    """A square crop, around a random person for a share `positive_fraction` of the draws.
+def _stored_part(
+    record: ImageRecord,
+    config: TrainConfig,
+    rng: np.random.Generator,
+    *,
+    cache: ImageCache,
+    view: View,
+) -> Stored:
+    """The image; or, where inference sees it in tiles and crops are off, a tile anywhere on it."""
+    pixels = cache.read(record)
+    height, width = pixels.shape[:2]
+    side = view.tile_side(height, width)
+    if side is None or config.crop_size is not None:
+        return Stored(pixels, record.boxes, record.ignored)
+    whole = Window(0, 0, width, height)
+    tile = draw_window(record.boxes, whole, side, config.positive_fraction, rng)
+    corner = np.tile([tile.left, tile.top], 2)
+    rows, columns = tile.slices
+    return Stored(pixels[rows, columns], record.boxes - corner, record.ignored - corner)
 
-    The person is anywhere on the crop, whole if it fits. Images smaller than the crop stay whole
-    along that axis.
+
+def draw_window(
+    persons: Float[ndarray, "n 4"],
+    image: Window,
+    side: int,
+    positive_fraction: float,
+    rng: np.random.Generator,
+) -> Window:
+    """A square of this side, around a random person for a share `positive_fraction` of the draws.
+
+    The person is anywhere on it, whole if it fits. Images smaller than the square stay whole along
+    that axis.
     """
-    assert config.crop_size is not None
     person = None
-    if len(persons) and rng.random() < config.positive_fraction:
+    if len(persons) and rng.random() < positive_fraction:
         person = persons[rng.integers(len(persons))]
     corner, sides = [], []
-    for axis, side in enumerate((image.width, image.height)):
-        crop = min(config.crop_size, side)
-        low, high = 0.0, float(side - crop)
+    for axis, length in enumerate((image.width, image.height)):
+        crop = min(side, length)
+        low, high = 0.0, float(length - crop)
         if person is not None:
             ends = sorted((float(person[axis]), float(person[axis + 2]) - crop))
             low, high = (float(np.clip(end, low, high)) for end in ends)
@@ -154,8 +192,7 @@ def jitter_colour(
 
 def _cut_image(pixels: UInt8[ndarray, "h w 3"], window: Window, resize: Resize) -> Tensor:
     """The window of the resized image, 3 x height x width; converts no more than it must."""
-    rows = slice(window.top, window.top + window.height)
-    columns = slice(window.left, window.left + window.width)
+    rows, columns = window.slices
     if resize is None:
         return load_image(pixels[rows, columns], None)
     return load_image(pixels, resize)[:, rows, columns]

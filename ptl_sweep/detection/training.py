@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ptl_sweep.config import ConfigError, TrainConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
-from ptl_sweep.detection.pixels import Resize
+from ptl_sweep.detection.pixels import View
 from ptl_sweep.detection.retinanet import Detector
 from ptl_sweep.detection.sampling import Batch, draw_batch
 
@@ -55,7 +55,7 @@ def train_detector(  # noqa: PLR0913 (what a training is made of; all by name bu
     folder: Path,
     cache: ImageCache,
     on_step: Callable[[int, dict[str, float]], None],
-    resize: Resize,
+    view: View,
     should_stop: Callable[[], bool] = never,
 ) -> None:
     """Train in place, on the device where the detector is, and leave it in eval mode.
@@ -75,7 +75,7 @@ def train_detector(  # noqa: PLR0913 (what a training is made of; all by name bu
 
     def batch_of(step: int) -> Batch:
         rng = np.random.default_rng([seed, step])
-        return draw_batch(records, config, rng, cache=cache, resize=resize, fill=fill)
+        return draw_batch(records, config, rng, cache=cache, view=view, fill=fill)
 
     with closing(_batches(batch_of, run.step, config.num_steps, device)) as batches:
         for batch in batches:

@@ -15,6 +15,7 @@ from ptl_sweep.config import EvaluateConfig, GaussianConfig, SyntheticConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.detection.inference import detect_records
+from ptl_sweep.detection.pixels import View
 from ptl_sweep.detection.retinanet import Detections, Detector
 from ptl_sweep.ptl.crops import Region, cut, square_region
 from ptl_sweep.ptl.gaussian import Gaussian, squared_mahalanobis
@@ -47,7 +48,7 @@ def collect_training_features(
     setting: EvaluateConfig,
     *,
     cache: ImageCache,
-    resize: tuple[int, int] | None,
+    view: View,
 ) -> TrainingFeatures:
     """Features of detections with a score >= min_score and IoU > min_iou with a ground truth.
 
@@ -55,7 +56,7 @@ def collect_training_features(
     `config.detections` = pre_nms takes the detections before NMS.
     """
     found = detect_records(
-        detector, records, setting, cache=cache, resize=resize, nms=config.detections == "nms"
+        detector, records, setting, cache=cache, view=view, nms=config.detections == "nms"
     )
     features = [np.zeros((0, detector.feature_dim), dtype=np.float32)]
     scores = [np.zeros(0, dtype=np.float32)]
@@ -80,9 +81,9 @@ def measure_domain_gap(
     """d(x) = min over scales of (f - mu)^T Sigma^-1 (f - mu), PTL eq. 3-4, per virtual image.
 
     f belongs to the highest-scoring detection with IoU > 0.5 with the person, in the square of
-    `config.context` longer box sides resized to s x s; the detector's own resize is off. Without
-    one at any scale the gap is infinite. The paper's images show one person; with several, the
-    minimum over persons is our generalisation.
+    `config.context` longer box sides resized to s x s; the detector's own resize and tiles are
+    off. Without one at any scale the gap is infinite. The paper's images show one person; with
+    several, the minimum over persons is our generalisation.
     """
     detector.eval()
     gap = np.full(len(pool_records), np.inf)

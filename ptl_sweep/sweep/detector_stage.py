@@ -6,6 +6,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
+from ptl_sweep.detection.pixels import View
 from ptl_sweep.detection.pretrained import load_weights
 from ptl_sweep.detection.retinanet import Detector, build_detector
 from ptl_sweep.detection.training import train_detector
@@ -28,6 +29,7 @@ def fit_detector(work: Workspace, training: TrainingSet) -> Summary:
     config = work.config
     records = training.records(work.store, own=(work.stage.key, work.folder))
     detector = initial_detector(work)
+    view = View(work.resize, config.tiling)
     train_detector(
         detector,
         records,
@@ -36,7 +38,7 @@ def fit_detector(work: Workspace, training: TrainingSet) -> Summary:
         folder=work.folder,
         cache=work.cache,
         on_step=lambda step, row: work.log({"train/step": step, **row}),
-        resize=work.resize,
+        view=view,
         should_stop=work.should_stop,
     )
     features = collect_training_features(
@@ -45,7 +47,7 @@ def fit_detector(work: Workspace, training: TrainingSet) -> Summary:
         config.gaussian,
         config.evaluate,
         cache=work.cache,
-        resize=work.resize,
+        view=view,
     )
     np.savez(work.folder / FEATURES, **features._asdict())
     safetensors.torch.save_file(detector.state_dict(), work.folder / MODEL)

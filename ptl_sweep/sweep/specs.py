@@ -14,8 +14,8 @@ VERSIONS = {"train": 1, "ptl": 1, "evaluate": 1}  # raise one when its code chan
 
 MISSING_WEIGHTS = "missing"
 WEIGHTS_FOLDER = "weights"  # below sweep.root: published initial weights, put there by hand
-# of a data set: shown or resolved into `split`, never computed with
-NOT_CONTENT = {"name", "root", "licence", "citation", "validation_split"}
+# of a data set: shown, a place or resolved into `split`, never computed with
+NOT_CONTENT = {"name", "root", "index_root", "licence", "citation", "validation_split"}
 MINIATURE_ONLY = {"domain", "world_seed"}
 FILES_ONLY = {"categories", "scene_fractions"}
 STRIDED_READERS = {"okutama", "sard"}  # the only ones that read frame_stride
@@ -49,8 +49,8 @@ def pool_content(config: Config) -> dict[str, Any]:
 def inference_setting(config: Config) -> dict[str, Any]:
     """The one setting of evaluation, features, Gaussian and distances."""
     setting = _without(asdict(config.evaluate), NOT_INFERENCE)
-    if config.evaluate.tile_size is None:
-        del setting["tile_overlap"]
+    if config.tiling.size is not None:
+        setting["tiling"] = asdict(config.tiling)
     return setting
 
 
@@ -60,7 +60,8 @@ def detector_content(config: Config, weights_folder: Path) -> dict[str, Any]:
         sha256 = weights.weights_sha256(config.detector, weights_folder)
     except ConfigError:  # no file yet: a plan needs none, a run asks for it first
         sha256 = MISSING_WEIGHTS
-    unused = set() if config.train.crop_size else {"positive_fraction"}
+    placed = config.train.crop_size or config.tiling.size  # crops or tiles around persons
+    unused = set() if placed else {"positive_fraction"}
     return {
         "detector": {**_without(asdict(config.detector), {"name", "weights"}), "weights": sha256},
         "train": _without(asdict(config.train), NOT_RESULT | unused),

@@ -16,6 +16,7 @@ from ptl_sweep.datasets.subsets import real_subset
 from ptl_sweep.detection.average_precision import IOU_THRESHOLDS, average_precision
 from ptl_sweep.detection.inference import detect_records
 from ptl_sweep.detection.matching import ImageMatch, match_image
+from ptl_sweep.detection.pixels import View
 from ptl_sweep.detection.retinanet import Detections
 from ptl_sweep.detection.training import Interrupted
 from ptl_sweep.sweep.detector_stage import Summary, fit_detector, load_detector
@@ -41,7 +42,7 @@ def run_evaluate(work: Workspace) -> Summary:
         target.records,
         config.evaluate,
         cache=work.cache,
-        resize=work.resize,
+        view=View(work.resize, config.tiling),
     )
     images, tables, matches = [], [], []
     for record, detections in zip(target.records, found, strict=True):

@@ -22,9 +22,11 @@ from ptl_sweep.sweep.arguments import (
 )
 from ptl_sweep.sweep.cluster_verbs import cancel_verb, logs_verb, wait_verb
 from ptl_sweep.sweep.composing import Composition, compose_grid, compose_run
+from ptl_sweep.sweep.data_verbs import check_verb, manifest_verb
 from ptl_sweep.sweep.grid import close_match
 from ptl_sweep.sweep.job_view import view_jobs
 from ptl_sweep.sweep.planner import Plan, plan_sweep, save_plan
+from ptl_sweep.sweep.separation import require_separate
 from ptl_sweep.sweep.specs import WEIGHTS_FOLDER
 
 WORK_TO_DO = 2
@@ -65,11 +67,15 @@ def finish_sweep(plan: Plan, config: Config, console: Console) -> int:
 
 
 def require_data(composed: Composition) -> None:
-    """Every data set and weights file of the grid is there. Raises: ConfigError, DataError."""
+    """Every data set and weights file is there, and no target shows what training may have seen.
+
+    Raises: ConfigError, DataError.
+    """
     for config in composed.cells:
         for data in (config.dataset, config.target):
             if registry.fingerprint(data, data.split) is None:
                 registry.read_split(data, data.split)
+        require_separate(config.dataset, config.target)
         if config.synthetic.method != "off" and registry.pool_fingerprint(config.pool) is None:
             registry.read_pool(config.pool)
         weights.resolve_weights(config.detector, Path(config.sweep.root) / WEIGHTS_FOLDER)
@@ -126,24 +132,6 @@ def report_verb(arguments: list[str]) -> int:
     return OK
 
 
-def check_verb(arguments: list[str]) -> int:
-    """Read every data set, pool and target of the grid once and say what is in it."""
-    parser = verb_parser("check", check_verb.__doc__ or "")
-    parser.add_argument("--strict", action="store_true", help="warnings are errors")
-    parser.add_argument("--sheet", metavar="FOLDER", help="draw example pictures with boxes there")
-    rest, overrides = split_overrides(arguments)
-    options = parser.parse_args(rest)
-    from ptl_sweep.sweep.checking import check_data
-
-    cells = compose_grid(overrides, as_sweep=False).cells
-    checked = check_data(cells, named=overrides, sheet=options.sheet)
-    if options.json:
-        print_json(checked.as_json())
-    else:
-        output().print(checked.text(), markup=False, soft_wrap=True)
-    return checked.exit_code(strict=options.strict)
-
-
 def rerun_verb(arguments: list[str]) -> int:
     """Run one stage of a sweep in this process: to repeat a failure where it can be watched."""
     parser = argparse.ArgumentParser(
@@ -182,6 +170,7 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "cancel": cancel_verb,
     "logs": logs_verb,
     "check": check_verb,
+    "manifest": manifest_verb,
     "rerun": rerun_verb,
     "report": report_verb,
 }

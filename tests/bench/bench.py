@@ -14,6 +14,7 @@ import torch
 from omegaconf import OmegaConf
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from scanning import scanning
 from scipy.spatial.distance import cdist
 from torchvision.models.detection import retinanet_resnet50_fpn
 
@@ -257,6 +258,8 @@ def main() -> None:
         ratio = "" if line.stock is None else f"{line.stock / line.ours:6.1f}"
         row = f"{line.what:54} {line.ours * 1e3:9.1f} {stock:9} {ratio:6} {line.note}"
         print(row.rstrip(), flush=True)
+    for scan in scanning():
+        print(f"{scan.what:54} {scan.seconds * 1e3:9.1f}", flush=True)
 
 
 if __name__ == "__main__":

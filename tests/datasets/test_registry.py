@@ -1,5 +1,6 @@
 """Reading by configuration: the table of readers, the memo, and planning without data."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ptl_sweep.datasets.registry import (
     read_pool,
     read_split,
 )
+from ptl_sweep.datasets.validation import DataError
 
 ROW = "0 0.5 0.5 0.2 0.5"
 TOWN = DatasetConfig(name="town", reader="miniature", domain="town", num_images=3)
@@ -23,8 +25,10 @@ POOL = PoolConfig(name="pool", reader="miniature", num_images=3)
 
 
 def test_the_readers_are_those_the_documentation_names() -> None:
-    assert sorted(READERS) == ["coco", "miniature", "visdrone", "yolo"]
-    assert sorted(POOL_READERS) == ["miniature"]
+    assert sorted(READERS) == [
+        "coco", "heridal", "icg", "miniature", "okutama", "sard", "visdrone", "yolo",
+    ]  # fmt: skip
+    assert sorted(POOL_READERS) == ["archangel", "miniature"]
 
 
 def test_equal_configurations_are_read_once(yolo: Callable[..., Any], tmp_path: Path) -> None:
@@ -53,17 +57,38 @@ def test_planning_works_without_the_files(reader: str, root: str | None) -> None
     assert num_eligible(config, "test") is None
 
 
+def test_a_plan_asks_the_index_and_opens_no_file(
+    visdrone: Callable[..., Any], tmp_path: Path
+) -> None:
+    """The pictures are damaged in a way that their sizes and times do not tell."""
+    expected = visdrone({"1": "1,2,9,9,1,1,0,0", "2": ""})
+    keys = {"name": "drone", "reader": "visdrone", "root": str(tmp_path)}
+    keys |= {"index_root": str(tmp_path.with_name(f"{tmp_path.name}-index"))}
+    for path in tmp_path.rglob("*.*"):
+        os.utime(path, (10**9, 10**9))
+    assert read_split(DatasetConfig(**keys), "train").fingerprint == expected.fingerprint
+    for path in tmp_path.rglob("*.jpg"):
+        path.write_bytes(bytes(path.stat().st_size))
+        os.utime(path, (10**9, 10**9))
+    again = DatasetConfig(**keys, licence="read as another data set, indexed as the same")
+    assert fingerprint(again, "train") == expected.fingerprint
+    assert num_eligible(again, "train") == 1
+    assert len(read_split(again, "train").records) == 2
+    with pytest.raises(DataError, match="no whole JPEG"):
+        fingerprint(DatasetConfig(**{**keys, "index_root": None}), "train")
+
+
 def test_a_reader_of_another_version_is_named_with_the_way_out() -> None:
-    config = DatasetConfig(name="okutama", reader="okutama", root="/data/okutama")
+    config = DatasetConfig(name="stanford", reader="stanford", root="/data/stanford")
     with pytest.raises(ConfigError) as error:
         read_split(config, "test")
     text = str(error.value)
-    assert text.startswith("okutama.reader=okutama is not in this version")
+    assert text.startswith("stanford.reader=stanford is not in this version")
     assert "miniature, visdrone, coco, yolo" in text
     assert "reader=coco or reader=yolo" in text
-    pool = PoolConfig(name="archangel", reader="archangel")
+    pool = PoolConfig(name="renders", reader="renders")
     assert pool_fingerprint(pool) is None
-    with pytest.raises(ConfigError, match=r"pool.reader=archangel .*set pool=miniature"):
+    with pytest.raises(ConfigError, match=r"pool.reader=renders .*set pool=miniature"):
         read_pool(pool)
 
 

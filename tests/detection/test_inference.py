@@ -3,31 +3,40 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from numpy import ndarray
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
+from torchvision.ops import box_iou
 
-from ptl_sweep.config import EvaluateConfig
+from ptl_sweep.config import EvaluateConfig, TilingConfig
 from ptl_sweep.datasets.images import ImageCache
-from ptl_sweep.detection.inference import detect_records, detect_tiled, tile_starts
-from ptl_sweep.detection.pixels import load_image
+from ptl_sweep.datasets.records import ImageRecord
+from ptl_sweep.detection.inference import detect_records
+from ptl_sweep.detection.pixels import View, load_image
 from ptl_sweep.detection.retinanet import Detections, Detector
 
 SETTING = EvaluateConfig(score_thresholds=[0.05, 0.1, 0.5], score_threshold=0.05, batch_size=2)
+WHOLE = View(None, TilingConfig())
+Draw = Callable[..., ImageRecord]
 
 
-def replace_setting(**changes: object) -> EvaluateConfig:
-    return replace(SETTING, **changes)
+def tiles(size: int, overlap: int, resize: tuple[int, int] | None = None) -> View:
+    return View(resize, TilingConfig(size=size, overlap=overlap))
 
 
 class BrightSpots(Detector):
-    """An equivariant stand-in: every brightness of a tile is one detection."""
+    """An equivariant stand-in: every brightness of a picture is one detection."""
 
     def __init__(self) -> None:
         nn.Module.__init__(self)
         self.register_buffer("mean", torch.zeros(3, 1, 1))
+        self.batches: list[tuple[int, ...]] = []
 
     def detect(self, images: Tensor, _setting: EvaluateConfig, **_nms: bool) -> list[Detections]:
+        self.batches.append(tuple(images.shape))
         return [self._of(image[0]) for image in images]
 
     def _of(self, image: Tensor) -> Detections:
@@ -36,7 +45,7 @@ class BrightSpots(Detector):
             y, x = torch.where(image == value)
             boxes.append([x.min(), y.min(), x.max() + 1, y.max() + 1])
         box = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
-        cells = (box[:, 1].long() // 8) * 8 + box[:, 0].long() // 8
+        cells = (box[:, 1].long() // 8) * -(-image.shape[1] // 8) + box[:, 0].long() // 8
         score = torch.tensor(values, dtype=torch.float32)
         order = score.argsort(descending=True)
         return Detections(
@@ -44,79 +53,115 @@ class BrightSpots(Detector):
         )
 
 
-def spots(height: int, width: int, size: int) -> Tensor:
-    """Rectangles of distinct brightness on a black picture."""
-    image = torch.zeros(3, height, width)
-    corners = [
-        (y, x) for y in range(1, height - size, size + 3) for x in range(2, width - size, size + 2)
+def record_of(pixels: ndarray, name: str = "drawn") -> ImageRecord:
+    class Pixels:
+        def read(self) -> ndarray:
+            return pixels
+
+        def read_masks(self) -> ndarray:
+            raise NotImplementedError
+
+    return ImageRecord(
+        image_id=name,
+        width=pixels.shape[1],
+        height=pixels.shape[0],
+        boxes=np.zeros((0, 4), dtype=np.float32),
+        ignored=np.zeros((0, 4), dtype=np.float32),
+        scene=name,
+        pixels=Pixels(),
+    )
+
+
+def picture(height: int, width: int, boxes: list[tuple[int, int, int, int]]) -> ImageRecord:
+    """Rectangles (xyxy) of distinct brightness on black."""
+    pixels = np.zeros((height, width, 3), dtype=np.uint8)
+    for i, (x1, y1, x2, y2) in enumerate(boxes, start=1):
+        pixels[y1:y2, x1:x2] = i
+    return record_of(pixels)
+
+
+def spots(height: int, width: int, size: int) -> list[tuple[int, int, int, int]]:
+    return [
+        (x, y, x + size, y + size)
+        for y in range(1, height - size, size + 3)
+        for x in range(2, width - size, size + 2)
     ]
-    for i, (y, x) in enumerate(corners):
-        image[:, y : y + size, x : x + size] = 0.1 + 0.8 * i / len(corners)
-    return image
 
 
 def rows(found: Detections) -> set[tuple[float, ...]]:
     return {tuple(box) for box in found.boxes.tolist()}
 
 
-@pytest.mark.parametrize(
-    ("length", "tile", "overlap", "expected"),
-    [
-        (64, 64, 16, [0]),
-        (40, 64, 16, [0]),
-        (65, 64, 16, [0, 1]),
-        (112, 64, 16, [0, 48]),
-        (150, 64, 0, [0, 64, 86]),
-    ],
-)
-def test_tiles_cover_the_image(length: int, tile: int, overlap: int, expected: list[int]) -> None:
-    assert tile_starts(length, tile, overlap) == expected
+def detect(
+    detector: Detector, record: ImageRecord, view: View, nms: bool = True, **changes: object
+) -> Detections:
+    setting = replace(SETTING, **changes)
+    cache = ImageCache(2**26)
+    (found,) = detect_records(detector, [record], setting, cache=cache, view=view, nms=nms)
+    return found
 
 
 @pytest.mark.parametrize("shape", [(150, 200), (64, 200), (50, 131), (211, 64)])
-def test_tiles_find_what_the_whole_image_shows(shape: tuple[int, int]) -> None:
-    setting = replace_setting(tile_size=64, tile_overlap=24)
-    image = spots(*shape, size=12)
-    tiled = detect_tiled(BrightSpots(), image, setting, nms=True)
-    (whole,) = BrightSpots().detect(image[None], setting)
-    assert len(whole.scores) > 10
-    assert rows(tiled) == rows(whole)
-    assert (tiled.scores.diff() <= 0).all()
+@pytest.mark.parametrize("size", [12, 40])
+def test_tiles_find_what_the_whole_image_shows(shape: tuple[int, int], size: int) -> None:
+    """Spots of 12 pixels fit the overlap of 24; those of 40 do not."""
+    boxes = spots(*shape, size)
+    found = detect(BrightSpots(), picture(*shape, boxes), tiles(64, 24))
+    assert rows(found) == set(boxes)
+    assert len(found.scores) == len(boxes)
+    assert (found.scores.diff() <= 0).all()
 
 
-def test_spot_that_exactly_fills_the_overlap_is_kept_once() -> None:
-    image = torch.zeros(3, 64, 104)
-    image[:, 20:40, 40:64] = 0.5  # tiles are [0, 64) and [40, 104)
-    found = detect_tiled(
-        BrightSpots(), image, replace_setting(tile_size=64, tile_overlap=24), nms=True
-    )
-    assert rows(found) == {(40.0, 20.0, 64.0, 40.0)}
+def test_a_person_on_four_tiles_is_one_detection_with_the_feature_of_its_best_part() -> None:
+    person = (30, 20, 110, 100)
+    found = detect(BrightSpots(), picture(112, 112, [person]), tiles(64, 16))
+    assert rows(found) == {person}
+    assert found.features.tolist() == [[30, 20, 64, 64]]  # the first of four equal scores
 
 
 def test_cells_of_different_tiles_differ() -> None:
-    setting = replace_setting(tile_size=64, tile_overlap=0)
-    image = torch.zeros(3, 64, 128)
-    image[:, 16:24, 16:24] = 0.5
-    image[:, 16:24, 80:88] = 0.6
-    found = detect_tiled(BrightSpots(), image, setting, nms=False)
-    assert len(set(found.cells.tolist())) == 2
+    """The same place of every tile: level and cell must not take them for one."""
+    view = tiles(64, 16)
+    corners = [(x + 20, y + 20) for y in (0, 48) for x in (0, 48)]
+    boxes = [(x, y, x + 8, y + 8) for x, y in corners]
+    found = detect(BrightSpots(), picture(112, 112, boxes), view, nms=False)
+    assert len(found.cells) == len(set(found.cells.tolist())) == 4
 
 
-def test_real_detector_agrees_with_itself_on_separate_tiles(tiny: Detector) -> None:
-    setting = replace_setting(tile_size=64, tile_overlap=0, max_detections=2000)
-    image = torch.rand(3, 64, 128, generator=torch.Generator().manual_seed(0))
-    tiled = detect_tiled(tiny, image, setting, nms=False)
-    left, right = tiny.detect(torch.stack([image[:, :, :64], image[:, :, 64:]]), setting, nms=False)
-    right = right._replace(boxes=right.boxes + torch.tensor([64.0, 0, 64, 0]))
-    assert rows(tiled) == rows(left) | rows(right)
+@pytest.mark.parametrize("resize", [(32, 64), (256, 512)])
+def test_cells_of_different_tiles_differ_at_any_scale(
+    resize: tuple[int, int], tiny: Detector, draw: Draw
+) -> None:
+    record = draw(0, width=150, height=100)
+    found = detect(tiny, record, tiles(64, 16, resize), nms=False, score_threshold=0.0)
+    anchors_per_cell = 6
+    places = torch.stack([found.levels, found.cells], 1).unique(dim=0, return_counts=True)
+    assert places[1].max() <= anchors_per_cell
+
+
+@pytest.mark.parametrize("resize", [None, (96, 200)])
+def test_a_tile_is_seen_as_a_whole_image_of_its_pixels_is(
+    resize: tuple[int, int] | None, tiny: Detector, draw: Draw
+) -> None:
+    """At the same scale; what is missing lies on the strip that both tiles see."""
+    pixels = draw(0, width=112, num_boxes=5).pixels.read()
+    tiled = detect(tiny, record_of(pixels), tiles(64, 16, resize), nms=False, batch_size=1)
+    expected = set()
+    for start in (0, 48):
+        part = record_of(np.ascontiguousarray(pixels[:, start : start + 64]))
+        found = detect(tiny, part, View(resize, TilingConfig()), nms=False, batch_size=1)
+        expected |= rows(found._replace(boxes=found.boxes + torch.tensor([start, 0, start, 0])))
+    dropped = expected - rows(tiled)
+    assert 0 < len(dropped) < len(tiled.scores) <= len(expected)
+    assert all(x1 >= 48 and x2 <= 64 for x1, _, x2, _ in dropped)
 
 
 def test_records_come_back_in_order_whatever_their_sizes(
-    tiny: Detector, draw: Callable, cache: ImageCache
+    tiny: Detector, draw: Draw, cache: ImageCache
 ) -> None:
     widths = [64, 64, 64, 96, 64, 96, 96]
     records = [draw(seed, width=width) for seed, width in enumerate(widths)]
-    found = list(detect_records(tiny.train(), records, SETTING, cache=cache, resize=None))
+    found = list(detect_records(tiny.train(), records, SETTING, cache=cache, view=WHOLE))
     assert not tiny.training
     assert len(found) == len(records)
     for record, detections in zip(records, found, strict=True):
@@ -126,23 +171,144 @@ def test_records_come_back_in_order_whatever_their_sizes(
         torch.testing.assert_close(detections.features, alone.features, rtol=1e-3, atol=1e-4)
 
 
+def test_large_and_small_images_come_back_in_order(cache: ImageCache) -> None:
+    sizes = [(64, 64), (60, 64), (70, 64), (64, 64), (64, 130), (64, 65)]
+    boxes = [[(i, i, i + 20, i + 20)] for i in range(len(sizes))]
+    records = [picture(*size, box) for size, box in zip(sizes, boxes, strict=True)]
+    found = detect_records(BrightSpots(), records, SETTING, cache=cache, view=tiles(64, 16))
+    assert [rows(one) for one in found] == [set(box) for box in boxes]
+
+
+def test_images_up_to_the_tile_size_are_searched_as_without_tiles(
+    tiny: Detector, draw: Draw, cache: ImageCache
+) -> None:
+    records = [draw(seed, width=width) for seed, width in enumerate([64, 64, 50, 64])]
+    one, other = (
+        list(detect_records(tiny, records, SETTING, cache=cache, view=view))
+        for view in (WHOLE, tiles(64, 16))
+    )
+    for a, b in zip(one, other, strict=True):
+        assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_tiles_of_an_image_share_forward_passes_up_to_the_batch_size() -> None:
+    detector = BrightSpots()
+    detect(detector, picture(64, 256, [(1, 1, 9, 9)]), tiles(64, 16), batch_size=3)
+    assert detector.batches == [(3, 3, 64, 64), (2, 3, 64, 64)]
+
+
+def test_a_large_image_is_decoded_once_though_no_cache_keeps_it() -> None:
+    reads = []
+    record = picture(130, 200, [(1, 1, 9, 9)])
+    pixels = record.pixels.read()
+    counting = record_of(pixels)
+    counting.pixels.read = lambda: reads.append(1) or pixels
+    found = detect_records(
+        BrightSpots(), [counting], SETTING, cache=ImageCache(1), view=tiles(64, 16)
+    )
+    assert len(list(found)) == len(reads) == 1
+
+
 def test_boxes_are_in_stored_pixels_after_a_resize(
-    tiny: Detector, draw: Callable, cache: ImageCache, stock_of: Callable
+    tiny: Detector, draw: Draw, stock_of: Callable
 ) -> None:
     record = draw(0, width=100, height=70)
     reference = stock_of(tiny, (128, 160), SETTING).eval()
     with torch.no_grad():
         (expected,) = reference([load_image(record.pixels.read(), None)])
-    (found,) = detect_records(tiny, [record], SETTING, cache=cache, resize=(128, 160))
+    found = detect(tiny, record, View((128, 160), TilingConfig()))
     torch.testing.assert_close(found.boxes, expected["boxes"])
     torch.testing.assert_close(found.scores, expected["scores"])
 
 
-def test_large_records_are_tiled(tiny: Detector, draw: Callable, cache: ImageCache) -> None:
-    records = [draw(0, width=150, height=100), draw(1)]
-    setting = replace_setting(tile_size=64, tile_overlap=16)
-    large, small = detect_records(tiny, records, setting, cache=cache, resize=None)
-    image = load_image(records[0].pixels.read(), None)
-    torch.testing.assert_close(large.boxes, detect_tiled(tiny, image, setting, nms=True).boxes)
-    assert len(large.scores) <= setting.max_detections
-    assert small.boxes.max() <= 64
+def test_at_most_max_detections_are_left_of_all_tiles(tiny: Detector, draw: Draw) -> None:
+    record = draw(0, width=150, height=100)
+    found = detect(tiny, record, tiles(64, 16), max_detections=7)
+    assert len(found.scores) == 7
+    assert (found.scores.diff() <= 0).all()
+
+
+@pytest.fixture
+def equivariant(tiny: Detector) -> Detector:
+    """retinanet_tiny with fixed statistics in place of group norm's, which depend on all pixels."""
+    for module in list(tiny.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.GroupNorm):
+                setattr(module, name, nn.BatchNorm2d(child.num_channels, momentum=None))
+    images = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(1))
+    tiny.train()
+    with torch.no_grad():
+        tiny._predict(tiny._prepare(images))
+    return tiny.eval()
+
+
+def seen_by(detector: Detector, place: int) -> Tensor:
+    """First and last rows of pixels that change a prediction centred on this row."""
+    image = torch.rand(1, 3, 512, 512, generator=torch.Generator().manual_seed(0))
+    image.requires_grad_()
+    raw = detector._predict(detector._prepare(image))
+    levels = raw.logits[0].reshape(-1, detector.num_shapes).split([64 * 64, 32 * 32])
+    fine, coarse = (
+        level.reshape(side, side, -1) for level, side in zip(levels, (64, 32), strict=True)
+    )
+    (fine[place // 8, 32].sum() + coarse[place // 16, 16].sum()).backward()
+    rows_seen = image.grad.abs().sum((0, 1, 3)).nonzero()
+    return rows_seen[[0, -1], 0]
+
+
+REACH = 112  # pixels of context on either side that a prediction of retinanet_tiny depends on
+SHIFT = 40  # pixels, of a box's centre away from its cell
+
+
+def test_a_prediction_depends_on_nothing_beyond_its_reach(equivariant: Detector) -> None:
+    first, last = seen_by(equivariant, 256).tolist()
+    assert REACH - 16 <= 256 - first <= REACH
+    assert REACH - 16 <= last - 256 <= REACH
+
+
+def away_from_seams(boxes: Tensor, shape: tuple[int, int], side: int, overlap: int) -> Tensor:
+    """Whether the reach of the cell that made a box crosses no border between tiles."""
+    away = torch.ones(len(boxes), dtype=torch.bool)
+    for axis, length in ((0, shape[1]), (1, shape[0])):
+        starts = range(side - overlap, length - overlap, side - overlap)
+        borders = torch.tensor([*starts, *(start + overlap for start in starts)])
+        centres = (boxes[:, axis] + boxes[:, axis + 2]) / 2
+        away &= ((centres[:, None] - borders).abs() > REACH + SHIFT).all(1)
+    return away
+
+
+def agreeing(found: Detections, other: Detections) -> Tensor:
+    """Index of the detection of `other` with the same box, score and feature; -1 without one."""
+    same = (found.boxes[:, None] - other.boxes).abs().amax(2) < 1e-2
+    same &= (found.scores[:, None] - other.scores).abs() < 1e-4
+    same &= (found.features[:, None] - other.features).abs().amax(2) < 1e-2
+    return torch.where(same.any(1), same.int().argmax(1), -1)
+
+
+@pytest.mark.parametrize("shape", [(512, 960), (960, 960), (512, 1408)])
+def test_away_from_seams_a_real_detector_finds_in_tiles_what_it_finds_in_the_whole_image(
+    shape: tuple[int, int], equivariant: Detector, draw: Draw
+) -> None:
+    """Tiles begin at multiples of the stride. NMS is compared where no chain of overlapping
+    candidates comes near a seam, for a box there may hide one that is far away.
+    """
+    side, overlap = 512, 64
+    record = draw(0, height=shape[0], width=shape[1], num_boxes=60)
+    limits = {"score_threshold": 0.65, "score_thresholds": [0.65, 0.7, 0.8]}
+    limits |= {"candidates_per_level": 10**6, "max_detections": 10**6}
+    candidates, detections = (
+        [detect(equivariant, record, view, nms, **limits) for view in (WHOLE, tiles(side, overlap))]
+        for nms in (False, True)
+    )
+    whole, tiled = candidates
+    for one, other in ((whole, tiled), (tiled, whole)):
+        away = away_from_seams(one.boxes, shape, side, overlap)
+        assert 20 < away.sum() < len(away)
+        assert (agreeing(one, other)[away] >= 0).all()
+    boxes = torch.cat([whole.boxes, tiled.boxes])
+    _, group = connected_components((box_iou(boxes, boxes) > 0).numpy(), directed=False)
+    near = ~away_from_seams(boxes, shape, side, overlap).numpy()
+    untouched = torch.from_numpy(~np.isin(group, group[near]))[: len(whole.scores)]
+    expected, found = (agreeing(whole, one)[untouched] >= 0 for one in detections)
+    assert 5 < expected.sum() < len(expected)
+    assert torch.equal(expected, found)

@@ -1,11 +1,12 @@
-"""The resize rule of torchvision."""
+"""The resize rule of torchvision, and which images are cut into tiles."""
 
 import numpy as np
 import pytest
 import torch
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
-from ptl_sweep.detection.pixels import load_image, resized_size
+from ptl_sweep.config import TilingConfig
+from ptl_sweep.detection.pixels import View, load_image, resized_size
 
 
 @pytest.mark.parametrize("size", [(50, 70), (70, 50), (40, 200), (64, 64)])
@@ -25,3 +26,13 @@ def test_native_resolution_is_a_division_by_255() -> None:
     pixels.setflags(write=False)
     expected = pixels.transpose(2, 0, 1).astype(np.float32) / np.float32(255)
     np.testing.assert_array_equal(load_image(pixels, None).numpy(), expected)
+
+
+def test_an_image_is_cut_when_its_longer_side_exceeds_the_tile() -> None:
+    view = View((32, 64), TilingConfig(size=100, overlap=16))
+    assert [view.tile_side(*size) for size in ((100, 100), (101, 20), (20, 101))] == [
+        None,
+        100,
+        100,
+    ]
+    assert View((32, 64), TilingConfig()).tile_side(6000, 4000) is None

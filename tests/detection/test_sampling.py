@@ -1,14 +1,16 @@
 """Crops, ignored regions, flips and batches."""
 
 from collections.abc import Callable
+from itertools import product
 
 import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ptl_sweep.config import TrainConfig
+from ptl_sweep.config import TilingConfig, TrainConfig
 from ptl_sweep.datasets.images import ImageCache
+from ptl_sweep.detection.pixels import View, load_image
 from ptl_sweep.detection.sampling import (
     Window,
     cut_boxes,
@@ -19,6 +21,8 @@ from ptl_sweep.detection.sampling import (
 )
 
 NONE = np.zeros((0, 4))
+WHOLE, TILES = TilingConfig(), TilingConfig(size=64, overlap=16)
+NATIVE = View(None, WHOLE)
 FILL = torch.tensor([0.45, 0.44, 0.42]).view(3, 1, 1)
 
 
@@ -33,10 +37,9 @@ def test_crop_lies_on_the_image_and_holds_the_person(
     seed: int, width: int, height: int, fraction: float
 ) -> None:
     rng = np.random.default_rng(seed)
-    config = TrainConfig(crop_size=64, positive_fraction=fraction)
     corner = rng.uniform(0, 1, 2) * [width - 12, height - 12]
     person = np.concatenate([corner, corner + rng.uniform(2, 12, 2)])
-    window = draw_window(person[None], Window(0, 0, width, height), config, rng)
+    window = draw_window(person[None], Window(0, 0, width, height), 64, fraction, rng)
     assert (window.width, window.height) == (min(64, width), min(64, height))
     assert 0 <= window.left <= width - window.width
     assert 0 <= window.top <= height - window.height
@@ -49,10 +52,9 @@ def test_crop_lies_on_the_image_and_holds_the_person(
 
 def test_crops_show_the_person_at_every_offset() -> None:
     rng = np.random.default_rng(0)
-    config = TrainConfig(crop_size=32, positive_fraction=1.0)
     person = np.array([[50.0, 50.0, 60.0, 60.0]])
     image = Window(0, 0, 200, 200)
-    lefts = {draw_window(person, image, config, rng).left for _ in range(600)}
+    lefts = {draw_window(person, image, 32, 1.0, rng).left for _ in range(600)}
     assert lefts == set(range(28, 51))
 
 
@@ -73,26 +75,84 @@ def test_person_less_than_half_visible_is_ignored_and_more_is_clipped() -> None:
     assert boxes.dtype == ignored.dtype == np.float32
 
 
-def test_boxes_follow_the_pixels_through_resize_crop_and_flip(
+def test_boxes_follow_the_pixels_through_tile_resize_crop_and_flip(
     draw: Callable, cache: ImageCache
 ) -> None:
     record = draw(4, width=120, height=90, num_boxes=1, noise=0.0)
-    config = TrainConfig(crop_size=48, positive_fraction=1.0, flip_probability=0.5)
-    for resize in (None, (180, 400)):
-        for seed in range(8):
+    crops = TrainConfig(crop_size=48, positive_fraction=1.0)
+    whole = TrainConfig(positive_fraction=1.0)
+    for config, tiling in ((crops, WHOLE), (whole, WHOLE), (whole, TILES), (crops, TILES)):
+        for seed, resize in product(range(8), (None, (180, 400))):
             rng = np.random.default_rng(seed)
-            sample = draw_sample(record, config, rng, cache=cache, resize=resize)
+            sample = draw_sample(record, config, rng, cache=cache, view=View(resize, tiling))
             ((x1, y1, x2, y2),) = sample.boxes.round().astype(int)
             bright = sample.image[0] > 0.5
             assert bright[y1 + 1 : y2 - 1, x1 + 1 : x2 - 1].all()
             assert abs(int(bright.sum()) - (x2 - x1) * (y2 - y1)) <= 2 * (x2 - x1 + y2 - y1)
 
 
+def test_a_sample_of_a_large_image_is_a_tile_and_seen_as_inference_sees_tiles(
+    draw: Callable, cache: ImageCache
+) -> None:
+    record = draw(0, width=200, height=50)
+    config = TrainConfig(flip_probability=0.0)
+    pixels = load_image(cache.read(record), None)
+    starts = set()
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        tile = draw_sample(record, config, rng, cache=cache, view=View(None, TILES)).image
+        assert tile.shape == (3, 50, 64)
+        starts |= {x for x in range(137) if torch.equal(pixels[:, :, x : x + 64], tile)}
+        rng = np.random.default_rng(seed)
+        view = View((100, 160), TILES)
+        assert draw_sample(record, config, rng, cache=cache, view=view).image.shape == (3, 100, 128)
+    assert len(starts) > 10
+
+
+def test_images_up_to_the_tile_size_and_crops_are_drawn_as_without_tiles(
+    draw: Callable, cache: ImageCache
+) -> None:
+    for config, size in ((TrainConfig(), 64), (TrainConfig(crop_size=32), 200)):
+        records = [draw(seed, width=size) for seed in range(6)]
+        one, other = (
+            draw_batch(
+                records,
+                config,
+                np.random.default_rng(0),
+                cache=cache,
+                view=View((96, 400), tiling),
+                fill=FILL,
+            )
+            for tiling in (WHOLE, TILES)
+        )
+        assert torch.equal(one.images, other.images)
+        assert all(torch.equal(a, b) for a, b in zip(one.boxes, other.boxes, strict=True))
+
+
+def test_tiles_are_placed_around_a_person_for_a_share_of_the_draws(
+    draw: Callable, cache: ImageCache
+) -> None:
+    record = draw(0, width=2000, height=64, num_boxes=1)
+    share = []
+    for fraction in (0.0, 0.6, 1.0):
+        config = TrainConfig(positive_fraction=fraction)
+        samples = [
+            draw_sample(
+                record, config, np.random.default_rng(i), cache=cache, view=View(None, TILES)
+            )
+            for i in range(100)
+        ]
+        share.append(np.mean([len(sample.boxes) for sample in samples]))
+    assert share[0] < 0.15
+    assert 0.45 < share[1] < 0.75
+    assert share[2] == 1
+
+
 def test_smaller_images_are_padded_with_the_mean_colour(draw: Callable, cache: ImageCache) -> None:
     records = [draw(0, width=40, height=64), draw(1, width=64, height=40)]
     config = TrainConfig(batch_size=2, flip_probability=0.0)
     rng = np.random.default_rng(0)
-    batch = draw_batch(records, config, rng, cache=cache, resize=None, fill=FILL)
+    batch = draw_batch(records, config, rng, cache=cache, view=NATIVE, fill=FILL)
     assert batch.images.shape == (2, 3, 64, 64)
     wide, high = (batch.images[0], batch.images[1])
     if not torch.equal(wide[:, 50], FILL[:, 0].expand(3, 64)):
@@ -100,7 +160,7 @@ def test_smaller_images_are_padded_with_the_mean_colour(draw: Callable, cache: I
     assert torch.equal(wide[:, 40:], FILL.expand(3, 24, 64))
     assert torch.equal(high[:, :, 40:], FILL.expand(3, 64, 24))
     cropped = TrainConfig(batch_size=2, crop_size=80)
-    batch = draw_batch(records, cropped, rng, cache=cache, resize=None, fill=FILL)
+    batch = draw_batch(records, cropped, rng, cache=cache, view=NATIVE, fill=FILL)
     assert batch.images.shape == (2, 3, 80, 80)
 
 
@@ -109,7 +169,7 @@ def test_images_repeat_only_when_there_are_too_few(draw: Callable, cache: ImageC
     for count, distinct in ((4, 4), (9, None)):
         config = TrainConfig(batch_size=count, flip_probability=0.0)
         rng = np.random.default_rng(1)
-        batch = draw_batch(records, config, rng, cache=cache, resize=None, fill=FILL)
+        batch = draw_batch(records, config, rng, cache=cache, view=NATIVE, fill=FILL)
         assert len(batch.images) == count
         different = {tuple(image.flatten()[:50].tolist()) for image in batch.images}
         assert distinct is None or len(different) == distinct

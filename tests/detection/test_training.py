@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from ptl_sweep.config import ConfigError
+from ptl_sweep.config import ConfigError, TilingConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
+from ptl_sweep.detection.pixels import View
 from ptl_sweep.detection.retinanet import Detector, build_detector
 from ptl_sweep.detection.training import (
     Interrupted,
@@ -43,7 +44,7 @@ def train(
             folder=tmp_path / folder,
             cache=cache,
             on_step=lambda step, metrics: log.append((step, metrics)),
-            resize=None,
+            view=View(None, TilingConfig()),
             should_stop=lambda: next(asked) == stop_after,
         )
         return detector, log

@@ -6,9 +6,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ptl_sweep.config import DetectorConfig, EvaluateConfig, GaussianConfig, SyntheticConfig
+from ptl_sweep.config import (
+    DetectorConfig,
+    EvaluateConfig,
+    GaussianConfig,
+    SyntheticConfig,
+    TilingConfig,
+)
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
+from ptl_sweep.detection.pixels import View
 from ptl_sweep.detection.retinanet import Detections, Detector, build_detector
 from ptl_sweep.ptl import domain_gap
 from ptl_sweep.ptl.domain_gap import collect_training_features, measure_domain_gap
@@ -59,6 +66,7 @@ UNIT = Gaussian(
     covariance="ml",
 )
 SETTING = EvaluateConfig()
+WHOLE = View(None, TilingConfig())
 
 
 def synthetic(**changes: object) -> SyntheticConfig:
@@ -91,7 +99,7 @@ def test_training_features_are_confident_detections_on_persons_one_per_cell(
     ]
     detector = Told(lambda index, _: answers[index])
     result = collect_training_features(
-        detector, records, GaussianConfig(), SETTING, cache=cache, resize=None
+        detector, records, GaussianConfig(), SETTING, cache=cache, view=WHOLE
     )
     assert result.features.tolist() == [[1, 1], [3, 3]]
     assert result.features.dtype == np.float32
@@ -106,7 +114,7 @@ def test_the_config_says_whether_nms_comes_first(
     detector = Told(lambda _index, _image: NOTHING)
     config = GaussianConfig(detections=detections)
     result = collect_training_features(
-        detector, [make_record("a", [[1, 1, 9, 9]])], config, SETTING, cache=cache, resize=None
+        detector, [make_record("a", [[1, 1, 9, 9]])], config, SETTING, cache=cache, view=WHOLE
     )
     assert detector.nms == [nms]
     assert result.features.shape == (0, 2)

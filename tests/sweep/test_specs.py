@@ -13,9 +13,10 @@ import pytest
 import torch
 from PIL import Image
 
-from ptl_sweep.config import Config
+from ptl_sweep.config import Config, TilingConfig
 from ptl_sweep.datasets import registry
 from ptl_sweep.datasets.images import ImageCache
+from ptl_sweep.detection.pixels import View
 from ptl_sweep.detection.sampling import draw_batch
 from ptl_sweep.ptl.iteration import translate
 from ptl_sweep.sweep.planner import plan_sweep
@@ -43,6 +44,7 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "dataset.name": ("town", ALL),  # part of the readable half of every key
     "dataset.reader": ("coco", ALL),
     "dataset.root": ("/data/town", NOTHING),
+    "dataset.index_root": ("/data/index", NOTHING),
     "dataset.split": ("validation", ALL),
     "dataset.validation_split": ("test", NOTHING),
     "dataset.scene_fractions": ([0.5, 0.25, 0.25], NOTHING),
@@ -56,6 +58,7 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "pool.name": ("other", NOTHING),
     "pool.reader": ("archangel", PTL),
     "pool.root": ("/data/pool", NOTHING),
+    "pool.index_root": ("/data/index", NOTHING),
     "pool.num_images": (50, PTL),
     "pool.image_size": (160, PTL),
     "pool.altitude_m": ([30.0, 40.0], PTL),
@@ -65,6 +68,7 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "target.name": ("meadow", EVALUATE),
     "target.reader": ("coco", EVALUATE),
     "target.root": ("/data/meadow", NOTHING),
+    "target.index_root": ("/data/index", NOTHING),
     "target.split": ("train", EVALUATE),
     "target.validation_split": ("test", NOTHING),
     "target.scene_fractions": ([0.5, 0.25, 0.25], NOTHING),
@@ -105,6 +109,8 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "detector.min_size": (96, ALL),
     "detector.max_size": (200, ALL),
     "detector.channels": (64, ALL),
+    "tiling.size": (96, ALL),
+    "tiling.overlap": (48, NOTHING),  # there are no tiles
     "train.num_steps": (361, ALL),
     "train.batch_size": (9, ALL),
     "train.optimizer": ("sgd", ALL),
@@ -132,8 +138,6 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "evaluate.max_detections": (400, ALL),
     "evaluate.candidates_per_level": (2000, ALL),
     "evaluate.batch_size": (4, ALL),  # the last bits of a forward pass depend on it
-    "evaluate.tile_size": (96, ALL),
-    "evaluate.tile_overlap": (32, NOTHING),  # there are no tiles
     "launcher.name": ("inline", NOTHING),
     "launcher.num_workers": (9, NOTHING),
     **{f"launcher.{key}": ("other", NOTHING) for key in LAUNCHER_TEXTS},
@@ -168,7 +172,8 @@ CONDITIONAL: list[tuple[dict[str, Any], str, Any, set[str]]] = [
     ({"translator.warm_start": False}, "translator.num_warm_steps", 90, NOTHING),
     ({"translator.warm_start": False}, "translator.num_steps", 90, PTL),
     ({"train.crop_size": 96}, "train.positive_fraction", 0.5, ALL),
-    ({"evaluate.tile_size": 96}, "evaluate.tile_overlap", 32, ALL),
+    ({"tiling.size": 96}, "train.positive_fraction", 0.5, ALL),
+    ({"tiling.size": 96}, "tiling.overlap", 48, ALL),
     *(
         ({"translator.method": "identity"}, f"translator.{name}", value, NOTHING)
         for name, value in {
@@ -335,6 +340,7 @@ def test_files_of_a_data_set_are_in_the_key_by_content_not_by_path(
         os.utime(root / "labels" / "a.txt", (mtime, mtime))
         config = with_value(cell, "dataset.reader", "yolo")
         config.dataset.split = "all"
+        config.dataset.index_root = str(tmp_path / "index")
         return stage_keys(with_value(config, "dataset.root", str(root)))["train"]
 
     first = key("here", "0.5 0.5 0.2 0.4", 10**9)
@@ -343,20 +349,21 @@ def test_files_of_a_data_set_are_in_the_key_by_content_not_by_path(
 
 
 def test_positive_fraction_changes_no_batch_of_whole_images(cell: Config) -> None:
-    """Why it is in no key without train.crop_size."""
+    """Why it is in no key without train.crop_size and tiling.size."""
     data = with_value(cell, "dataset.num_images", 6).dataset
     records = registry.read_split(data, "train").records
 
-    def images(**values: Any) -> torch.Tensor:
+    def images(tile_size: int | None = None, **values: Any) -> torch.Tensor:
         config = dataclasses.replace(cell.train, **values)
         rng = np.random.default_rng(0)
         fill = torch.zeros(3, 1, 1)
         cache = ImageCache(2**24)
-        return draw_batch(records, config, rng, cache=cache, resize=None, fill=fill).images
+        view = View(None, TilingConfig(size=tile_size))
+        return draw_batch(records, config, rng, cache=cache, view=view, fill=fill).images
 
     assert torch.equal(images(), images(positive_fraction=0.0))
-    crops = images(crop_size=64)
-    assert not torch.equal(crops, images(crop_size=64, positive_fraction=0.0))
+    for part in ({"crop_size": 64}, {"tile_size": 64}):
+        assert not torch.equal(images(**part), images(**part, positive_fraction=0.0))
 
 
 def test_color_statistics_depend_on_the_size_that_crops_are_loaded_at(
