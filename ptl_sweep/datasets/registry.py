@@ -23,6 +23,7 @@ from ptl_sweep.datasets.miniature import (
     read_miniature_pool,
 )
 from ptl_sweep.datasets.okutama import read_okutama
+from ptl_sweep.datasets.pascal import read_voc
 from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.datasets.sard import read_sard
 from ptl_sweep.datasets.validation import nearest
@@ -37,6 +38,7 @@ READERS: dict[str, Reader] = {
     "visdrone": read_visdrone,
     "coco": read_coco,
     "yolo": read_yolo,
+    "voc": read_voc,
     "okutama": read_okutama,
     "icg": read_icg,
     "heridal": read_heridal,

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from ptl_sweep.config import ConfigError, DatasetConfig
@@ -159,3 +161,43 @@ def test_num_images_and_scene_fractions(coco_content: dict[str, Any], coco_root:
     assert [record.image_id for record in _read(root, num_images=1).records] == ["a_1.png"]
     with pytest.raises(ConfigError, match="scene_fractions"):
         _read(root, scene_fractions=[1, 0, 0])
+
+
+NUMBERS = st.one_of(
+    st.integers(-50, 200),
+    st.floats(allow_nan=False, allow_infinity=False, width=32),
+    st.sampled_from([None, "3", True, [], {}, float("nan"), float("inf")]),
+)
+
+
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(position=st.integers(0, 3), value=NUMBERS)
+def test_a_changed_side_of_a_box_is_read_as_written_or_named_with_its_entry(
+    coco_content: dict[str, Any], coco_root: Write, position: int, value: Any
+) -> None:
+    content = json.loads(json.dumps(coco_content))
+    box = content["annotations"][0]["bbox"]
+    box[position] = value
+    image_set, refused = None, ""
+    try:
+        image_set = _read(coco_root(content))
+    except DataError as error:
+        refused = str(error)
+    if image_set is None:
+        assert "instances_train.json: annotations[0].bbox" in refused
+        return
+    left, top, width, height = (float(side) for side in box)
+    record = image_set.records[0]
+    clipped = [
+        min(max(side, 0), limit)
+        for side, limit in zip(
+            (left, top, left + width, top + height), (record.width, record.height) * 2, strict=True
+        )
+    ]
+    if clipped[2] - clipped[0] >= 1 and clipped[3] - clipped[1] >= 1:
+        assert record.boxes.tolist() == [pytest.approx(clipped, abs=1e-3)]
+    else:
+        assert len(record.boxes) == 0
+        assert sum(image_set.drops.values()) == 2  # this one, and one of another category
