@@ -35,6 +35,16 @@ def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     return [a for a in arguments if a not in overrides and a not in ("-m", "--multirun")], overrides
 
 
+def parse_sweep_verb(
+    parser: argparse.ArgumentParser, arguments: Sequence[str]
+) -> tuple[Plan, argparse.Namespace]:
+    """The sweep that a verb is about, and its flags. Raises: ConfigError."""
+    parser.add_argument("sweep", nargs="?", help="name or folder; default: the newest")
+    rest, overrides = split_overrides(arguments)
+    options = parser.parse_args(rest)
+    return find_sweep(options.sweep, overrides), options
+
+
 def find_sweep(name: str | None, overrides: Sequence[str]) -> Plan:
     """A sweep by name, by folder, or the newest below sweep.root. Raises: ConfigError."""
     settings = dict(o.split("=", 1) for o in overrides)

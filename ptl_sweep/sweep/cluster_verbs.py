@@ -12,8 +12,8 @@ from ptl_sweep.sweep.arguments import (
     OK,
     find_sweep,
     output,
+    parse_sweep_verb,
     print_json,
-    split_overrides,
     verb_parser,
 )
 from ptl_sweep.sweep.grid import CellId, close_match
@@ -28,10 +28,7 @@ FOLLOW_S = 1.0  # --follow looks for new lines this often
 def wait_verb(arguments: list[str]) -> int:
     """Follow a sweep until its reducer has run; exit code 0 when every cell has a result."""
     parser = verb_parser("wait", wait_verb.__doc__ or "")
-    parser.add_argument("sweep", nargs="?", help="name or folder; default: the newest")
-    rest, overrides = split_overrides(arguments)
-    options = parser.parse_args(rest)
-    plan = find_sweep(options.sweep, overrides)
+    plan, options = parse_sweep_verb(parser, arguments)
     console = output()
     outcome = Waiting(plan, console, is_quiet=options.json).run()
     if options.json:
@@ -44,10 +41,7 @@ def wait_verb(arguments: list[str]) -> int:
 def cancel_verb(arguments: list[str]) -> int:
     """End the SLURM jobs of one sweep, and of no other; what is published stays."""
     parser = verb_parser("cancel", cancel_verb.__doc__ or "")
-    parser.add_argument("sweep", nargs="?", help="name or folder; default: the newest")
-    rest, overrides = split_overrides(arguments)
-    options = parser.parse_args(rest)
-    plan = find_sweep(options.sweep, overrides)
+    plan, options = parse_sweep_verb(parser, arguments)
     alive = cluster.read_queue(own_ids(plan))
     own = [job for id_, job in alive.items() if id_ in own_ids(plan)]
     JobBook(plan.folder).add_cancelled(job.id for job in own)

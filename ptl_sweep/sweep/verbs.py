@@ -14,8 +14,8 @@ from ptl_sweep.sweep import display
 from ptl_sweep.sweep.arguments import (
     FAILED,
     OK,
-    find_sweep,
     output,
+    parse_sweep_verb,
     print_json,
     split_overrides,
     verb_parser,
@@ -99,11 +99,8 @@ def plan_verb(arguments: list[str]) -> int:
 def status_verb(arguments: list[str]) -> int:
     """Stages by state, what runs now, and every failure with its mend."""
     parser = verb_parser("status", status_verb.__doc__ or "")
-    parser.add_argument("sweep", nargs="?", help="name or folder; default: the newest")
     parser.add_argument("--cells", action="store_true", help="list every cell and its state")
-    rest, overrides = split_overrides(arguments)
-    options = parser.parse_args(rest)
-    plan = find_sweep(options.sweep, overrides)
+    plan, options = parse_sweep_verb(parser, arguments)
     jobs = view_jobs(plan)
     if options.json:
         print_json(display.status_json(plan, jobs))
@@ -117,10 +114,7 @@ def status_verb(arguments: list[str]) -> int:
 def report_verb(arguments: list[str]) -> int:
     """Reduce a sweep again: results.csv, summary.csv and report.html from the store alone."""
     parser = verb_parser("report", report_verb.__doc__ or "")
-    parser.add_argument("sweep", nargs="?", help="name or folder; default: the newest")
-    rest, overrides = split_overrides(arguments)
-    options = parser.parse_args(rest)
-    plan = find_sweep(options.sweep, overrides)
+    plan, options = parse_sweep_verb(parser, arguments)
     from ptl_sweep.config import TrackingConfig
     from ptl_sweep.sweep.reduce import reduce_sweep
 
@@ -138,10 +132,7 @@ def rerun_verb(arguments: list[str]) -> int:
         prog="python -m ptl_sweep rerun", description=rerun_verb.__doc__
     )
     parser.add_argument("key", help="key of the stage, as `status` shows it")
-    parser.add_argument("sweep", nargs="?", help="name or folder; default: the newest")
-    rest, overrides = split_overrides(arguments)
-    options = parser.parse_args(rest)
-    plan = find_sweep(options.sweep, overrides)
+    plan, options = parse_sweep_verb(parser, arguments)
     if options.key not in plan.stages:
         close = close_match(options.key, plan.stages)
         raise ConfigError(
