@@ -153,6 +153,13 @@ def write_sard_repack(root: Path, rng: np.random.Generator) -> None:
         text(root / "valid" / "labels" / f"{stem}.txt", yolo_rows(rng))
 
 
+def write_voc(root: Path, rng: np.random.Generator) -> None:
+    for number in range(3):
+        picture(root / "JPEGImages" / f"a_{number}.jpg")
+        text(root / "Annotations" / f"a_{number}.xml", voc("person", rng))
+    text(root / "ImageSets" / "Main" / "test.txt", "a_0\na_2\n")
+
+
 def write_archangel(root: Path, rng: np.random.Generator) -> None:
     lines = [",".join(COLUMNS)]
     for number in range(5):
@@ -175,6 +182,7 @@ KINDS = {
     "heridal": Kind("heridal", "test", write_heridal),
     "sard": Kind("sard", "all", write_sard),
     "sard re-packed": Kind("sard", "valid", write_sard_repack),
+    "voc": Kind("voc", "test", write_voc),
     "archangel": Kind("archangel", "pool", write_archangel),
 }
 

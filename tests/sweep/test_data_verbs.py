@@ -159,7 +159,7 @@ def test_every_data_set_states_licence_citation_and_where_it_comes_from(path: Pa
     text = path.read_text()
     content = yaml.safe_load(text)
     assert text.startswith("# ")
-    if content["reader"] in ("coco", "yolo", "source") and "citation" not in content:
+    if content["reader"] in ("coco", "yolo", "voc", "source") and "citation" not in content:
         assert "Your own" in text or "source" in text  # a template
         return
     assert content["licence"]
