@@ -10,10 +10,36 @@ UV := $(shell command -v uv 2>/dev/null)
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-seeds test test-slow test-slurm check bench clean lock build
+.PHONY: help setup demo demo-seeds paper first-experiments table-crossdomain figure-t2t figure-apt2t
+.PHONY: figure-curve test test-slow test-slurm check bench clean lock build
+
+# What the targets from `paper` to `figure-curve` are about, and where it runs:
+#   make table-crossdomain WORLD=miniature
+#   make paper LAUNCHER=slurm ARGS="data_root=/path/to/data launcher.partition=gpu"
+WORLD ?= real
+LAUNCHER ?= local
+ARGS ?=
+ifeq ($(WORLD),real)
+STUDY := paper
+FIRST := experiment=first
+else ifeq ($(WORLD),miniature)
+STUDY := demo
+FIRST := experiment=demo synthetic.num_iterations=1 target=field seed=0,1,2
+else
+$(error WORLD is real or miniature, not $(WORLD))
+endif
+# Verbs about a sweep need to know only where it lies.
+ROOT = $(filter sweep.root=%,$(ARGS))
+
+# $(call sweep,OVERRIDES,NAME): run what is missing of a sweep, and follow it to its end. The name
+# comes last: whatever ARGS say, it is the sweep that the next lines are about.
+define sweep
+$(PY) -m ptl_sweep -m $(1) launcher=$(LAUNCHER) $(ARGS) sweep.name=$(2)
+$(PY) -m ptl_sweep wait $(2) $(ROOT)
+endef
 
 help:  ## Show the targets
-	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+	@grep -hE '^[a-z0-9-]+:.*##' Makefile | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/' | expand -t 26
 
 setup: $(STAMP)  ## Make .venv from requirements.lock (uv when on PATH, else venv + pip)
 
@@ -34,8 +60,31 @@ endif
 demo: setup  ## The whole sweep on the miniature world, one seed; ends with the path of report.html
 	$(PY) -m ptl_sweep -m experiment=demo
 
-demo-seeds: setup  ## The same with three seeds
-	$(PY) -m ptl_sweep -m experiment=demo seed=0,1,2
+demo-seeds: setup  ## The same with six seeds, the fewest that a test over seeds needs
+	$(PY) -m ptl_sweep -m experiment=demo seed=0,1,2,3,4,5
+
+paper: setup  ## The full grid and its report (WORLD=miniature: the demo; LAUNCHER=slurm; ARGS=...)
+	$(call sweep,experiment=$(STUDY),$(STUDY))
+
+first-experiments: setup  ## One PTL iteration: AP, train2test distances and AP_t2t, off against on
+	$(call sweep,$(FIRST),first)
+	$(PY) -m ptl_sweep table first first $(ROOT)
+
+table-crossdomain: setup  ## AP50 and AP per target and real count, as PTL Table 4 (.md .csv .tex)
+	$(call sweep,experiment=$(STUDY),$(STUDY))
+	$(PY) -m ptl_sweep table crossdomain $(STUDY) $(ROOT)
+
+figure-t2t: setup  ## Train2test distances of true and false positives
+	$(call sweep,experiment=$(STUDY),$(STUDY))
+	$(PY) -m ptl_sweep figure t2t $(STUDY) $(ROOT)
+
+figure-apt2t: setup  ## AP_t2t at the three score thresholds against real images
+	$(call sweep,experiment=$(STUDY),$(STUDY))
+	$(PY) -m ptl_sweep figure apt2t $(STUDY) $(ROOT)
+
+figure-curve: setup  ## AP50 against PTL iteration
+	$(call sweep,experiment=$(STUDY),$(STUDY))
+	$(PY) -m ptl_sweep figure curve $(STUDY) $(ROOT)
 
 test: setup  ## The fast tests; those of the report in a browser skip without chromium
 	$(PY) -m pytest -n 2 -m "not slow and not slurm"

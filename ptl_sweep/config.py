@@ -6,31 +6,16 @@ from pathlib import Path
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from ptl_sweep.analysis_config import AnalysisConfig
 from ptl_sweep.checks import ConfigError, a_name, at_least, in_range, one_of, positive
 from ptl_sweep.launcher_config import LauncherConfig, ResourcesConfig
 
 __all__ = [
-    "GROUPS",
-    "THREAD_VARIABLES",
-    "Config",
-    "ConfigError",
-    "DatasetConfig",
-    "DetectorConfig",
-    "EvaluateConfig",
-    "GaussianConfig",
-    "LauncherConfig",
-    "PoolConfig",
-    "ResourcesConfig",
-    "SweepConfig",
-    "SyntheticConfig",
-    "TilingConfig",
-    "TrackingConfig",
-    "TrainConfig",
-    "TranslatorConfig",
-    "conf_dir",
-    "register_schemas",
-    "typed",
-]
+    "GROUPS", "THREAD_VARIABLES", "AnalysisConfig", "Config", "ConfigError", "DatasetConfig",
+    "DetectorConfig", "EvaluateConfig", "GaussianConfig", "LauncherConfig", "PoolConfig",
+    "ResourcesConfig", "SweepConfig", "SyntheticConfig", "TilingConfig", "TrackingConfig",
+    "TrainConfig", "TranslatorConfig", "conf_dir", "register_schemas", "typed",
+]  # fmt: skip
 
 # Read by OpenMP and BLAS when they load; the last digits of a result depend on the thread count.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -81,6 +66,10 @@ class DatasetConfig:
             )
         for source, meaning in self.categories.items():
             one_of(f"{self.name}.categories.{source}", meaning, ("person", "other", "ignore"))
+
+    def held_back(self) -> "DatasetConfig":
+        """What no training subset ever touches, as a target."""
+        return replace(self, name=f"{self.name}-validation", split=self.validation_split)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -356,6 +345,7 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
     gaussian: GaussianConfig = field(default_factory=GaussianConfig)
     evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    analysis: AnalysisConfig = field(default_factory=AnalysisConfig)
     launcher: LauncherConfig = field(default_factory=LauncherConfig)
     tracking: TrackingConfig = field(default_factory=TrackingConfig)
     sweep: SweepConfig = field(default_factory=SweepConfig)
@@ -365,8 +355,7 @@ class Config:
         at_least("real_count", self.real_count, 1)
         at_least("seed", self.seed, 0)
         if self.target.reader == "source":  # what the source holds back
-            name, split = f"{self.dataset.name}-validation", self.dataset.validation_split
-            self.target = replace(self.dataset, name=name, split=split)
+            self.target = self.dataset.held_back()
         for role in ("dataset", "pool", "target"):
             data = getattr(self, role)
             if data.index_root is None:

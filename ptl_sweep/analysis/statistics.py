@@ -83,3 +83,20 @@ def holm(p_values: Float[ndarray, " n"]) -> Float[ndarray, " n"]:
     factors = len(order) - np.arange(len(order))
     adjusted[order] = np.minimum(1.0, np.maximum.accumulate(factors * p_values[order]))
     return adjusted
+
+
+def power_note(num_pairs: int, num_tests: int = 1) -> str:
+    """What a reader must know of the p value of `num_pairs` sign flips, Holm over `num_tests`."""
+    if num_pairs == 0:
+        return "no pair with off"
+    seeds = f"{num_pairs} seed{'s' if num_pairs > 1 else ''}"
+    if smallest_p(num_pairs) > SIGNIFICANCE:
+        return f"cannot reach {SIGNIFICANCE} with {seeds}"
+    if num_tests * smallest_p(num_pairs) > SIGNIFICANCE:
+        return f"Holm over {num_tests} tests cannot reach {SIGNIFICANCE} with {seeds}"
+    return ""
+
+
+def joined_notes(*notes: str) -> str:
+    """The notes that say something, separated by semicolons."""
+    return "; ".join(note for note in notes if note)

@@ -3,43 +3,46 @@
 import csv
 import io
 import math
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
 from ptl_sweep.analysis.ap_t2t import DISTANCE_COLUMNS, threshold_label
-from ptl_sweep.analysis.statistics import (
-    SIGNIFICANCE,
-    Interval,
-    holm,
-    mean_interval,
-    sign_flip_p,
-    smallest_p,
+from ptl_sweep.analysis.groups import Group, ap_t2t_labels, number, text, with_averages
+from ptl_sweep.analysis.statistics import Interval
+from ptl_sweep.analysis.study import ALL_TARGETS, BANDS, OFF, Row, Value
+from ptl_sweep.analysis.summary import (
+    DISTANCE_METRIC,
+    SUMMARY_COLUMNS,
+    effect_of,
+    find_summary,
+    groups_over_targets,
+    mean_of,
+    summarise,
+    summary_metrics,
 )
 from ptl_sweep.store import write_atomically
 
-Value: TypeAlias = str | int | float | None
-Row: TypeAlias = Mapping[str, Value]
+__all__ = [
+    "ALL_TARGETS", "DISTANCE_METRIC", "OFF", "RESULT_COLUMNS", "SUMMARY_COLUMNS", "Group", "Row",
+    "Value", "aligned", "ap_t2t_labels", "demo_table", "effect_of", "find_summary",
+    "groups_over_targets", "mean_of", "number", "result_columns", "summarise", "summary_metrics",
+    "text", "with_averages", "with_half_width", "write_table",
+]  # fmt: skip
 
-OFF = "off"  # the value of `synthetic` that every effect is measured against
-ALL_TARGETS = "(all)"  # target of a summary row over all targets; over all real counts: empty
-DISTANCE_METRIC = "t2t_tp_mean_shrunk"
-SUMMARY_COLUMNS = (
-    "dataset", "real_count", "synthetic", "target", "metric", "num_seeds", "mean", "sd", "low",
-    "high", "num_pairs", "effect", "effect_sd", "effect_low", "effect_high", "p", "p_holm", "note",
-)  # fmt: skip
 INTEGER_COLUMNS = {
     "real_count", "seed", "iteration", "num_train_images", "num_synthetic", "num_ground_truth",
-    "num_detections", "gaussian_n", "gaussian_rank", "num_seeds", "num_pairs",
+    "num_detections", "gaussian_n", "gaussian_rank", "num_seeds", "num_pairs", "num_blocks",
+    "num_cells", "num", "n", "num_images", "num_channels", "num_dropped", "rank", "equal_n",
+    "num_calibration",
 }  # fmt: skip
 TEXT_COLUMNS = {
     "dataset", "synthetic", "target", "status", "reason", "train_key", "evaluate_key", "metric",
-    "note",
+    "note", "kind", "band", "variant", "calibration", "warning", "type", "nearness", "ranking",
+    "scale", "predictor", "scope", "paper", "table", "size",
 }  # fmt: skip
 
 
@@ -53,22 +56,12 @@ def result_columns(score_thresholds: Sequence[float]) -> tuple[str, ...]:
         *(name + kind for kind in ("", "_shrunk", "_calibrated") for name in DISTANCE_COLUMNS),
         "gaussian_n", "gaussian_rank", "t2t_auroc", "train_key", "evaluate_key",
         *(name + "_equal_n" for name in (*ap_t2t, *DISTANCE_COLUMNS)),
+        *(name + kind for kind in ("_null", "_matched", "_rematched", "_50_95") for name in ap_t2t),
+        *(f"AP_t2t_{band}" for band in BANDS),
     )  # fmt: skip
 
 
 RESULT_COLUMNS = result_columns((0.01, 0.1, 0.5))
-
-
-def number(row: Row, column: str) -> float:
-    """The value as float; NaN where it is missing."""
-    value = row.get(column)
-    return float(value) if isinstance(value, int | float) else np.nan
-
-
-def text(row: Row, column: str) -> str:
-    """The value as text; empty where it is missing."""
-    value = row.get(column)
-    return "" if value is None else str(value)
 
 
 def write_table(
@@ -113,171 +106,6 @@ def _parquet_column(rows: Sequence[Row], name: str) -> pa.Array:
     if name in TEXT_COLUMNS:
         return pa.array(kept, pa.string())
     return pa.array(kept, pa.int64() if name in INTEGER_COLUMNS else pa.float64())
-
-
-class Group(NamedTuple):
-    """Cells that differ in the seed only, or the mean of several such groups."""
-
-    dataset: str
-    real_count: int | None  # None: mean over the real counts
-    synthetic: str
-    target: str  # ALL_TARGETS: mean over the targets
-
-
-Series: TypeAlias = dict[int, float]  # seed -> value
-
-
-def ap_t2t_labels(rows: Iterable[Row]) -> list[str]:
-    """Score thresholds of the AP_t2t columns, as `001`, rising."""
-    names = {name for row in rows for name in row}
-    return sorted(
-        match[1] for name in names if (match := re.fullmatch(r"AP_t2t_(\d+)_shrunk", name))
-    )
-
-
-def summary_metrics(rows: Iterable[Row]) -> list[str]:
-    """Columns that are summarised over seeds."""
-    headline = [f"AP_t2t_{label}_shrunk" for label in ap_t2t_labels(rows)]
-    return ["AP50", "AP", *headline, DISTANCE_METRIC]
-
-
-def summarise(rows: Sequence[Row]) -> list[dict[str, Value]]:
-    """One row per group and metric: mean over seeds with interval, and the effect of synthetic.
-
-    The effect is paired with `off` by (dataset, real_count, target, seed). Rows over all targets,
-    and over all targets and real counts, average within each seed first and use complete seeds
-    only: cells of one seed share images and weights, so the sign flips are per seed. Holm is over
-    the groups of one metric that are not averages.
-    """
-    return [row for metric in summary_metrics(rows) for row in _summarise_metric(rows, metric)]
-
-
-def _summarise_metric(rows: Sequence[Row], metric: str) -> list[dict[str, Value]]:
-    series = with_averages(_by_group(rows, metric))
-    summary = [_summary_row(group, metric, series) for group in series]
-    tested = [row for row in summary if row["target"] != ALL_TARGETS]
-    adjusted = holm(np.array([number(row, "p") for row in tested]))
-    num_tests = int(np.isfinite(adjusted).sum())
-    for row, p_holm in zip(tested, adjusted, strict=True):
-        row["p_holm"] = float(p_holm)
-    for row in summary:
-        row["note"] = _note(row, num_tests if row["target"] != ALL_TARGETS else 1)
-    return summary
-
-
-def _by_group(rows: Sequence[Row], metric: str) -> dict[Group, Series]:
-    """Values by group and seed; a cell without a number leaves its seed out."""
-    series: dict[Group, Series] = {}
-    for row in rows:
-        group = Group(
-            text(row, "dataset"),
-            int(number(row, "real_count")),
-            text(row, "synthetic"),
-            text(row, "target"),
-        )
-        values = series.setdefault(group, {})
-        if np.isfinite(number(row, metric)):
-            values[int(number(row, "seed"))] = number(row, metric)
-    return series
-
-
-def with_averages(series: Mapping[Group, Series]) -> dict[Group, Series]:
-    """The groups, then their means over targets, then over targets and real counts."""
-    result = dict(series)
-    for wider in ({"target": ALL_TARGETS}, {"target": ALL_TARGETS, "real_count": None}):
-        members: dict[Group, list[Series]] = {}
-        for group, values in series.items():
-            members.setdefault(Group(**(group._asdict() | wider)), []).append(values)
-        result |= {group: _mean_of_complete(parts) for group, parts in members.items()}
-    return result
-
-
-def _mean_of_complete(parts: Sequence[Series]) -> Series:
-    seeds = set.intersection(*(set(part) for part in parts))
-    return {seed: float(np.mean([part[seed] for part in parts])) for seed in sorted(seeds)}
-
-
-def _summary_row(group: Group, metric: str, series: Mapping[Group, Series]) -> dict[str, Value]:
-    values = series[group]
-    over_seeds = mean_interval(np.array(list(values.values()), np.float64))
-    row: dict[str, Value] = {
-        **group._asdict(),
-        "metric": metric,
-        "num_seeds": over_seeds.num,
-        "mean": over_seeds.mean,
-        "sd": over_seeds.sd,
-        "low": over_seeds.low,
-        "high": over_seeds.high,
-    }
-    off = series.get(group._replace(synthetic=OFF), {})
-    if group.synthetic == OFF:
-        return row
-    shared = [seed for seed in values if seed in off]
-    differences = np.array([values[seed] - off[seed] for seed in shared], np.float64)
-    effect = mean_interval(differences)
-    testable = metric != DISTANCE_METRIC
-    return row | {
-        "num_pairs": effect.num,
-        "effect": effect.mean,
-        "effect_sd": effect.sd,
-        "effect_low": effect.low,
-        "effect_high": effect.high,
-        "p": sign_flip_p(differences, np.random.default_rng(0)) if testable else np.nan,
-    }
-
-
-def _note(row: Row, num_tests: int) -> str:
-    """What a reader of the p value must know."""
-    if row["synthetic"] == OFF:
-        return ""
-    num_pairs = int(number(row, "num_pairs"))
-    if num_pairs == 0:
-        return "no pair with off"
-    if row["metric"] == DISTANCE_METRIC:
-        return "not comparable across gaussian_n, so not tested"
-    seeds = f"{num_pairs} seed{'s' if num_pairs > 1 else ''}"
-    if smallest_p(num_pairs) > SIGNIFICANCE:
-        return f"cannot reach {SIGNIFICANCE} with {seeds}"
-    if num_tests * smallest_p(num_pairs) > SIGNIFICANCE:
-        return f"Holm over {num_tests} tests cannot reach {SIGNIFICANCE} with {seeds}"
-    return ""
-
-
-def find_summary(summary: Iterable[Row], metric: str, group: Group) -> Row | None:
-    """The summary row of one group and metric."""
-    wanted = {**group._asdict(), "metric": metric}
-    return next((row for row in summary if all(row[k] == v for k, v in wanted.items())), None)
-
-
-def mean_of(row: Row) -> Interval:
-    """Mean over seeds of a summary row."""
-    return _interval(row, ("mean", "sd", "low", "high"), "num_seeds")
-
-
-def effect_of(row: Row) -> Interval:
-    """Paired effect of synthetic of a summary row; empty for the rows of `off`."""
-    return _interval(row, ("effect", "effect_sd", "effect_low", "effect_high"), "num_pairs")
-
-
-def _interval(row: Row, columns: Sequence[str], count: str) -> Interval:
-    mean, sd, low, high = (number(row, column) for column in columns)
-    num = number(row, count)
-    return Interval(mean, sd, low, high, 0 if np.isnan(num) else int(num))
-
-
-def groups_over_targets(summary: Iterable[Row]) -> list[Group]:
-    """Per (dataset, real count, synthetic) the mean over targets, `off` first within a count."""
-    found = {
-        Group(
-            text(row, "dataset"),
-            int(number(row, "real_count")),
-            text(row, "synthetic"),
-            ALL_TARGETS,
-        )
-        for row in summary
-        if row["target"] == ALL_TARGETS and row["real_count"] is not None
-    }
-    return sorted(found, key=lambda g: (g.dataset, g.real_count, g.synthetic != OFF, g.synthetic))
 
 
 def demo_table(summary: Sequence[Row]) -> str:

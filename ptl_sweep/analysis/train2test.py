@@ -1,211 +1,166 @@
-"""Detections of one evaluate stage on disk, and their train2test distances (seed, train2test).
+"""Train2test distances: how far detections lie from the training set of their detector (seed).
 
 The train2test distance of a test detection x is d(x) = (f(x) - mu)^T Sigma^-1 (f(x) - mu), squared,
-with mu and Sigma of the training set of the same detector.
+with mu and Sigma of the training set of the same detector. It is measured in four ways (`VARIANTS`;
+method.md, section 2), because that of the papers depends on how many training features there are.
 """
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-import pyarrow as pa
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from numpy import ndarray
-from pyarrow import parquet
 from scipy import stats
 
-from ptl_sweep.ptl.gaussian import Gaussian, GaussianRefusal, squared_mahalanobis
+from ptl_sweep.analysis.calibration import (
+    Calibration,
+    calibrate_by_crossfit,
+    calibrate_on_validation,
+)
+from ptl_sweep.analysis.detections import DetectionTable
+from ptl_sweep.analysis.equal_n import QuadraticForm, mean_quadratic_form
+from ptl_sweep.analysis.study import BANDS, VARIANTS, Value
+from ptl_sweep.analysis_config import AnalysisConfig
+from ptl_sweep.ptl.gaussian import Gaussian, GaussianRefusal, fit_gaussian, squared_mahalanobis
 
-logger = logging.getLogger(__name__)
-
-FEATURE_MIN_SCORE = 0.01  # detections below keep no feature
-DISTANCE_EDGES: Float[ndarray, " e"] = np.geomspace(
-    1.0, 1e6, 97
-)  # histogram bins of d, 16 a decade
-
-
-class EvaluatedImage(NamedTuple):
-    """One image of the evaluated split."""
-
-    image_id: str
-    scene: str  # the unit of the block bootstrap
-    width: int
-    height: int
-    num_truths: int  # persons; ignored regions are not counted
-    num_detections: int
-    capped: bool  # the detector reached its largest number of detections
+# Histogram bins of d, 16 a decade.
+DISTANCE_EDGES: Float[ndarray, " e"] = np.geomspace(1.0, 1e6, 97)
 
 
-class ImageDetections(NamedTuple):
-    """Detections of one image by falling score, matched at IoU 0.5."""
+class TrainingFeatures(NamedTuple):
+    """Features of the training detections that a detector's Gaussian is fitted to."""
 
-    boxes: Float[ndarray, "n 4"]  # xyxy pixels of the stored image
-    scores: Float[ndarray, " n"]
     features: Float[ndarray, "n d"]
-    levels: Int[ndarray, " n"]
-    cells: Int[ndarray, " n"]
-    truth: Int[ndarray, " n"]  # matched ground truth of the image, or -1
-    iou: Float[ndarray, " n"]  # best IoU with any ground truth
-    ignored: Bool[ndarray, " n"]  # at least half of the box lies in ignored regions
+    images: Int[ndarray, " n"]  # which training image each is from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DetectionTable:
-    """All detections of one detector on one target, image after image, by falling score within."""
+class Measures:
+    """The four distances of one detector; a refusal where one does not exist."""
 
-    image: Int[ndarray, " n"]  # index into `images`
-    box_index: Int[ndarray, " n"]  # position within its image
-    boxes: Float[ndarray, "n 4"]  # xyxy pixels of the stored image
-    score: Float[ndarray, " n"]
-    level: Int[ndarray, " n"]
-    cell: Int[ndarray, " n"]
-    matched_truth: Int[ndarray, " n"]  # ground truth of the image, or -1
-    iou: Float[ndarray, " n"]  # best IoU with any ground truth
-    true_positive: Bool[ndarray, " n"]  # at IoU 0.5
-    ignored: Bool[ndarray, " n"]
-    features: Float[ndarray, "n_f d"]  # float16, rows with score >= 0.01 in table order
-    images: tuple[EvaluatedImage, ...]
+    raw: Gaussian | GaussianRefusal  # ML covariance, as the papers
+    shrunk: Gaussian | GaussianRefusal  # shrinkage estimated from the features
+    equal_n: QuadraticForm | GaussianRefusal
+    calibration: str  # validation | crossfit | none
+    calibration_scale: float  # mean shrunk distance that is 1 calibrated; NaN when not known
+    num_calibration: int  # features that it is the mean of
+    reasons: tuple[str, ...]  # why a distance is NaN, one clause each
 
-    def __post_init__(self) -> None:
-        """Features and detections must belong together."""
-        if len(self.features) != len(self.featured):
-            raise ValueError(
-                f"{len(self.features)} features for {len(self.featured)} detections with score >= "
-                f"{FEATURE_MIN_SCORE}: the stage is damaged, delete it and run again"
-            )
-
-    @property
-    def num_images(self) -> int:
-        """Images of the split, with and without detections."""
-        return len(self.images)
-
-    @property
-    def num_truths(self) -> int:
-        """Ground truths of the split: the denominator of recall."""
-        return sum(image.num_truths for image in self.images)
-
-    @property
-    def featured(self) -> Int[ndarray, " n_f"]:
-        """Row of the table that each feature belongs to."""
-        return np.flatnonzero(self.score >= FEATURE_MIN_SCORE)
-
-    @property
-    def counted(self) -> Bool[ndarray, " n"]:
-        """Hits and misses; a detection in an ignored region that hits nobody is neither."""
-        counted: Bool[ndarray, " n"] = self.true_positive | ~self.ignored
-        return counted
+    def distances(self, features: Float[ndarray, "n d"]) -> dict[str, Float[ndarray, " n"]]:
+        """Squared distance of every feature, by name in `VARIANTS`; NaN where none exists."""
+        shrunk = distances(features, self.shrunk)
+        found = {
+            "raw": distances(features, self.raw),
+            "shrunk": shrunk,
+            "calibrated": shrunk / self.calibration_scale,
+            "equal_n": distances(features, self.equal_n),
+        }
+        return {variant: found[variant] for variant in VARIANTS}
 
 
-def stack_detections(
-    per_image: Sequence[ImageDetections], images: Sequence[EvaluatedImage]
-) -> DetectionTable:
-    """One table of the detections of all images (at least one image, in the order of `images`)."""
-    if len(per_image) != len(images) or not images:
-        raise ValueError(f"{len(per_image)} sets of detections for {len(images)} images")
-    counts = [len(one.scores) for one in per_image]
-    joined = ImageDetections(*(np.concatenate(column) for column in zip(*per_image, strict=True)))
-    scores = joined.scores.astype(np.float32)
-    return DetectionTable(
-        image=np.repeat(np.arange(len(images), dtype=np.int32), counts),
-        box_index=np.concatenate([np.arange(count, dtype=np.int32) for count in counts]),
-        boxes=joined.boxes.astype(np.float32),
-        score=scores,
-        level=joined.levels.astype(np.int32),
-        cell=joined.cells.astype(np.int32),
-        matched_truth=joined.truth.astype(np.int32),
-        iou=joined.iou.astype(np.float32),
-        true_positive=joined.truth >= 0,
-        ignored=joined.ignored,
-        features=_half_precision(joined.features[scores >= FEATURE_MIN_SCORE]),
-        images=tuple(images),
-    )
+def fit_measures(
+    training: TrainingFeatures,
+    settings: AnalysisConfig,
+    *,
+    equal_n: int | None,
+    validation: Float[ndarray, "m d"] | None,
+    rng: np.random.Generator,
+) -> Measures:
+    """Everything that the distances of one detector need (method.md, section 2).
 
+    `equal_n` is the number of features that all compared detectors have, None when this one has
+    too few; `validation` are the features of its true positives on the source's validation split,
+    None when that was not evaluated. `calibration=crossfit` takes the training features instead,
+    each seen from a Gaussian of other images: optimistic, for the detector has learned them.
 
-def _half_precision(features: Float[ndarray, "n d"]) -> Float[ndarray, "n d"]:
-    """float16 without infinities: half the disk, about three decimal digits."""
-    largest = float(np.finfo(np.float16).max)
-    num_clipped = int(np.count_nonzero(np.abs(features) > largest))
-    if num_clipped:
-        logger.warning("%d feature values beyond %g clipped to float16", num_clipped, largest)
-    half: Float[ndarray, "n d"] = np.clip(features, -largest, largest).astype(np.float16)
-    return half
-
-
-_COLUMNS = {
-    "image": "image",
-    "box_index": "box_index",
-    "score": "score",
-    "level": "level",
-    "cell": "cell",
-    "truth": "matched_truth",
-    "iou": "iou",
-    "true_positive": "true_positive",
-    "ignored": "ignored",
-}
-_CORNERS = ("x1", "y1", "x2", "y2")
-_IMAGE_SCHEMA = pa.schema(
-    [
-        ("image_id", pa.string()),
-        ("scene", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("num_truths", pa.int32()),
-        ("num_detections", pa.int32()),
-        ("capped", pa.bool_()),
-    ]
-)
-
-
-def save_detections(stage_dir: Path, table: DetectionTable) -> None:
-    """Write detections.parquet, features.npy (float16) and images.parquet into `stage_dir`."""
-    columns: dict[str, Any] = {name: getattr(table, of) for name, of in _COLUMNS.items()}
-    columns |= {name: table.boxes[:, index] for index, name in enumerate(_CORNERS)}
-    names = ["image", *_CORNERS, *(name for name in _COLUMNS if name != "image")]
-    parquet.write_table(
-        pa.table({name: columns[name] for name in names}), stage_dir / "detections.parquet"
-    )
-    np.save(stage_dir / "features.npy", table.features)
-    rows = [image._asdict() for image in table.images]
-    parquet.write_table(
-        pa.Table.from_pylist(rows, schema=_IMAGE_SCHEMA), stage_dir / "images.parquet"
-    )
-
-
-def load_detections(stage_dir: Path) -> DetectionTable:
-    """The table that `save_detections` wrote; features stay on disk until they are used.
-
-    Raises: ValueError when features and detections do not belong together.
+    Raises: ValueError for a feature that is not finite.
     """
-    stored = parquet.read_table(stage_dir / "detections.parquet")
-    arrays = {of: stored[name].to_numpy() for name, of in _COLUMNS.items()}
-    rows = parquet.read_table(stage_dir / "images.parquet").to_pylist()
-    return DetectionTable(
-        **arrays,
-        boxes=np.stack([stored[name].to_numpy() for name in _CORNERS], axis=1),
-        features=np.load(stage_dir / "features.npy", mmap_mode="r"),
-        images=tuple(EvaluatedImage(**row) for row in rows),
+    raw = fit_gaussian(training.features, "ml")
+    shrunk = fit_gaussian(training.features, settings.shrinkage)
+    form = _equal_n_form(training, settings, equal_n, rng)
+    calibration = Calibration(np.nan, 0, None)
+    if settings.calibration == "validation":
+        calibration = calibrate_on_validation(shrunk, validation)
+    elif settings.calibration == "crossfit":
+        calibration = calibrate_by_crossfit(*training, settings.shrinkage, rng)
+    return Measures(
+        raw=raw,
+        shrunk=shrunk,
+        equal_n=form,
+        calibration=settings.calibration,
+        calibration_scale=calibration.scale,
+        num_calibration=calibration.num,
+        reasons=_reasons(raw, shrunk, form, calibration),
     )
+
+
+def _equal_n_form(
+    training: TrainingFeatures,
+    settings: AnalysisConfig,
+    equal_n: int | None,
+    rng: np.random.Generator,
+) -> QuadraticForm | GaussianRefusal:
+    if equal_n is None:
+        num = len(training.features)
+        least = settings.equal_n_min
+        if num < least:
+            reason = f"fewer than analysis.equal_n_min={least} training features, there are {num}"
+        else:
+            reason = "the compared detectors have no common number of training features"
+        return GaussianRefusal(reason, num)
+    return mean_quadratic_form(
+        training.features,
+        training.images,
+        n=equal_n,
+        shrinkage=settings.equal_n_shrinkage,
+        num_draws=settings.equal_n_draws,
+        rng=rng,
+    )
+
+
+def _reasons(
+    raw: Gaussian | GaussianRefusal,
+    shrunk: Gaussian | GaussianRefusal,
+    equal_n: QuadraticForm | GaussianRefusal,
+    calibration: Calibration,
+) -> tuple[str, ...]:
+    """One clause per cause; without a shrunk Gaussian there is no other distance either."""
+    if isinstance(shrunk, GaussianRefusal):
+        return (f"no distances: {shrunk.reason}",)
+    reasons = []
+    if isinstance(raw, GaussianRefusal):
+        reasons.append(f"no raw distances: {raw.reason}")
+    if calibration.reason is not None:
+        reasons.append(f"no calibrated distances: {calibration.reason}")
+    if isinstance(equal_n, GaussianRefusal):
+        reasons.append(f"no equal_n distances: {equal_n.reason}")
+    return tuple(reasons)
 
 
 def distances(
-    features: Float[ndarray, "n d"], fit: Gaussian | GaussianRefusal
+    features: Float[ndarray, "n d"], fit: Gaussian | QuadraticForm | GaussianRefusal
 ) -> Float[ndarray, " n"]:
     """Squared Mahalanobis distance of every feature; all NaN where no Gaussian exists."""
     if isinstance(fit, GaussianRefusal):
         return np.full(len(features), np.nan)
+    if isinstance(fit, QuadraticForm):
+        return fit.distances(features)
     return squared_mahalanobis(features, fit)
 
 
-def expected_raw_distance(n: int, dimension: int) -> float:
-    """D (n + 1) / (n - D - 2): mean raw distance of fresh data *of the same distribution*.
+def expected_raw_distance(n: int, dimension: int, squared_shift: float = 0.0) -> float:
+    """(D (n + 1) + n shift) / (n - D - 2): mean raw distance of fresh data of the distribution
+    that the n features are from, with its mean moved by `squared_shift` (squared Mahalanobis).
 
-    NaN where it does not exist (n <= D + 2). Derived in method.md, section 2: it falls with n
-    although nothing has shifted.
+    NaN where it does not exist (n <= D + 2). method.md, section 2, for a shift of 0; with one, by
+    E[Sigma_ML^-1] = n / (n - D - 2) Sigma^-1 (inverse Wishart). It falls with n although nothing
+    has changed.
     """
-    return dimension * (n + 1) / (n - dimension - 2) if n > dimension + 2 else np.nan
+    if n <= dimension + 2:
+        return np.nan
+    return (dimension * (n + 1) + n * squared_shift) / (n - dimension - 2)
 
 
 class Spread(NamedTuple):
@@ -247,6 +202,47 @@ def _spread(distance: Float[ndarray, " n"]) -> Spread:
     return Spread(len(distance), float(distance.mean()), *quartiles)
 
 
+def spread_rows(
+    table: DetectionTable,
+    detections: Mapping[str, Float[ndarray, " n_f"]],
+    truths: Mapping[str, Float[ndarray, " m"]],
+    thresholds: Sequence[float],
+) -> list[dict[str, Value]]:
+    """Rows (kind, band, variant, num, mean, quartiles) of SPREAD_COLUMNS for one cell.
+
+    `detections` and `truths` hold the distances by variant, aligned with `table.features` and
+    `table.truths`. Kinds tp, fp and all come for all featured scores (band "") and per band of
+    `thresholds` [s0, s1), [s1, s2), [s2, 1]; missed ground truths have no score. `num` counts the
+    distances that exist; without any the rest is NaN.
+    """
+    rows: list[dict[str, Value]] = []
+    for kind, band, chosen in _groups(table, thresholds):
+        for variant in VARIANTS:
+            distance = (truths if kind == "missed" else detections)[variant][chosen]
+            spread = _spread(distance[np.isfinite(distance)])
+            rows.append({"kind": kind, "band": band, "variant": variant, **spread._asdict()})
+    return rows
+
+
+def _groups(
+    table: DetectionTable, thresholds: Sequence[float]
+) -> Iterator[tuple[str, str, Int[ndarray, " k"]]]:
+    """Kind, band and the features (for missed: ground truths) that belong to it."""
+    rows = table.featured
+    hit, counted = table.true_positive[rows], table.counted[rows]
+    band_index = _band_index(table.score[rows], thresholds)
+    for kind, chosen in (("tp", hit), ("fp", counted & ~hit), ("all", counted)):
+        yield kind, "", np.flatnonzero(chosen)
+        for index, band in enumerate(BANDS):
+            yield kind, band, np.flatnonzero(chosen & (band_index == index))
+    yield "missed", "", np.flatnonzero(table.missed)
+
+
+def _band_index(score: Float[ndarray, " n_f"], thresholds: Sequence[float]) -> Int[ndarray, " n_f"]:
+    """Index of the score band [s0, s1), [s1, s2), [s2, 1]; -1 below."""
+    return np.searchsorted(np.asarray(thresholds, score.dtype), score, side="right") - 1
+
+
 def nearer_probability(near: Float[ndarray, " n"], far: Float[ndarray, " m"]) -> float:
     """P(near < far) + P(near = far) / 2: the area under the ROC curve, by ranks.
 
@@ -275,7 +271,7 @@ def distance_histogram(
     rows = table.featured
     score, hit, counted = table.score[rows], table.true_positive[rows], table.counted[rows]
     inside = np.clip(distance, DISTANCE_EDGES[0], DISTANCE_EDGES[-1])
-    band = np.searchsorted(np.asarray(thresholds, score.dtype), score, side="right") - 1
+    band = _band_index(score, thresholds)
     counts = np.zeros((len(thresholds), 2, len(DISTANCE_EDGES) - 1), np.int64)
     for index in range(len(thresholds)):
         for kind, chosen in enumerate((hit, ~hit)):

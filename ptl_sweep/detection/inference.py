@@ -3,12 +3,13 @@
 Images with a side longer than `tiling.size` are searched in overlapping tiles.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from ptl_sweep.config import EvaluateConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.detection.pixels import Resize, View, load_image, resized_size
-from ptl_sweep.detection.retinanet import Detections, Detector
+from ptl_sweep.detection.retinanet import Detections, Detector, Probes
 from ptl_sweep.detection.tiling import grid_of, merge_tiles
 
 TOUCH = 4.0  # pixels that the detector sees, within which a box ends at the border of its tile
@@ -24,11 +25,22 @@ FINEST_STRIDE = 8  # pixels, of the level with the most cells
 PADDING = 32  # pixels, at most as many as an image is padded with
 
 
+NO_BOXES = torch.zeros(0, 4)
+
+
 class Picture(NamedTuple):
     """What the detector sees at once, and the factor that leads back to stored pixels."""
 
     image: Float[Tensor, "3 h w"]
     to_stored: Float[Tensor, " 4"]
+    boxes: Float[Tensor, "m 4"]  # where features are wanted, stored pixels of what is seen
+
+
+class Found(NamedTuple):
+    """What was found in one picture, and what was computed at its wanted boxes, on the CPU."""
+
+    detections: Detections  # boxes in stored pixels
+    probes: Probes | None  # in the order of the wanted boxes
 
 
 def detect_records(
@@ -47,19 +59,59 @@ def detect_records(
     from tile to tile, so that (level, cell) still names one place.
     """
     detector.eval()
+    search = partial(_searched, detector, setting=setting, nms=nms)
+    for found in _over_records(search, records, setting, cache=cache, view=view, nms=nms):
+        yield found.detections
+
+
+def detect_and_probe_records(
+    detector: Detector,
+    records: Iterable[ImageRecord],
+    setting: EvaluateConfig,
+    *,
+    cache: ImageCache,
+    view: View,
+) -> Iterator[tuple[Detections, Probes]]:
+    """`detect_records`, and the features at the persons of each record from the same pass.
+
+    In a tiled image a person is looked up in the tile whose border is farthest from its box.
+    """
+    detector.eval()
+    search = partial(_probed, detector, setting=setting)
+    for found in _over_records(search, records, setting, cache=cache, view=view, nms=True):
+        assert found.probes is not None
+        yield found.detections, found.probes
+
+
+Search = Callable[[Iterator[Picture]], Iterator[Found]]
+
+
+def _over_records(
+    search: Search,
+    records: Iterable[ImageRecord],
+    setting: EvaluateConfig,
+    *,
+    cache: ImageCache,
+    view: View,
+    nms: bool,
+) -> Iterator[Found]:
     for side, run in groupby(records, lambda record: view.tile_side(record.height, record.width)):
         if side is not None:
             for record in run:
-                yield detect_tiled(detector, cache.read(record), setting, view, nms=nms)
+                yield _tiled(search, record, cache.read(record), setting, view, nms=nms)
             continue
-        pictures = (_picture(cache.read(record), view.resize) for record in run)
-        yield from _searched(detector, pictures, setting, nms=nms)
+        yield from search(
+            _picture(cache.read(record), view.resize, torch.from_numpy(record.boxes))
+            for record in run
+        )
 
 
-def _picture(pixels: UInt8[ndarray, "h w 3"], resize: Resize) -> Picture:
+def _picture(
+    pixels: UInt8[ndarray, "h w 3"], resize: Resize, boxes: Float[Tensor, "m 4"] = NO_BOXES
+) -> Picture:
     image = load_image(pixels, resize)
     down, across = (pixels.shape[axis] / image.shape[axis + 1] for axis in (0, 1))
-    return Picture(image, torch.tensor([across, down, across, down]))
+    return Picture(image, torch.tensor([across, down, across, down]), boxes)
 
 
 def _same_size(pictures: Iterator[Picture], limit: int) -> Iterator[list[Picture]]:
@@ -76,25 +128,42 @@ def _same_size(pictures: Iterator[Picture], limit: int) -> Iterator[list[Picture
 
 def _searched(
     detector: Detector, pictures: Iterator[Picture], setting: EvaluateConfig, *, nms: bool
-) -> Iterator[Detections]:
-    """Detections of each picture, on the CPU, boxes in stored pixels."""
+) -> Iterator[Found]:
     for group in _same_size(pictures, setting.batch_size):
-        images = torch.stack([picture.image for picture in group])
-        found = detector.detect(images.to(detector.mean.device), setting, nms=nms)
+        images = torch.stack([picture.image for picture in group]).to(detector.mean.device)
+        found = detector.detect(images, setting, nms=nms)
         for picture, detections in zip(group, found, strict=True):
-            on_cpu = Detections(*(part.cpu() for part in detections))
-            yield on_cpu._replace(boxes=on_cpu.boxes * picture.to_stored)
+            yield Found(_stored(detections, picture), None)
 
 
-def detect_tiled(
-    detector: Detector,
+def _probed(
+    detector: Detector, pictures: Iterator[Picture], setting: EvaluateConfig
+) -> Iterator[Found]:
+    for group in _same_size(pictures, setting.batch_size):
+        images = torch.stack([picture.image for picture in group]).to(detector.mean.device)
+        wanted = [(picture.boxes / picture.to_stored).to(images) for picture in group]
+        found, probed = detector.detect_and_probe(images, wanted, setting)
+        for picture, detections, probes in zip(group, found, probed, strict=True):
+            on_cpu = Probes(*(part.cpu() for part in probes))
+            yield Found(_stored(detections, picture), on_cpu)
+
+
+def _stored(detections: Detections, picture: Picture) -> Detections:
+    """On the CPU, boxes in stored pixels."""
+    on_cpu = Detections(*(part.cpu() for part in detections))
+    return on_cpu._replace(boxes=on_cpu.boxes * picture.to_stored)
+
+
+def _tiled(
+    search: Search,
+    record: ImageRecord,
     pixels: UInt8[ndarray, "h w 3"],
     setting: EvaluateConfig,
     view: View,
     *,
     nms: bool,
-) -> Detections:
-    """Detections of one image, searched in tiles of its stored pixels, on the CPU.
+) -> Found:
+    """One image, searched in tiles of its stored pixels.
 
     Each tile is resized and searched as a whole image is, `setting.batch_size` of them at once, and
     `setting` holds for each; max_detections holds once more for the merged detections.
@@ -103,15 +172,59 @@ def detect_tiled(
     assert side is not None
     grid = grid_of(pixels.shape[0], pixels.shape[1], side, view.tiling.overlap)
     height, width = grid.rows.length, grid.columns.length
-    crops = (pixels[top : top + height, left : left + width] for top, left in grid.corners())
-    pictures = (_picture(crop, view.resize) for crop in crops)
-    seen = resized_size(height, width, view.resize)
-    found = (
-        detections._replace(cells=detections.cells + index * _most_cells(*seen))
-        for index, detections in enumerate(_searched(detector, pictures, setting, nms=nms))
+    corners = list(grid.corners())
+    boxes = torch.from_numpy(record.boxes)
+    owner = _best_tiles(boxes, corners, height, width)
+    pictures = (
+        _picture(
+            pixels[top : top + height, left : left + width],
+            view.resize,
+            boxes[owner == index] - torch.tensor([left, top, left, top]),
+        )
+        for index, (top, left) in enumerate(corners)
     )
+    seen = resized_size(height, width, view.resize)
     touch = TOUCH * max(height / seen[0], width / seen[1])
-    return merge_tiles(found, grid, setting, touch=touch, nms=nms)
+    parts = _numbered(search(pictures), _most_cells(*seen))
+    probes: list[Probes | None] = []
+    detections = merge_tiles(_kept(parts, probes), grid, setting, touch=touch, nms=nms)
+    return Found(detections, _in_order(probes, owner))
+
+
+def _numbered(found: Iterator[Found], most_cells: int) -> Iterator[Found]:
+    """Cells that run on from tile to tile."""
+    for index, (detections, probes) in enumerate(found):
+        yield Found(
+            detections._replace(cells=detections.cells + index * most_cells),
+            probes and probes._replace(cells=probes.cells + index * most_cells),
+        )
+
+
+def _kept(found: Iterator[Found], probes: list[Probes | None]) -> Iterator[Detections]:
+    """The detections; what comes with them is put aside."""
+    for part in found:
+        probes.append(part.probes)
+        yield part.detections
+
+
+def _in_order(probes: list[Probes | None], owner: Int[Tensor, " m"]) -> Probes | None:
+    """The probes of all tiles in the order of the image's boxes; `owner`: tile of each box."""
+    parts = [part for part in probes if part is not None]
+    if len(parts) != len(probes):
+        return None
+    place = owner.argsort(stable=True).argsort()
+    return Probes(*(torch.cat(fields)[place] for fields in zip(*parts, strict=True)))
+
+
+def _best_tiles(
+    boxes: Float[Tensor, "m 4"], corners: Sequence[tuple[int, int]], height: int, width: int
+) -> Int[Tensor, " m"]:
+    """Of each box the tile whose border is farthest from it; negative distances: it is cut."""
+    start = torch.tensor([[left, top] for top, left in corners], dtype=torch.float32)
+    end = start + torch.tensor([width, height])
+    room = torch.cat([boxes[:, None, :2] - start, end - boxes[:, None, 2:]], dim=2)
+    best: Int[Tensor, " m"] = room.amin(2).argmax(1)
+    return best
 
 
 def _most_cells(height: int, width: int) -> int:

@@ -68,6 +68,23 @@ def match_anchors(anchors: Float[Tensor, "s 4"], boxes: Float[Tensor, "m 4"]) ->
     return torch.where(rescued, matched, label)
 
 
+def best_anchors(
+    anchors: Float[Tensor, "s 4"], boxes: Float[Tensor, "m 4"]
+) -> tuple[Float[Tensor, " m"], Int[Tensor, " m"]]:
+    """IoU and index of the anchor that overlaps each box most; of equals the first."""
+    iou = torch.full((len(boxes),), -1.0, device=anchors.device)
+    index = torch.zeros(len(boxes), dtype=torch.int64, device=anchors.device)
+    start = 0
+    for chunk in _chunks(anchors, max(1, len(boxes))) if len(boxes) else ():
+        shared = _intersections(boxes, chunk)
+        value, argument = (shared / (_areas(boxes)[:, None] + _areas(chunk) - shared)).max(1)
+        better = value > iou
+        iou = torch.where(better, value, iou)
+        index = torch.where(better, argument + start, index)
+        start += len(chunk)
+    return iou, index
+
+
 def inside_ignored(
     anchors: Float[Tensor, "s 4"], ignored: Float[Tensor, "k 4"]
 ) -> Bool[Tensor, " s"]:

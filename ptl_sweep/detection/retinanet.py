@@ -17,9 +17,9 @@ from torchvision.ops import nms as non_maximum_suppression
 
 from ptl_sweep.config import ConfigError, DetectorConfig, EvaluateConfig
 from ptl_sweep.detection.backbones import TinyBackbone, group_norm, resnet50_fpn
-from ptl_sweep.detection.loss import Losses, retinanet_losses
+from ptl_sweep.detection.loss import Losses, best_anchors, retinanet_losses
 
-__all__ = ["Detections", "Detector", "Losses", "build_detector"]
+__all__ = ["Detections", "Detector", "Losses", "Probes", "build_detector"]
 
 _CACHED_SIZES = 16  # image sizes whose anchors are kept
 _NUM_TINY_CONVS = 2  # convolutions per head of retinanet_tiny; torchvision's head has 4
@@ -33,6 +33,15 @@ class Detections(NamedTuple):
     features: Float[Tensor, "n d"]  # output of the classification tower at level and cell
     levels: Int[Tensor, " n"]  # 0: finest
     cells: Int[Tensor, " n"]  # y * width + x within the level's grid
+
+
+class Probes(NamedTuple):
+    """What the detector computes where given boxes of one image should be found."""
+
+    features: Float[Tensor, "m d"]  # at the level and cell of the anchor with the best IoU
+    levels: Int[Tensor, " m"]
+    cells: Int[Tensor, " m"]
+    iou: Float[Tensor, " m"]  # of that anchor
 
 
 class Predictions(NamedTuple):
@@ -99,12 +108,38 @@ class Detector(nn.Module):
         """
         prepared = self._prepare(images)
         raw = self._predict(prepared)
+        return self._detections(raw, self._anchors_of(prepared, raw.grids), images, setting, nms)
+
+    @torch.no_grad()
+    def detect_and_probe(
+        self,
+        images: Float[Tensor, "b 3 h w"],
+        boxes: list[Float[Tensor, "_ 4"]],
+        setting: EvaluateConfig,
+    ) -> tuple[list[Detections], list[Probes]]:
+        """`detect`, and what the same pass computes at given boxes, in pixels of the images."""
+        prepared = self._prepare(images)
+        raw = self._predict(prepared)
+        anchors = self._anchors_of(prepared, raw.grids)
+        probes = []
+        for image, wanted in enumerate(boxes):
+            iou, index = best_anchors(anchors, wanted)
+            probes.append(Probes(*self._features_of(raw, image, index), iou))
+        return self._detections(raw, anchors, images, setting, nms=True), probes
+
+    def _detections(
+        self,
+        raw: Predictions,
+        anchors: Float[Tensor, "s 4"],
+        images: Float[Tensor, "b 3 h w"],
+        setting: EvaluateConfig,
+        nms: bool,
+    ) -> list[Detections]:
         scores, indices = _best_anchors(
             raw.logits.float(),
             [height * width * self.num_shapes for height, width in raw.grids],
             setting.candidates_per_level,
         )
-        anchors = self._anchors_of(prepared, raw.grids)
         decode = self.head.regression_head.box_coder.decode_single
         found = []
         for image in range(len(images)):

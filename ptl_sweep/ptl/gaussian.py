@@ -29,7 +29,8 @@ class Gaussian:
     """mu and Sigma^-1 of PTL eq. 1-2, as a whitening: d(f) = ||(f[kept] - mean) @ whitening||^2."""
 
     mean: Float[ndarray, " k"]  # mu over the kept channels
-    whitening: Float[ndarray, "k r"]  # W with W W^T = Sigma^-1; r < k for pinv only
+    whitening: Float[ndarray, "k r"]  # W with W W^T = Sigma^-1; r < k for pinv only; its columns
+    # are scaled principal axes of the features by rising variance
     kept: Int[ndarray, " k"]  # channels that vary, indices into the feature
     num_dropped: int  # channels of zero variance (dead ReLUs), left out of every distance
     n: int  # features fitted
@@ -68,7 +69,7 @@ class Moments:
 
     def update(self, features: Float[ndarray, "n d"]) -> None:
         """Add features; one matrix product in float64 per block of rows."""
-        for block in _blocks(features):
+        for block in blocks(features):
             mean = block.mean(axis=0)
             centred = block - mean
             self.merge(Moments(len(block), mean, centred.T @ centred))
@@ -113,7 +114,7 @@ def squared_mahalanobis(
     """
     distances = np.empty(len(features))
     done = 0
-    for block in _blocks(features):
+    for block in blocks(features):
         whitened = (block[:, gaussian.kept] - gaussian.mean) @ gaussian.whitening
         distances[done : done + len(block)] = np.einsum("ij,ij->i", whitened, whitened)
         done += len(block)
@@ -126,7 +127,7 @@ def _fit(moments: Moments, covariance: str, length4: float) -> Gaussian | Gaussi
     n = moments.n
     if n < 2:
         return GaussianRefusal(f"a Gaussian needs 2 training features, there are {n}", n)
-    kept = _varying(moments)
+    kept = varying_channels(moments)
     dimension = len(kept)
     if dimension == 0:
         return GaussianRefusal(f"no channel varies over the {n} training features", n)
@@ -156,7 +157,7 @@ def _fit(moments: Moments, covariance: str, length4: float) -> Gaussian | Gaussi
     )
 
 
-def _varying(moments: Moments) -> Int[ndarray, " k"]:
+def varying_channels(moments: Moments) -> Int[ndarray, " k"]:
     """Channels whose variance is more than the rounding error of the mean."""
     rounding = moments.n * np.finfo(np.float64).eps * np.abs(moments.mean)
     return np.flatnonzero(np.diag(moments.scatter) / moments.n > rounding**2)
@@ -193,11 +194,11 @@ def _sum_of_fourth_powers(features: Float[ndarray, "n d"], mean: Float[ndarray, 
     """Sum of ||f - mean||^4 over the features."""
     return sum(
         float((np.einsum("ij,ij->i", block - mean, block - mean) ** 2).sum())
-        for block in _blocks(features)
+        for block in blocks(features)
     )
 
 
-def _blocks(features: Float[ndarray, "n d"]) -> Iterator[Float[ndarray, "m d"]]:
+def blocks(features: Float[ndarray, "n d"]) -> Iterator[Float[ndarray, "m d"]]:
     """The features in float64, BLOCK_ROWS rows at a time."""
     for first in range(0, len(features), BLOCK_ROWS):
         yield features[first : first + BLOCK_ROWS].astype(np.float64)

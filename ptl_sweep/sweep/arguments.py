@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from ptl_sweep.config import ConfigError
 from ptl_sweep.sweep import display
 from ptl_sweep.sweep.grid import close_match
 from ptl_sweep.sweep.planner import PLAN, Plan, load_plan, newest_sweep
+
+log = logging.getLogger(__name__)
 
 OK, FAILED = 0, 1
 
@@ -46,7 +49,10 @@ def parse_sweep_verb(
 
 
 def find_sweep(name: str | None, overrides: Sequence[str]) -> Plan:
-    """A sweep by name, by folder, or the newest below sweep.root. Raises: ConfigError."""
+    """A sweep by name, by folder, the newest of a sweep.name, or the newest below sweep.root.
+
+    Raises: ConfigError.
+    """
     settings = dict(o.split("=", 1) for o in overrides)
     unknown = set(settings) - {"sweep.root"}
     if unknown:
@@ -59,13 +65,18 @@ def find_sweep(name: str | None, overrides: Sequence[str]) -> Plan:
 
 
 def _named_sweep(root: Path, name: str) -> Path:
+    """By folder, by full name, or the newest of a sweep.name. Raises: ConfigError."""
     for folder in (Path(name), root / "sweeps" / name):
         if (folder / PLAN).is_file():
             return folder
-    names = sorted(path.parent.name for path in (root / "sweeps").glob(f"*/{PLAN}"))
-    short = [n for n in names if n.startswith(f"{name}-")]
-    if len(short) == 1:
-        return root / "sweeps" / short[0]
+    plans = sorted((root / "sweeps").glob(f"*/{PLAN}"))
+    called = [path for path in plans if path.parent.name.rpartition("-")[0] == name]
+    if called:
+        newest = max(called, key=lambda path: path.stat().st_mtime).parent
+        if len(called) > 1:
+            log.warning("%d sweeps are called %s; this is %s", len(called), name, newest.name)
+        return newest
+    names = [path.parent.name for path in plans]
     close = close_match(name, names)
     hint = f"; did you mean {close}?" if close else ""
     there = f"\nthere: {', '.join(names[:20])}" if names else ", which holds none"

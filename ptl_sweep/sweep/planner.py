@@ -6,7 +6,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ class Reading:
     iteration: int  # 0: real pictures only
     detector: str  # key of a train or ptl stage
     evaluate: str  # key of an evaluate stage
+    validation: str | None = None  # the same on what the source holds back; None: not asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,7 @@ class Plan:
     name: str  # <sweep.name>-<8 hex of the cells>
     root: Path
     command: str
-    configs: list[dict[str, Any]] = field(default_factory=list)
+    configs: list[dict[str, Any]] = field(default_factory=list)  # of the cells, then others
     cells: list[Cell] = field(default_factory=list)
     stages: dict[str, Stage] = field(default_factory=dict)
     stage_config: dict[str, int] = field(default_factory=dict)  # key -> index into configs
@@ -88,8 +89,10 @@ class Plan:
 class Planner:
     """Collects the stages of cell after cell and keeps one of each."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, cells: Sequence[Config]) -> None:
         self.root = root
+        self.configs = list(cells)  # first those of the cells, in their order
+        self.held_back: dict[int, int] = {}  # index of a cell -> of its config for validation
         self.stages: dict[str, Stage] = {}
         self.stage_config: dict[str, int] = {}
         self.naive: Counter[str] = Counter()
@@ -117,16 +120,30 @@ class Planner:
                 iteration=iteration,
                 detector=detector.key,
                 evaluate=self._keep(specs.evaluate_stage(config, detector), index).key,
+                validation=self._validation(config, detector, index),
             )
             for iteration, detector in wanted
         )
+
+    def _validation(self, config: Config, detector: Stage, index: int) -> str | None:
+        """The evaluation that calibrates distances; a cell that tests on the same data shares it.
+
+        Its config is that of a cell that tests on them: the target decides what a stage reads.
+        """
+        if config.analysis.calibration != "validation":
+            return None
+        held_back = replace(config, target=config.dataset.held_back())
+        stage = specs.validation_stage(held_back, detector)
+        if stage.key not in self.stages and index not in self.held_back:
+            self.held_back[index] = len(self.configs)
+            self.configs.append(held_back)
+        return self._keep(stage, self.held_back.get(index, index)).key
 
 
 def plan_sweep(cells: Sequence[Config], command: str) -> Plan:
     """Stages and tasks of a checked grid; reads data-set fingerprints, computes nothing."""
     root = Path(cells[0].sweep.root)
-    planner = Planner(root)
-    configs = [asdict(config) for config in cells]
+    planner = Planner(root, cells)
     planned = [
         Cell(id=cell_id(config), config=index, readings=planner.readings(config, index))
         for index, config in enumerate(cells)
@@ -137,7 +154,7 @@ def plan_sweep(cells: Sequence[Config], command: str) -> Plan:
         name=f"{cells[0].sweep.name}-{digest}",
         root=root,
         command=command,
-        configs=configs,
+        configs=[asdict(config) for config in planner.configs],
         cells=planned,
         stages=planner.stages,
         stage_config=planner.stage_config,

@@ -7,11 +7,15 @@ from typing import Any
 
 from ptl_sweep.config import Config, ConfigError, DatasetConfig
 from ptl_sweep.datasets import registry
+from ptl_sweep.datasets.validation import DataError
 from ptl_sweep.detection import weights
 from ptl_sweep.store import Stage
 
-VERSIONS = {"train": 1, "ptl": 1, "evaluate": 1}  # raise one when its code changes results
+VERSIONS = {"train": 1, "ptl": 1, "evaluate": 2}  # raise one when its code changes results
 
+NO_VALIDATION = (
+    "\n  or: analysis.calibration=crossfit, if the source has no part that no subset touches"
+)
 MISSING_WEIGHTS = "missing"
 WEIGHTS_FOLDER = "weights"  # below sweep.root: published initial weights, put there by hand
 # of a data set: shown, a place or resolved into `split`, never computed with
@@ -139,3 +143,14 @@ def evaluate_stage(config: Config, detector: Stage) -> Stage:
         spec=spec,
         parents=(detector.key,),
     )
+
+
+def validation_stage(config: Config, detector: Stage) -> Stage:
+    """One detector on what its source holds back, which `config.target` names.
+
+    Raises: ConfigError, DataError that name the alternative, when the source holds nothing back.
+    """
+    try:
+        return evaluate_stage(config, detector)
+    except (ConfigError, DataError) as error:
+        raise type(error)(f"{error}{NO_VALIDATION}") from error

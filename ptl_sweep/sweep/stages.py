@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 
-from ptl_sweep.analysis.train2test import (
+from ptl_sweep.analysis.detections import (
     DetectionTable,
     EvaluatedImage,
     ImageDetections,
@@ -14,10 +15,10 @@ from ptl_sweep.analysis.train2test import (
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.datasets.subsets import real_subset
 from ptl_sweep.detection.average_precision import IOU_THRESHOLDS, average_precision
-from ptl_sweep.detection.inference import detect_records
+from ptl_sweep.detection.inference import detect_and_probe_records
 from ptl_sweep.detection.matching import ImageMatch, match_image
 from ptl_sweep.detection.pixels import View
-from ptl_sweep.detection.retinanet import Detections
+from ptl_sweep.detection.retinanet import Detections, Probes
 from ptl_sweep.detection.training import Interrupted
 from ptl_sweep.sweep.detector_stage import Summary, fit_detector, load_detector
 from ptl_sweep.sweep.ptl_stage import run_ptl
@@ -37,7 +38,7 @@ def run_evaluate(work: Workspace) -> Summary:
     """Detections of one detector on one target, matched; AP; features for the distances."""
     config = work.config
     target = work.read_split(config.target, work.stage.spec["target"])
-    found = detect_records(
+    found = detect_and_probe_records(
         load_detector(work),
         target.records,
         config.evaluate,
@@ -45,12 +46,12 @@ def run_evaluate(work: Workspace) -> Summary:
         view=View(work.resize, config.tiling),
     )
     images, tables, matches = [], [], []
-    for record, detections in zip(target.records, found, strict=True):
+    for record, (detections, probes) in zip(target.records, found, strict=True):
         if work.should_stop():
             raise Interrupted(f"stopped before image {record.image_id}; evaluation starts anew")
         match = _match(record, detections)
         matches.append(match)
-        tables.append(_image_detections(detections, match))
+        tables.append(_image_detections(record, detections, probes, match))
         images.append(_evaluated(record, detections, config.evaluate.max_detections))
     table = stack_detections(tables, images)
     save_detections(work.folder, table)
@@ -84,16 +85,22 @@ def _match(record: ImageRecord, detections: Detections) -> ImageMatch:
     )
 
 
-def _image_detections(detections: Detections, match: ImageMatch) -> ImageDetections:
+def _image_detections(
+    record: ImageRecord, detections: Detections, probes: Probes, match: ImageMatch
+) -> ImageDetections:
     return ImageDetections(
         boxes=detections.boxes.numpy(),
         scores=detections.scores.numpy(),
         features=detections.features.numpy(),
         levels=detections.levels.numpy(),
         cells=detections.cells.numpy(),
-        truth=match.truth[0],
+        truth=match.truth,
         iou=match.iou,
         ignored=match.ignored,
+        truths=record.boxes,
+        truth_places=torch.stack([probes.levels, probes.cells], dim=1).numpy(),
+        truth_anchor_iou=probes.iou.numpy(),
+        truth_features=probes.features.numpy(),
     )
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ptl_sweep.config import Config, ConfigError
+from ptl_sweep.config import Config, ConfigError, DatasetConfig
 from ptl_sweep.datasets import registry
+from ptl_sweep.datasets.validation import DataError
 from ptl_sweep.detection import weights
 from ptl_sweep.sweep import display
 from ptl_sweep.sweep.arguments import (
@@ -26,8 +27,10 @@ from ptl_sweep.sweep.data_verbs import check_verb, manifest_verb
 from ptl_sweep.sweep.grid import close_match
 from ptl_sweep.sweep.job_view import view_jobs
 from ptl_sweep.sweep.planner import Plan, plan_sweep, save_plan
+from ptl_sweep.sweep.report_verb import report_verb
 from ptl_sweep.sweep.separation import require_separate
-from ptl_sweep.sweep.specs import WEIGHTS_FOLDER
+from ptl_sweep.sweep.specs import NO_VALIDATION, WEIGHTS_FOLDER
+from ptl_sweep.sweep.table_verbs import figure_verb, table_verb
 
 WORK_TO_DO = 2
 
@@ -75,10 +78,22 @@ def require_data(composed: Composition) -> None:
         for data in (config.dataset, config.target):
             if registry.fingerprint(data, data.split) is None:
                 registry.read_split(data, data.split)
+        if config.analysis.calibration == "validation":
+            require_validation(config.dataset)
         require_separate(config.dataset, config.target)
         if config.synthetic.method != "off" and registry.pool_fingerprint(config.pool) is None:
             registry.read_pool(config.pool)
         weights.resolve_weights(config.detector, Path(config.sweep.root) / WEIGHTS_FOLDER)
+
+
+def require_validation(dataset: DatasetConfig) -> None:
+    """The source holds something back that calibrates distances. Raises: ConfigError, DataError."""
+    held_back = dataset.held_back()
+    if registry.fingerprint(held_back, held_back.split) is None:
+        try:
+            registry.read_split(held_back, held_back.split)
+        except (ConfigError, DataError) as error:
+            raise type(error)(f"{error}{NO_VALIDATION}") from error
 
 
 def plan_verb(arguments: list[str]) -> int:
@@ -108,21 +123,6 @@ def status_verb(arguments: list[str]) -> int:
         output().print(display.status_text(plan, jobs), markup=False, soft_wrap=True)
     if options.cells and not options.json:
         output().print(display.cells_text(plan, jobs), markup=False, soft_wrap=True)
-    return OK
-
-
-def report_verb(arguments: list[str]) -> int:
-    """Reduce a sweep again: results.csv, summary.csv and report.html from the store alone."""
-    parser = verb_parser("report", report_verb.__doc__ or "")
-    plan, options = parse_sweep_verb(parser, arguments)
-    from ptl_sweep.config import TrackingConfig
-    from ptl_sweep.sweep.reduce import reduce_sweep
-
-    result = reduce_sweep(plan, TrackingConfig(mode="off"))
-    if options.json:
-        print_json({"sweep": plan.name, "report": str(result.report)})
-    else:
-        output().print(result.text, markup=False, soft_wrap=True)
     return OK
 
 
@@ -164,4 +164,6 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "manifest": manifest_verb,
     "rerun": rerun_verb,
     "report": report_verb,
+    "table": table_verb,
+    "figure": figure_verb,
 }

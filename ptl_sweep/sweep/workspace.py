@@ -1,6 +1,5 @@
 """What a running stage may touch: its work folder, its parents' files, its history, its mirror."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,16 +17,11 @@ from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.datasets.validation import DataError
 from ptl_sweep.store import HISTORY, Stage, Store, write_atomically
 from ptl_sweep.sweep.planner import Plan
+from ptl_sweep.sweep.seeding import derive_seed
 from ptl_sweep.tracking import History, Mirror, RunInfo, Value, open_mirror
 
 JOB_TYPES = {"train": "train", "ptl": "train", "evaluate": "evaluate"}
 STEP_METRICS = ("translate/step", "train/step", "ptl/iteration")
-
-
-def derive_seed(seed: int, *purpose: object) -> int:
-    """A 63-bit seed for one purpose, independent of every other purpose's."""
-    text = json.dumps([seed, *purpose])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 @dataclass(slots=True, kw_only=True)

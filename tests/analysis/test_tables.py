@@ -4,17 +4,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from scipy import stats
 
+from ptl_sweep.analysis import study
 from ptl_sweep.analysis.tables import (
-    ALL_TARGETS,
+    INTEGER_COLUMNS,
     RESULT_COLUMNS,
-    SUMMARY_COLUMNS,
-    Group,
+    TEXT_COLUMNS,
     demo_table,
-    effect_of,
-    find_summary,
-    mean_of,
     result_columns,
     summarise,
     write_table,
@@ -43,13 +39,6 @@ def grid(num_seeds: int, counts=(20, 50), targets=("field", "yard"), gain: float
     ]
 
 
-def values(rows: list, synthetic: str, count: int, target: str) -> np.ndarray:
-    key = (synthetic, count, target)
-    return np.array(
-        [r["AP50"] for r in rows if (r["synthetic"], r["real_count"], r["target"]) == key]
-    )
-
-
 def test_columns_are_in_the_order_of_the_architecture() -> None:
     assert RESULT_COLUMNS == (
         "dataset", "real_count", "synthetic", "target", "seed", "iteration", "status", "reason",
@@ -64,6 +53,11 @@ def test_columns_are_in_the_order_of_the_architecture() -> None:
         "evaluate_key", "AP_t2t_001_equal_n", "AP_t2t_010_equal_n", "AP_t2t_050_equal_n",
         "t2t_tp_mean_equal_n", "t2t_fp_mean_equal_n", "t2t_tp_median_equal_n",
         "t2t_fp_median_equal_n",
+        "AP_t2t_001_null", "AP_t2t_010_null", "AP_t2t_050_null",
+        "AP_t2t_001_matched", "AP_t2t_010_matched", "AP_t2t_050_matched",
+        "AP_t2t_001_rematched", "AP_t2t_010_rematched", "AP_t2t_050_rematched",
+        "AP_t2t_001_50_95", "AP_t2t_010_50_95", "AP_t2t_050_50_95",
+        "AP_t2t_low", "AP_t2t_medium", "AP_t2t_high",
     )  # fmt: skip
 
 
@@ -109,109 +103,27 @@ def test_an_unknown_column_is_refused(tmp_path: Path) -> None:
         write_table([{"AP5O": 1.0}], tmp_path, "results")
 
 
-def test_summary_of_a_cell_is_the_t_interval_over_seeds() -> None:
-    rows = grid(4)
-    row = find_summary(summarise(rows), "AP50", Group("town", 20, "off", "field"))
-    own = values(rows, "off", 20, "field")
-    low, high = stats.t.interval(0.95, 3, own.mean(), stats.sem(own))
-    assert mean_of(row) == pytest.approx((own.mean(), own.std(ddof=1), low, high, 4))
+def test_every_column_of_the_study_that_is_text_is_stored_as_text() -> None:
+    """Text by name: in each table of the study, whatever its rows hold."""
+    columns = {
+        name for table in dir(study) if table.endswith("_COLUMNS") for name in getattr(study, table)
+    }
+    words = {"kind", "band", "variant", "calibration", "warning", "type", "nearness", "ranking"}
+    assert words | {"scale", "predictor", "scope", "paper", "table", "metric"} <= columns
+    assert columns & TEXT_COLUMNS >= words
+    assert not INTEGER_COLUMNS & TEXT_COLUMNS
 
 
-def test_the_effect_is_paired_by_seed() -> None:
-    rows = grid(4)
-    rows.reverse()  # the order of rows must not decide what is paired
-    row = find_summary(summarise(rows), "AP50", Group("town", 50, "on", "yard"))
-    difference = values(rows, "on", 50, "yard") - values(rows, "off", 50, "yard")
-    expected = stats.ttest_1samp(difference, 0).confidence_interval(0.95)
-    found = effect_of(row)
-    assert found.mean == pytest.approx(difference.mean())
-    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
-    assert row["p"] == 2 / 2**4
-
-
-def test_the_pooled_effect_flips_signs_per_seed() -> None:
-    """8 differences, but only 4 independent ones: the smallest p is 2^-3, not 2^-7."""
-    summary = summarise(grid(4, counts=(20,)))
-    pooled = find_summary(summary, "AP50", Group("town", None, "on", ALL_TARGETS))
-    assert pooled["num_pairs"] == 4
-    assert pooled["p"] == 2 / 2**4
-    assert pooled["note"] == "cannot reach 0.05 with 4 seeds"
-
-
-def test_the_mean_over_targets_is_taken_within_the_seed() -> None:
-    rows = grid(3)
-    row = find_summary(summarise(rows), "AP50", Group("town", 20, "on", ALL_TARGETS))
-    per_seed = (values(rows, "on", 20, "field") + values(rows, "on", 20, "yard")) / 2
-    assert row["mean"] == pytest.approx(per_seed.mean())
-    assert row["sd"] == pytest.approx(per_seed.std(ddof=1))
-
-
-def test_a_failed_cell_takes_its_seed_out_of_the_averages_only() -> None:
-    rows = [row for row in grid(3) if (row["target"], row["seed"]) != ("field", 2)]
-    rows += [
-        cell(count, kind, "field", 2, None if (kind, count) == ("on", 20) else 0.3)
-        for kind in ("off", "on")
-        for count in (20, 50)
-    ]
-    summary = summarise(rows)
-
-    def num(count: int | None, target: str) -> object:
-        return find_summary(summary, "AP50", Group("town", count, "on", target))["num_pairs"]
-
-    assert num(20, "field") == 2
-    assert num(20, "yard") == 3
-    assert num(20, ALL_TARGETS) == 2
-    assert num(50, ALL_TARGETS) == 3
-    assert num(None, ALL_TARGETS) == 2
-
-
-def test_a_cell_that_failed_for_every_seed_leaves_no_complete_average() -> None:
-    rows = [
-        row | {"AP50": np.nan, "status": "failed"}
-        if (row["synthetic"], row["target"]) == ("on", "yard")
-        else row
-        for row in grid(3, counts=(20,))
-    ]
-    row = find_summary(summarise(rows), "AP50", Group("town", 20, "on", ALL_TARGETS))
-    assert (row["num_seeds"], row["num_pairs"], row["note"]) == (0, 0, "no pair with off")
-
-
-def test_holm_counts_the_cells_of_one_metric() -> None:
-    summary = summarise(grid(8))
-    row = find_summary(summary, "AP50", Group("town", 20, "on", "yard"))
-    assert row["p"] == 2 / 2**8
-    assert row["p_holm"] == pytest.approx(4 * 2 / 2**8)
-    pooled = find_summary(summary, "AP50", Group("town", 20, "on", ALL_TARGETS))
-    assert "p_holm" not in pooled
-
-
-@pytest.mark.parametrize(
-    ("num_seeds", "note"),
-    [
-        (1, "cannot reach 0.05 with 1 seed"),
-        (5, "cannot reach 0.05 with 5 seeds"),
-        (6, "Holm over 4 tests cannot reach 0.05 with 6 seeds"),
-        (8, ""),
-    ],
-)
-def test_the_note_says_when_the_test_has_no_power(num_seeds: int, note: str) -> None:
-    row = find_summary(summarise(grid(num_seeds)), "AP50", Group("town", 20, "on", "field"))
-    assert row["note"] == note
-
-
-def test_distances_are_not_tested_across_gaussian_n() -> None:
-    summary = summarise(grid(8))
-    row = find_summary(summary, "t2t_tp_mean_shrunk", Group("town", 20, "on", "field"))
-    assert np.isnan(row["p"])
-    assert row["note"] == "not comparable across gaussian_n, so not tested"
-
-
-def test_summary_rows_fit_their_table(tmp_path: Path) -> None:
-    path = write_table(summarise(grid(3)), tmp_path, "summary", SUMMARY_COLUMNS)
-    with path.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 6 * 2 * (2 * 2 + 2 + 1)  # metrics, on and off, cells, per count, pooled
-    assert {row["target"] for row in rows} == {"field", "yard", ALL_TARGETS}
+def test_a_table_of_the_study_keeps_its_types_when_it_has_no_rows(tmp_path: Path) -> None:
+    write_table([], tmp_path, "contrasts", study.CONTRAST_COLUMNS)
+    table = pq.read_table(tmp_path / "contrasts.parquet")
+    types = {name: str(table[name].type) for name in ("scale", "claim", "num_seeds", "num_blocks")}
+    assert types == {
+        "scale": "string",
+        "claim": "double",
+        "num_seeds": "int64",
+        "num_blocks": "int64",
+    }
 
 
 def test_demo_table_is_narrow_plain_and_has_units() -> None:

@@ -14,6 +14,7 @@ import torch
 from omegaconf import OmegaConf
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
+from reducing import reducing, shown
 from scanning import scanning
 from scipy.spatial.distance import cdist
 from torchvision.models.detection import retinanet_resnet50_fpn
@@ -260,6 +261,7 @@ def main() -> None:
         print(row.rstrip(), flush=True)
     for scan in scanning():
         print(f"{scan.what:54} {scan.seconds * 1e3:9.1f}", flush=True)
+    print(shown(reducing()), flush=True)
 
 
 if __name__ == "__main__":

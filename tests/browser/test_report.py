@@ -1,4 +1,4 @@
-"""The report in a real browser: no error, no request, sorting, filter, keyboard, phone width."""
+"""The report in a real browser: no error, no request, sorting, filter, toggles, keyboard, phone."""
 
 import base64
 import fcntl
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ptl_sweep.analysis.comparison import Compared, write_comparison
 from ptl_sweep.analysis.report import write_report
 
 CHROMIUM = shutil.which("chromium")
@@ -137,7 +138,8 @@ class Browser:
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     made = runpy.run_path(str(Path(__file__).parents[1] / "analysis" / "demo_context.py"))
-    return write_report(folder, made["demo_context"](folder))
+    context = made["demo_context"](folder, num_seeds=2, counts=(20, 50))
+    return write_report(folder, context)
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +196,7 @@ def test_every_picture_is_drawn(browser: Browser, report: Path) -> None:
     browser.open(report)
     images = "[...document.images].map(i => i.complete && i.naturalWidth > 0 && i.alt.length > 9)"
     drawn = browser.value(images)
-    assert len(drawn) >= 10
+    assert len(drawn) >= 20  # six samples, before and after, and eight crops
     assert all(drawn)
 
 
@@ -227,25 +229,104 @@ def test_the_keyboard_sorts_too(browser: Browser, report: Path) -> None:
 
 def test_every_control_is_reached_by_tab(browser: Browser, report: Path) -> None:
     browser.open(report)
-    total = browser.value("document.querySelectorAll('#grid button, #filter').length")
     reached = set()
-    for _ in range(60):
+    browser.value("document.querySelector('.toggles input').focus()")
+    controls = "[...document.querySelectorAll('#grid th button, #filter-grid, .toggles input')]"
+    hidden = "document.querySelectorAll('#grid details:not([open]) button').length"
+    total = browser.value(f"{controls}.length") - browser.value(hidden)
+    for _ in range(total + 40):
+        reached.add(browser.value(f"{controls}.indexOf(document.activeElement)"))
         browser.press("Tab", 9)
-        reached.add(
-            browser.value(
-                "(e => e.closest('#grid') && (e.id || e.textContent))(document.activeElement)"
-            )
-        )
-    assert len([one for one in reached if one]) >= total
+    assert len(reached - {-1}) == total
 
 
 def test_the_filter_keeps_rows_that_match_every_word(browser: Browser, report: Path) -> None:
     browser.open(report)
-    browser.click("#filter")
+    browser.click("#filter-grid")
     browser.type("karst on 20")
-    assert browser.value("document.querySelector('#shown').textContent") == "3 of 54 cells"
+    assert shown(browser) == "2 of 36 rows"
     assert set(column(browser, index_of(browser, "target"))) == {"karst"}
     assert set(column(browser, index_of(browser, "synthetic"))) == {"on"}
+
+
+def shown(browser: Browser) -> str:
+    """What stands beside the filter of the grid."""
+    return browser.value("document.querySelector('[data-count=table-grid]').textContent")
+
+
+def num_visible(browser: Browser, selector: str) -> int:
+    """Elements that take up space."""
+    boxes = f"[...document.querySelectorAll({selector!r})].map(e => e.getClientRects().length)"
+    return sum(count > 0 for count in browser.value(boxes))
+
+
+def test_a_toggle_hides_the_series_in_figures_and_its_rows_in_tables(
+    browser: Browser, report: Path
+) -> None:
+    browser.open(report)
+    kinds = ("svg .series-{}", "#table-grid tr.series-{}", "#table-summary tr.series-{}")
+    before = {
+        name: [num_visible(browser, kind.format(name)) for kind in kinds]
+        for name in ("off", "on", "random")
+    }
+    assert all(all(counts) for counts in before.values())
+    browser.click("#show-series-random")
+    assert [num_visible(browser, kind.format("random")) for kind in kinds] == [0, 0, 0]
+    for name in ("off", "on"):
+        assert [num_visible(browser, kind.format(name)) for kind in kinds] == before[name]
+    assert shown(browser) == "24 of 36 rows"
+    browser.click("#show-series-random")
+    assert [num_visible(browser, kind.format("random")) for kind in kinds] == before["random"]
+    assert shown(browser) == "36 of 36 rows"
+
+
+def test_the_space_bar_toggles_and_the_filter_counts_what_is_left(
+    browser: Browser, report: Path
+) -> None:
+    browser.open(report)
+    browser.value("document.querySelector('#show-series-on').focus()")
+    browser.press(" ", 32, " ")
+    assert num_visible(browser, "#table-grid tr.series-on") == 0
+    browser.click("#filter-grid")
+    browser.type("karst 20")
+    assert shown(browser) == "4 of 36 rows"
+
+
+def test_the_toggles_stay_in_view(browser: Browser, report: Path) -> None:
+    browser.open(report)
+    browser.value("window.scrollTo(0, document.body.scrollHeight)")
+    assert browser.value("document.querySelector('.toggles').getBoundingClientRect().top") == 0
+
+
+def test_a_focused_control_is_outlined(browser: Browser, report: Path) -> None:
+    browser.open(report)
+    browser.press("Tab", 9)
+    width = "parseFloat(getComputedStyle(document.activeElement).outlineWidth)"
+    assert browser.value("document.activeElement.tagName") == "A"
+    assert browser.value(width) >= 2
+
+
+def test_points_of_a_figure_have_a_hover_text_with_their_number(
+    browser: Browser, report: Path
+) -> None:
+    browser.open(report)
+    tips = browser.value(
+        "[...document.querySelectorAll('#grid svg .series-on title')].map(t => t.textContent)"
+    )
+    assert any("20 real" in tip and "%" in tip for tip in tips)
+
+
+def test_ids_of_all_figures_are_unique_and_every_reference_resolves(
+    browser: Browser, report: Path
+) -> None:
+    browser.open(report)
+    ids = browser.value("[...document.querySelectorAll('[id]')].map(e => e.id)")
+    assert len(ids) == len(set(ids))
+    used = browser.value(
+        "[...document.querySelectorAll('use')].map(e => e.getAttribute('xlink:href').slice(1))"
+    )
+    assert used
+    assert set(used) <= set(ids)
 
 
 def test_a_phone_scrolls_tables_not_the_page(browser: Browser, report: Path) -> None:
@@ -255,9 +336,46 @@ def test_a_phone_scrolls_tables_not_the_page(browser: Browser, report: Path) -> 
     assert browser.value("document.documentElement.scrollWidth") <= 390
 
 
-def test_printing_opens_what_is_folded(browser: Browser, report: Path) -> None:
+def test_printing_shows_every_section_and_no_controls(browser: Browser, report: Path) -> None:
     browser.open(report)
+    browser.click("#show-series-on")
+    browser.call("Emulation.setEmulatedMedia", media="print")
     document = browser.call("Page.printToPDF")["data"]
     assert base64.b64decode(document).startswith(b"%PDF")
     folded = "[...document.querySelectorAll('details')].filter(d => !d.open).length"
     assert browser.value(folded) == 0
+    assert num_visible(browser, "nav, .toggles, .tools") == 0
+    assert num_visible(browser, "main > section > h2") == 13
+    assert num_visible(browser, "#table-grid tr.series-on") > 0  # paper shows everything
+    cut = (
+        "[...document.querySelectorAll('.scroll')].filter(e => e.scrollHeight > e.clientHeight + 2)"
+    )
+    assert browser.value(f"{cut}.length") == 0
+    browser.call("Emulation.setEmulatedMedia", media="")
+
+
+@pytest.fixture(scope="module")
+def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = runpy.run_path(str(Path(__file__).parents[1] / "analysis" / "demo_study.py"))
+    first = made["demo_study"](num_seeds=2, counts=(20, 50), synthetics=("off", "on"))
+    second = made["demo_study"](num_seeds=2, counts=(20, 100))
+    return write_comparison(
+        tmp_path_factory.mktemp("comparison"),
+        Compared("first", first, {"train.lr": "0.01"}),
+        Compared("second", second, {"train.lr": "0.02"}),
+    )
+
+
+def test_the_comparison_sorts_toggles_and_fits_a_phone(browser: Browser, comparison: Path) -> None:
+    browser.open(comparison)
+    browser.click("#table-cells th:nth-child(5) button")
+    order = browser.value(
+        "[...document.querySelectorAll('#table-cells tbody tr')].map(r => +r.cells[4].dataset.sort)"
+    )
+    assert order == sorted(order)
+    assert num_visible(browser, "svg .series-on") > 0
+    browser.click("#show-series-on")
+    assert num_visible(browser, ".series-on") == 0
+    browser.open(comparison, width=390, height=844)
+    assert browser.value("document.documentElement.scrollWidth") <= 390
+    assert browser.methods("Runtime.exceptionThrown") == []

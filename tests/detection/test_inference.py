@@ -14,9 +14,9 @@ from torchvision.ops import box_iou
 from ptl_sweep.config import EvaluateConfig, TilingConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
-from ptl_sweep.detection.inference import detect_records
+from ptl_sweep.detection.inference import detect_and_probe_records, detect_records
 from ptl_sweep.detection.pixels import View, load_image
-from ptl_sweep.detection.retinanet import Detections, Detector
+from ptl_sweep.detection.retinanet import Detections, Detector, Probes
 
 SETTING = EvaluateConfig(score_thresholds=[0.05, 0.1, 0.5], score_threshold=0.05, batch_size=2)
 WHOLE = View(None, TilingConfig())
@@ -51,6 +51,18 @@ class BrightSpots(Detector):
         return Detections(
             box[order], score[order], box[order], torch.zeros_like(cells), cells[order]
         )
+
+    def detect_and_probe(
+        self, images: Tensor, boxes: list[Tensor], setting: EvaluateConfig
+    ) -> tuple[list[Detections], list[Probes]]:
+        """The feature of a box is the brightness in its middle; its cell, that of the middle."""
+        probes = []
+        for image, wanted in zip(images, boxes, strict=True):
+            middle = ((wanted[:, :2] + wanted[:, 2:]) / 2).long()
+            seen = image[0, middle[:, 1], middle[:, 0]]
+            cells = middle[:, 1] // 8 * -(-image.shape[2] // 8) + middle[:, 0] // 8
+            probes.append(Probes(seen[:, None], torch.zeros_like(cells), cells, seen))
+        return self.detect(images, setting), probes
 
 
 def record_of(pixels: ndarray, name: str = "drawn") -> ImageRecord:
@@ -312,3 +324,46 @@ def test_away_from_seams_a_real_detector_finds_in_tiles_what_it_finds_in_the_who
     expected, found = (agreeing(whole, one)[untouched] >= 0 for one in detections)
     assert 5 < expected.sum() < len(expected)
     assert torch.equal(expected, found)
+
+
+def test_the_probe_of_a_person_has_the_feature_of_its_best_anchor(detector: Detector) -> None:
+    """A box that is an anchor: IoU 1; a detection of that level and cell carries its feature."""
+    setting = EvaluateConfig(score_thresholds=[0.01, 0.1, 0.5], score_threshold=0.0)
+    image = torch.rand(1, 3, 128, 128, generator=torch.Generator().manual_seed(1))
+    prepared = detector._prepare(image)
+    anchors = detector._anchors_of(prepared, detector._predict(prepared).grids)
+    inside = (anchors.amin(1) >= 0) & (anchors.amax(1) <= 128)
+    boxes = anchors[inside][[0, 7, -1]]
+    (found,), (probes,) = detector.detect_and_probe(image, [boxes], setting)
+    (alone,) = detector.detect(image, setting, nms=False)
+    torch.testing.assert_close(probes.iou, torch.ones(3))
+    for feature, level, cell in zip(*probes[:3], strict=True):
+        here = (alone.levels == level) & (alone.cells == cell)
+        torch.testing.assert_close(alone.features[here], feature.expand(int(here.sum()), -1))
+    plain = detector.detect(image, setting)[0]
+    assert all(torch.equal(one, two) for one, two in zip(found, plain, strict=True))
+
+
+def test_probes_come_in_the_order_of_the_persons_whole_and_tiled() -> None:
+    rng = np.random.default_rng(0)
+    corners = rng.permutation([(x, y) for x in range(4, 180, 25) for y in range(3, 130, 21)])[:40]
+    boxes = [(x, y, x + 6, y + 9) for x, y in corners.tolist()]
+    record = replace(picture(140, 190, boxes), boxes=np.array(boxes, dtype=np.float32))
+    for view in (WHOLE, tiles(64, 16), tiles(96, 24), tiles(64, 16, (128, 128))):
+        ((_, probes),) = detect_and_probe_records(
+            BrightSpots(), [record], SETTING, cache=ImageCache(2**20), view=view
+        )
+        brightness = torch.arange(1, 41) / 255
+        torch.testing.assert_close(probes.features[:, 0], brightness, msg=str(view))
+
+
+def test_each_person_is_looked_up_where_its_box_is_farthest_from_the_border() -> None:
+    """Tiles of 64 from x = 0 and 48: a box at 46..52 has 12 px of room in the first, -2 in the
+    second; one at 55..61 has 3 and 7."""
+    boxes = np.array([[46, 20, 52, 30], [55, 20, 61, 30]], dtype=np.float32)
+    record = replace(picture(64, 112, [(46, 20, 52, 30), (55, 20, 61, 30)]), boxes=boxes)
+    ((_, probes),) = detect_and_probe_records(
+        BrightSpots(), [record], SETTING, cache=ImageCache(2**20), view=tiles(64, 16)
+    )
+    per_tile = (64 + 32) ** 2 // 8**2
+    assert (probes.cells // per_tile).tolist() == [0, 1]

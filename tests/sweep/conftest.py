@@ -66,9 +66,13 @@ class Sweep(NamedTuple):
         return (self.plan.folder / name).read_bytes()
 
 
+NO_CALIBRATION = "analysis.calibration=none"  # plans without evaluations that no cell asks for
+
+
 @functools.cache
 def _composed(overrides: tuple[str, ...]) -> list[Config]:
-    return compose_grid(overrides).cells
+    asked = any(o.startswith("analysis.calibration=") for o in overrides)
+    return compose_grid(overrides if asked else (*overrides, NO_CALIBRATION)).cells
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +117,7 @@ def long_grid() -> list[str]:
 
 @pytest.fixture(scope="session")
 def cells() -> Callable[..., list[Config]]:
-    """Composed cells, copied, so that a test may change them."""
+    """Composed cells, copied, so that a test may change them; calibration only where asked for."""
     return lambda *overrides: copy.deepcopy(_composed(overrides))
 
 

@@ -41,7 +41,7 @@ def hydra_cells(overrides: Sequence[str]) -> list[Config]:
         (["synthetic=random", "synthetic.scales=[32,64]", "target=field", "target.name=meadow"], 1),
         (["experiment=demo", "target=yard", "sweep.name=x", "real_count=5"], 2),
         pytest.param(["real_count=3"], 6, marks=pytest.mark.slow),
-        pytest.param(["experiment=demo", "seed=1,2"], 24, marks=pytest.mark.slow),
+        pytest.param(["experiment=demo", "seed=1,2"], 36, marks=pytest.mark.slow),
         (["synthetic.temperature=1,5", "synthetic.name=t${synthetic.temperature}", "target=yard",
           "synthetic=on"], 2),
         (["seed=0,1", "target=yolo", "dataset=yolo", "target.root=/s/${seed}", "synthetic=on"], 2),

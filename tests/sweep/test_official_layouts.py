@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 
 from ptl_sweep.__main__ import main
-from ptl_sweep.analysis.train2test import DetectionTable, load_detections
+from ptl_sweep.analysis.detections import DetectionTable, load_detections
 from ptl_sweep.config import Config, ConfigError, TilingConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.registry import read_split

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from ptl_sweep.config import Config, LauncherConfig
+from ptl_sweep.config import Config, ConfigError, LauncherConfig
+from ptl_sweep.datasets.validation import DataError
 from ptl_sweep.sweep.planner import (
     KINDS,
     PLAN,
@@ -49,10 +50,11 @@ def by_kind(plan: Plan) -> dict[str, int]:
 @pytest.mark.parametrize(
     ("overrides", "naive", "unique"),
     [
-        ([], (96, 240, 336), (12, 60, 288)),
-        (["evaluate.iterations=last"], (96, 240, 96), (12, 60, 96)),
+        ([], (96, 240, 672), (12, 60, 360)),  # 72 detectors on 4 targets and on validation
+        (["evaluate.iterations=last"], (96, 240, 192), (12, 60, 120)),
+        (["analysis.calibration=crossfit"], (96, 240, 336), (12, 60, 288)),
     ],
-    ids=["all iterations", "last iteration"],
+    ids=["all iterations", "last iteration", "no validation"],
 )
 def test_the_paper_grid_is_planned_without_data_without_torch(
     overrides: list[str], naive: tuple[int, ...], unique: tuple[int, ...], tmp_path: Path
@@ -75,6 +77,36 @@ def test_the_paper_grid_is_planned_without_data_without_torch(
     for name in ("dataset visdrone", "pool archangel", "target okutama"):
         assert name in plan["missing_data"]
     assert list(tmp_path.iterdir()) == []  # looking writes nothing
+
+
+def test_every_detector_is_evaluated_once_on_what_its_source_holds_back(cells: Cells) -> None:
+    grid = ("real_count=2,3", "target=field,karst", "analysis.calibration=validation")
+    plan = plan_sweep(cells(*grid), "")
+    readings = [reading for cell in plan.cells for reading in cell.readings]
+    assert {r.detector: r.validation for r in readings} == {
+        plan.stages[str(r.validation)].parents[0]: r.validation for r in readings
+    }
+    for reading in readings:
+        assert reading.validation is not None
+        config = config_of(plan, plan.stage_config[reading.validation])
+        assert (config.target.name, config.target.split) == ("miniature-validation", "validation")
+        assert plan.stages[reading.validation].spec["target"]["split"] == "validation"
+    assert [c.config for c in plan.cells] == list(range(len(plan.cells)))
+
+
+def test_a_target_that_is_the_validation_split_is_evaluated_once(cells: Cells) -> None:
+    (cell,) = cells("synthetic=off", "target=source", "analysis.calibration=validation")
+    plan = plan_sweep([cell], "")
+    ((reading,),) = (cell.readings for cell in plan.cells)
+    assert reading.evaluate == reading.validation
+    assert len(plan.configs) == 1
+
+
+def test_a_source_that_holds_nothing_back_is_told_of_crossfit(cells: Cells) -> None:
+    (cell,) = cells("synthetic=off", "target=field", "analysis.calibration=validation")
+    cell.dataset.validation_split = "holdout"
+    with pytest.raises((ConfigError, DataError), match=r"analysis\.calibration=crossfit"):
+        plan_sweep([cell], "")
 
 
 def test_no_training_depends_on_the_target(cells: Cells) -> None:

@@ -12,7 +12,7 @@ import pytest
 from ptl_sweep.analysis.tables import RESULT_COLUMNS
 from ptl_sweep.sweep import launchers, worker
 from ptl_sweep.sweep.planner import KINDS
-from ptl_sweep.sweep.reduce import Reducer
+from ptl_sweep.sweep.reducer import Reducer
 
 TABLES = ("results.csv", "results.parquet", "iterations.csv", "summary.csv")
 

@@ -38,6 +38,17 @@ LAUNCHER_NUMBERS = (
 )  # fmt: skip
 
 TABLE: dict[str, tuple[Any, set[str]]] = {
+    "analysis.shrinkage": ("ledoit_wolf", NOTHING),  # the reducer reads stages as they are
+    "analysis.calibration": ("crossfit", NOTHING),
+    "analysis.equal_n_shrinkage": (0.5, NOTHING),
+    "analysis.equal_n_draws": (5, NOTHING),
+    "analysis.equal_n_min": (60, NOTHING),
+    "analysis.num_resamples": (200, NOTHING),
+    "analysis.num_workers": (2, NOTHING),
+    "analysis.ap_t2t.recall": ("matched", NOTHING),
+    "analysis.ap_t2t.matching": ("distance", NOTHING),
+    "analysis.ap_t2t.interpolation": ("area", NOTHING),
+    "analysis.ap_t2t.null_draws": (5, NOTHING),
     "real_count": (21, ALL),
     "seed": (1, ALL),
     "data_root": ("/data", NOTHING),
