@@ -1,9 +1,11 @@
 """Every published detector of a sweep measured on its targets, side by side on the cores here."""
 
+import logging
 import multiprocessing
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from ptl_sweep.config import AnalysisConfig
 from ptl_sweep.store import Store, StoreError
 from ptl_sweep.sweep.planner import Plan, Reading, config_of
 from ptl_sweep.sweep.seeding import derive_seed
+
+logger = logging.getLogger(__name__)
 
 FEATURES = "training_features.npz"
 MAX_WORKERS = 8
@@ -101,9 +105,22 @@ def _measured(
     if num_workers == 1 or (settings.num_workers is None and len(jobs) < FEWEST_JOBS):
         yield from _shown((_measure_checked(job, store) for job in jobs), len(jobs))
         return
+    done = 0
+    try:
+        for found in _shown(_in_processes(jobs, store, num_workers), len(jobs)):
+            yield found
+            done += 1
+    except BrokenProcessPool:
+        logger.warning("a process that measured detectors was killed; one process goes on")
+        yield from (_measure_checked(job, store) for job in jobs[done:])
+
+
+def _in_processes(
+    jobs: Sequence[DetectorJob], store: Store, num_workers: int
+) -> Iterator[Measurements]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(num_workers, mp_context=context) as pool:
-        yield from _shown(pool.map(_measure_checked, jobs, [store] * len(jobs)), len(jobs))
+        yield from pool.map(_measure_checked, jobs, [store] * len(jobs))
 
 
 def _num_cores() -> int:

@@ -48,6 +48,22 @@ def test_the_number_of_workers_changes_no_digit(tiny_sweep: Any, copy_of: Any) -
     np.testing.assert_equal(one.gaussians, two.gaussians)
 
 
+def test_a_killed_process_costs_time_and_no_number(
+    tiny_sweep: Any, copy_of: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """The kernel kills a worker whose memory is full; here each ends as it starts."""
+    plan = copy_of(tiny_sweep).plan
+    expected = measured(plan)
+    for config in plan.configs:
+        config["analysis"]["num_workers"] = 2
+    monkeypatch.setenv("PYTHONPATH", str(plan.root))
+    (plan.root / "sitecustomize.py").write_text("import os; os._exit(9)")
+    found = measured(plan)
+    assert "was killed" in caplog.text
+    for key in expected.cells:
+        np.testing.assert_equal(found.cells[key].columns, expected.cells[key].columns)
+
+
 def test_a_damaged_file_costs_its_cell_and_no_other(
     tiny_sweep: Any, copy_of: Any, flip_byte: Any
 ) -> None:
