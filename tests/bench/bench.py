@@ -19,6 +19,7 @@ from scanning import scanning
 from scipy.spatial.distance import cdist
 from torchvision.models.detection import retinanet_resnet50_fpn
 
+from ptl_sweep.analysis.bootstrap import RankedHits, block_weights, resampled_ap
 from ptl_sweep.config import DatasetConfig, DetectorConfig, conf_dir
 from ptl_sweep.datasets.miniature import read_miniature
 from ptl_sweep.detection.average_precision import IOU_THRESHOLDS, average_precision, ranking
@@ -233,6 +234,26 @@ def rendering(num_images: int) -> Line:
     return Line(what, seconds, None, f"{num_images / seconds:.0f} images/s")
 
 
+def bootstrap(num_images: int, per_image: int) -> Line:
+    """1,000 resamples of the test images for the AP difference of two detectors."""
+    rng = np.random.default_rng(0)
+    image = np.repeat(np.arange(num_images), per_image)
+    truths = np.full(num_images, 15)
+    weights = block_weights(np.arange(num_images), 1000, rng)
+    detectors = []
+    for _ in range(2):
+        order = rng.permutation(len(image))
+        detectors.append(RankedHits(rng.random(len(image)) < 0.1, image[order]))
+
+    def difference() -> np.ndarray:
+        first, second = (resampled_ap(ranked, truths, weights) for ranked in detectors)
+        return first - second
+
+    (mine,) = best_times(difference, turns=1)
+    num = num_images * per_image
+    return Line(f"1,000 resamples of {num_images} images, 2 x {num:,} detections", mine, None)
+
+
 def planning() -> Line:
     """Compose and plan the 96 cells of the paper grid; nothing is on disk."""
     (seconds,) = best_times(lambda: plan_sweep(compose_grid(["experiment=paper"]).cells, "bench"))
@@ -251,6 +272,7 @@ def main() -> None:
         lambda: evaluation(200, 40),
         lambda: training_step(8),
         lambda: rendering(48),
+        lambda: bootstrap(2000, 100),
         planning,
     ]
     for bench in benches:
