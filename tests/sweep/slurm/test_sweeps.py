@@ -292,7 +292,7 @@ def test_two_sweeps_that_share_stages_compute_each_of_them_once(small: Sweep, cl
     for name in ("first", "second"):
         assert small.verb("wait", name).code == 0
     stages = set(first.stages) | set(small.plan.stages)
-    assert len(stages) == 12
+    assert len(stages) == 16  # four detectors, each on two targets and on validation
     assert all(len(small.attempts(key)) == 1 for key in stages)
     shared = set(first.stages) & set(small.plan.stages)
     assert shared == set(first.stages)
