@@ -13,9 +13,9 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from ptl_sweep.analysis.groups import ap_t2t_labels, number, text
 from ptl_sweep.analysis.statistics import Interval, mean_interval
 from ptl_sweep.analysis.study import OFF, Row
-from ptl_sweep.analysis.tables import ap_t2t_labels, number, text
 from ptl_sweep.store import write_atomically
 
 GAP = "\N{EN DASH}"

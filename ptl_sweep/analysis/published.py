@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import yaml
 
+from ptl_sweep.analysis.groups import Group, number, text
 from ptl_sweep.analysis.statistics import Interval
 from ptl_sweep.analysis.study import OFF, PUBLISHED_COLUMNS, Row, Value
-from ptl_sweep.analysis.tables import Group, effect_of, find_summary, number, text
+from ptl_sweep.analysis.summary import effect_of, find_summary
 from ptl_sweep.config import ConfigError, conf_dir
 
 ON = "on"

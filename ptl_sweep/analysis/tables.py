@@ -11,27 +11,17 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from ptl_sweep.analysis.ap_t2t import DISTANCE_COLUMNS, threshold_label
-from ptl_sweep.analysis.groups import Group, ap_t2t_labels, number, text, with_averages
+from ptl_sweep.analysis.groups import Group, ap_t2t_labels, number, text
 from ptl_sweep.analysis.statistics import Interval
-from ptl_sweep.analysis.study import ALL_TARGETS, BANDS, OFF, Row, Value
+from ptl_sweep.analysis.study import BANDS, OFF, Row, Value
 from ptl_sweep.analysis.summary import (
     DISTANCE_METRIC,
-    SUMMARY_COLUMNS,
     effect_of,
     find_summary,
     groups_over_targets,
     mean_of,
-    summarise,
-    summary_metrics,
 )
 from ptl_sweep.store import write_atomically
-
-__all__ = [
-    "ALL_TARGETS", "DISTANCE_METRIC", "OFF", "RESULT_COLUMNS", "SUMMARY_COLUMNS", "Group", "Row",
-    "Value", "aligned", "ap_t2t_labels", "demo_table", "effect_of", "find_summary",
-    "groups_over_targets", "mean_of", "number", "result_columns", "summarise", "summary_metrics",
-    "text", "with_averages", "with_half_width", "write_table",
-]  # fmt: skip
 
 INTEGER_COLUMNS = {
     "real_count", "seed", "iteration", "num_train_images", "num_synthetic", "num_ground_truth",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ptl_sweep.analysis.figures import CellHistogram
+from ptl_sweep.analysis.groups import Group
 from ptl_sweep.analysis.statistics import mean_interval
 from ptl_sweep.analysis.study import (
     ALL_TARGETS,
@@ -22,7 +23,8 @@ from ptl_sweep.analysis.study import (
     Selection,
     Study,
 )
-from ptl_sweep.analysis.tables import RESULT_COLUMNS, Group, summarise
+from ptl_sweep.analysis.summary import summarise
+from ptl_sweep.analysis.tables import RESULT_COLUMNS
 from ptl_sweep.analysis.train2test import DISTANCE_EDGES, DistanceHistogram
 
 DIMENSION = 48

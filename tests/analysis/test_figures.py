@@ -44,7 +44,7 @@ from ptl_sweep.analysis.figures.style import (
 )
 from ptl_sweep.analysis.figures.writing import PLANNERS, _sources
 from ptl_sweep.analysis.study import Selection, Study
-from ptl_sweep.analysis.tables import summarise
+from ptl_sweep.analysis.summary import summarise
 
 KINDS = (
     "equivalent", "effect", "ap", "ap_t2t", "bands", "distances", "spreads", "iterations",

@@ -6,7 +6,7 @@ import yaml
 
 from ptl_sweep.analysis.published import BESIDE_COLUMNS, load_published, published_beside
 from ptl_sweep.analysis.study import PUBLISHED_COLUMNS, Row
-from ptl_sweep.analysis.tables import summarise
+from ptl_sweep.analysis.summary import summarise
 from ptl_sweep.config import ConfigError, conf_dir
 
 FOLDER = conf_dir() / "published"

@@ -6,13 +6,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from ptl_sweep.analysis import study
+from ptl_sweep.analysis.summary import summarise
 from ptl_sweep.analysis.tables import (
     INTEGER_COLUMNS,
     RESULT_COLUMNS,
     TEXT_COLUMNS,
     demo_table,
     result_columns,
-    summarise,
     write_table,
 )
 

@@ -17,8 +17,8 @@ from ptl_sweep.analysis.figures.style import (
     line_style,
     wrapped,
 )
+from ptl_sweep.analysis.groups import number, text
 from ptl_sweep.analysis.study import ALL_TARGETS, BANDS, Row
-from ptl_sweep.analysis.tables import number, text
 
 
 def band_figure(

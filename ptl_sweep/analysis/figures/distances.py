@@ -19,7 +19,7 @@ from ptl_sweep.analysis.figures.style import (
     line_style,
     log_axis,
 )
-from ptl_sweep.analysis.tables import Group
+from ptl_sweep.analysis.groups import Group
 from ptl_sweep.analysis.train2test import DistanceHistogram
 
 BINS_PER_STEP = 2  # histogram bins that are drawn as one

@@ -22,8 +22,8 @@ from ptl_sweep.analysis.figures.style import (
     line_style,
     shown_target,
 )
+from ptl_sweep.analysis.groups import number, text
 from ptl_sweep.analysis.study import ALL_TARGETS, Row
-from ptl_sweep.analysis.tables import number, text
 
 EDGE = 1.95  # the vertical axis reaches from smallest / EDGE to largest x EDGE
 ARROW = 1.4  # equivalents outside the counts are arrows at smallest / ARROW and largest x ARROW

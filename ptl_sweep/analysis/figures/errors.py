@@ -16,9 +16,9 @@ from ptl_sweep.analysis.figures.style import (
     line_style,
     with_bounds,
 )
+from ptl_sweep.analysis.groups import number, text
 from ptl_sweep.analysis.statistics import Interval, mean_interval
 from ptl_sweep.analysis.study import FALSE_POSITIVE_TYPES, RANKINGS, Row
-from ptl_sweep.analysis.tables import number, text
 
 GROUP_WIDTH = 0.8  # of the bars of one type
 SHORT_TYPES = {

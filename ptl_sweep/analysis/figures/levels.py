@@ -23,17 +23,10 @@ from ptl_sweep.analysis.figures.style import (
     line_style,
     with_bounds,
 )
+from ptl_sweep.analysis.groups import Group, ap_t2t_labels, number, text
 from ptl_sweep.analysis.statistics import Interval, mean_interval
 from ptl_sweep.analysis.study import ALL_TARGETS, OFF, Row
-from ptl_sweep.analysis.tables import (
-    Group,
-    ap_t2t_labels,
-    effect_of,
-    find_summary,
-    mean_of,
-    number,
-    text,
-)
+from ptl_sweep.analysis.summary import effect_of, find_summary, mean_of
 
 AP_METRICS = {"AP50": "AP50 [%]", "AP": "AP [%]\nIoU .5:.95"}
 

@@ -18,8 +18,8 @@ from ptl_sweep.analysis.figures.style import (
     line_style,
     wrapped,
 )
+from ptl_sweep.analysis.groups import number, text
 from ptl_sweep.analysis.study import OFF, Row
-from ptl_sweep.analysis.tables import number, text
 
 PREDICTOR = "tp_mean"
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")  # of targets

@@ -15,8 +15,9 @@ from ptl_sweep.analysis.figures.style import (
     LineStyle,
     line_style,
 )
+from ptl_sweep.analysis.groups import Group, number, text
 from ptl_sweep.analysis.study import OFF, Row
-from ptl_sweep.analysis.tables import Group, find_summary, number, text
+from ptl_sweep.analysis.summary import find_summary
 
 METRICS = ("AP50", "AP")  # the first that both have
 

@@ -18,8 +18,8 @@ from ptl_sweep.analysis.figures.style import (
     grid_of_panels,
     line_style,
 )
+from ptl_sweep.analysis.groups import Group, number
 from ptl_sweep.analysis.study import Row
-from ptl_sweep.analysis.tables import Group, number
 
 SHOWN_KINDS = {"tp": "true positives", "fp": "false positives", "missed": "missed persons"}
 VARIANT = "equal_n"  # the only distance that compares across real counts and synthetic

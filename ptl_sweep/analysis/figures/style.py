@@ -15,9 +15,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
+from ptl_sweep.analysis.groups import number, text
 from ptl_sweep.analysis.statistics import Interval
 from ptl_sweep.analysis.study import ALL_TARGETS, OFF, Row
-from ptl_sweep.analysis.tables import number, text
 
 STYLE: Any = {
     "font.size": 9.0,

@@ -28,8 +28,8 @@ from ptl_sweep.analysis.figures.saving import FigureFile, save_figure
 from ptl_sweep.analysis.figures.selection import gap_figure, pose_figure, with_poses
 from ptl_sweep.analysis.figures.spreads import spread_figure, spread_rows
 from ptl_sweep.analysis.figures.style import Axis, axes_of
+from ptl_sweep.analysis.groups import number, text
 from ptl_sweep.analysis.study import SCALES, Row, Selection, Study
-from ptl_sweep.analysis.tables import number, text
 
 SCALE_TITLES = {
     "cumulative": "Effect of synthetic images on AP_t2t by least score",
