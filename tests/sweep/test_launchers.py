@@ -242,8 +242,10 @@ def test_local_a_stage_that_another_sweep_computes_is_looked_at_again(
     assert plan.store.failure(task.stages[0]) is None
 
 
+# no `sleep & wait`: a signal that comes between the two is seen when the sleep has ended
 STOPPABLE = (
-    "trap 'touch {root}/checkpoint-$$; exit 75' TERM; touch {root}/ready-$$; sleep 60 & wait"
+    "trap 'touch {root}/checkpoint-$$; exit 75' TERM; touch {root}/ready-$$; "
+    "while :; do sleep 0.05; done"
 )
 STUBBORN = "trap '' TERM; touch {root}/stubborn; while :; do sleep 0.1; done"
 
