@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-seeds paper first-experiments table-crossdomain figure-t2t figure-apt2t
-.PHONY: figure-curve test test-slow test-slurm check bench clean lock build
+.PHONY: figure-curve test test-slow test-wandb test-slurm check bench clean lock build
 
 # What the targets from `paper` to `figure-curve` are about, and where it runs:
 #   make table-crossdomain WORLD=miniature
@@ -87,10 +87,13 @@ figure-curve: setup  ## AP50 against PTL iteration
 	$(PY) -m ptl_sweep figure curve $(STUDY) $(ROOT)
 
 test: setup  ## The fast tests; those of the report in a browser skip without chromium
-	$(PY) -m pytest -n 2 -m "not slow and not slurm"
+	$(PY) -m pytest -n 2 -m "not slow and not slurm and not wandb"
 
 test-slow: setup  ## The tests that train something
-	$(PY) -m pytest -n 2 -m "slow and not slurm"
+	$(PY) -m pytest -n 2 -m "slow and not slurm and not wandb"
+
+test-wandb: setup  ## The tests that talk to a fake W&B backend on loopback
+	$(PY) -m pytest -n 2 -m wandb
 
 test-slurm: setup  ## The tests on a private one-node SLURM (needs slurm-wlm munge slurmdbd mariadb-server)
 	$(PY) -m pytest -m slurm

@@ -19,8 +19,10 @@ def main(arguments: Sequence[str]) -> int:
     from ptl_sweep.datasets.validation import DataError
     from ptl_sweep.sweep import verbs
     from ptl_sweep.sweep.cluster import SlurmError
+    from ptl_sweep.sweep.mistakes import refuse_secrets
 
     try:
+        refuse_secrets(arguments)
         if arguments and arguments[0] in verbs.VERBS:
             return verbs.VERBS[arguments[0]](list(arguments[1:]))
         verbs.refuse_unknown_verb(arguments)

@@ -1,6 +1,6 @@
 """Training a detector on R_t and reading it out: what the train and ptl stages share."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors.torch
@@ -13,6 +13,7 @@ from ptl_sweep.detection.training import train_detector
 from ptl_sweep.detection.weights import resolve_weights
 from ptl_sweep.ptl.domain_gap import collect_training_features
 from ptl_sweep.store import StoreError
+from ptl_sweep.sweep import mirrored
 from ptl_sweep.sweep.specs import WEIGHTS_FOLDER
 from ptl_sweep.sweep.training_set import MANIFEST, TrainingSet
 from ptl_sweep.sweep.workspace import Workspace
@@ -24,7 +25,14 @@ CHECKPOINT = "checkpoint.pt"
 Summary = dict[str, Any]
 
 
-def fit_detector(work: Workspace, training: TrainingSet) -> Summary:
+class Fitted(NamedTuple):
+    """A trained detector, ready for inference, and what its stage tells of the training."""
+
+    detector: Detector
+    summary: Summary
+
+
+def fit_detector(work: Workspace, training: TrainingSet) -> Fitted:
     """Train from the initial weights on R_t, then read out the features of R_t (PTL eq. 1)."""
     config = work.config
     records = training.records(work.store, own=(work.stage.key, work.folder))
@@ -37,7 +45,9 @@ def fit_detector(work: Workspace, training: TrainingSet) -> Summary:
         seed=work.seed("train"),
         folder=work.folder,
         cache=work.cache,
-        on_step=lambda step, row: work.log({"train/step": step, **row}),
+        on_step=lambda step, row: work.log(
+            {"train/step": step, **row, **mirrored.gpu_memory(work, "train/gpu_memory_mb")}
+        ),
         view=view,
         should_stop=work.should_stop,
     )
@@ -53,11 +63,13 @@ def fit_detector(work: Workspace, training: TrainingSet) -> Summary:
     safetensors.torch.save_file(detector.state_dict(), work.folder / MODEL)
     work.write_json(MANIFEST, training.manifest())
     (work.folder / CHECKPOINT).unlink(missing_ok=True)
-    return {
+    mirrored.log_model(work, MODEL)
+    summary = {
         "num_train_images": len(records),
         "num_synthetic": len(training.transformed),
         "gaussian_n": len(features.features),
     }
+    return Fitted(detector, summary)
 
 
 def initial_detector(work: Workspace) -> Detector:

@@ -10,6 +10,10 @@ from omegaconf.errors import ValidationError
 from ptl_sweep.config import ConfigError, conf_dir
 from ptl_sweep.sweep.grid import all_keys, close_match, declared_keys, is_group, mapping_of
 
+NO_SECRETS = (
+    "{key}: no config takes a key, since configs are printed and saved; set WANDB_API_KEY, or put "
+    "it into netrc with `wandb login`"
+)
 QUOTES = "a value with commas, brackets or braces needs quotes inside quotes: 'key=\"a,b\"'"
 TYPE_NAMES = {
     int: "an integer",
@@ -23,6 +27,21 @@ TYPE_NAMES = {
     dict[str, str]: "a mapping {NAME: meaning}",
     dict[str, Any]: "a mapping {NAME: value}",
 }
+
+
+def refuse_secrets(arguments: Iterable[str]) -> None:
+    """An API key as an override, whatever group it is put in. Raises: ConfigError without it."""
+    for argument in arguments:
+        answer = _no_secret(argument)
+        if answer:
+            raise ConfigError(answer)
+
+
+def _no_secret(word: str) -> str | None:
+    """What to say of ``key=value`` when the key is an API key; never the value."""
+    key = word.partition("=")[0].lstrip("+~-")
+    is_secret = re.search(r"(^|[._])api_?key$", key, re.IGNORECASE)
+    return NO_SECRETS.format(key=key) if is_secret else None
 
 
 def short_message(error: BaseException) -> str:
@@ -48,7 +67,8 @@ def _own_words(chain: Iterable[BaseException]) -> str | None:
         if isinstance(link, ConfigError):
             return str(link)
         if isinstance(link, OverrideParseException):
-            return f"{_first_lines(link.message)}\nin {link.override}: {QUOTES}"
+            told = f"{_first_lines(link.message)}\nin {link.override}: {QUOTES}"
+            return _no_secret(str(link.override)) or told
     return None
 
 
@@ -68,7 +88,7 @@ def _several_values(text: str) -> str | None:
     word = swept.group(1)
     if mapping_of(word.partition("=")[0].lstrip("+")):
         return f"{word}: {QUOTES}"
-    return f"{word}: several values make a sweep, which needs the flag -m"
+    return _no_secret(word) or f"{word}: several values make a sweep, which needs the flag -m"
 
 
 def _wrong_type(chain: Iterable[BaseException]) -> str | None:
@@ -101,6 +121,9 @@ def _names_in(group: str) -> list[str]:
 
 def unknown_key(key: str) -> str:
     """How to answer a key that the config does not have: the nearest, or those of its group."""
+    secret = _no_secret(key)
+    if secret:
+        return secret
     mapping = mapping_of(key)
     if mapping:
         value = "person (or other, or ignore)" if mapping.endswith(".categories") else "VALUE"

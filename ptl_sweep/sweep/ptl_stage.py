@@ -1,11 +1,13 @@
 """One PTL iteration as a stage: each finished step leaves a file, so a killed worker goes on."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
 
 from ptl_sweep.datasets.images import write_png
 from ptl_sweep.datasets.records import ImageRecord
@@ -13,7 +15,8 @@ from ptl_sweep.ptl.compositing import TranslatedImage
 from ptl_sweep.ptl.cyclegan import CHECKPOINT_NAME
 from ptl_sweep.ptl.gaussian import Gaussian, fit_gaussian
 from ptl_sweep.ptl.iteration import Chosen, choose, translate
-from ptl_sweep.sweep.detector_stage import FEATURES, Summary, fit_detector, load_detector
+from ptl_sweep.sweep import mirrored
+from ptl_sweep.sweep.detector_stage import FEATURES, MODEL, Summary, fit_detector, load_detector
 from ptl_sweep.sweep.training_set import (
     MANIFEST,
     TrainingSet,
@@ -31,29 +34,49 @@ NUM_SAMPLES = 8  # virtual originals kept for the report
 
 def run_ptl(work: Workspace) -> Summary:
     """Gap, select, translate, add, train (PTL section 3)."""
+    mirrored.use_model(work, MODEL)
     source = work.read_split(work.config.dataset, work.stage.spec["dataset"])
     training = read_training_set(work.parent(MANIFEST), source.records)
     pool = [r for r in work.read_pool().records if r.image_id not in training.selected_ids]
-    selection = _once(work, SELECTION, lambda: _select(work, pool))
+    selection = _once(
+        work,
+        SELECTION,
+        lambda: _select(work, pool),
+        lambda selection: mirrored.show_selection(work, pool, selection),
+    )
     transformed = _once(work, TRANSFORMED, lambda: _transform(work, pool, selection, training))
     (work.folder / CHECKPOINT_NAME).unlink(missing_ok=True)
     images = tuple(TransformedImage(**image) for image in transformed["images"])
-    summary = fit_detector(work, TrainingSet(training.real, (*training.transformed, *images)))
+    fitted = fit_detector(work, TrainingSet(training.real, (*training.transformed, *images)))
+    shown = [image.record(work.folder) for image in images[:NUM_SAMPLES]]
+    mirrored.show_transformed(work, fitted.detector, shown)
     reasons = [r for r in (selection["reason"], transformed["reason"]) if r]
     return {
-        **summary,
+        **fitted.summary,
         **selection["summary"],
         "num_untranslated": transformed["num_untranslated"],
         "reason": "; ".join(reasons) or None,
     }
 
 
-def _once(work: Workspace, name: str, make: Any) -> dict[str, Any]:
-    """The step's file; made now unless an attempt before a kill has finished the step."""
+def _once(
+    work: Workspace,
+    name: str,
+    make: Callable[[], dict[str, Any]],
+    show: Callable[[dict[str, Any]], None] | None = None,
+) -> dict[str, Any]:
+    """The step's file; made now unless an attempt before a kill has finished the step.
+
+    `show` is for the mirror: after the step, and again where it was lost with the attempt.
+    """
     path = work.folder / name
-    if not path.exists():
+    was_there = path.exists()
+    if not was_there:
         work.write_json(name, make())
-    return dict(json.loads(path.read_text()))
+    content = dict(json.loads(path.read_text()))
+    if show is not None and (not was_there or work.mirror.wants_media_again):
+        show(content)
+    return content
 
 
 def _iteration(work: Workspace) -> int:
@@ -83,7 +106,8 @@ def _select(work: Workspace, pool: Sequence[ImageRecord]) -> dict[str, Any]:
             "gap_gaussian_shrinkage": gaussian.shrinkage,
             "gap_gaussian_dropped_channels": gaussian.num_dropped,
         }
-    work.log({"ptl/iteration": _iteration(work), **{f"ptl/{k}": v for k, v in summary.items()}})
+    shown = summary | _gap_spread(chosen.gap)
+    work.log({"ptl/iteration": _iteration(work), **{f"ptl/{k}": v for k, v in shown.items()}})
     return {
         "selected": [pool[i].image_id for i in chosen.selection.indices],
         "pool": [
@@ -111,6 +135,15 @@ def _selection_summary(chosen: Chosen, num_pool: int) -> dict[str, Any]:
     }
 
 
+def _gap_spread(gap: Float[ndarray, " p"]) -> dict[str, float | None]:
+    """Mean, 10 % and 90 % quantile of the gaps there are; the median is in the summary."""
+    finite = gap[np.isfinite(gap)]
+    if not len(finite):
+        return dict.fromkeys(("gap_mean", "gap_p10", "gap_p90"))
+    low, high = np.quantile(finite, (0.1, 0.9))
+    return {"gap_mean": float(finite.mean()), "gap_p10": float(low), "gap_p90": float(high)}
+
+
 def _transform(
     work: Workspace,
     pool: Sequence[ImageRecord],
@@ -126,16 +159,15 @@ def _transform(
         seed=work.seed("translate", _iteration(work)),
         folder=work.folder,
         warm_start=_earlier_translator(work),
-        on_step=lambda step, row: work.log({"translate/step": step, **row}),
+        on_step=lambda step, row: work.log(
+            {"translate/step": step, **row, **mirrored.gpu_memory(work, "translate/gpu_memory_mb")}
+        ),
         device=work.device,
         cache=work.cache,
         checkpoint_minutes=work.config.train.checkpoint_minutes,
         should_stop=work.should_stop,
     )
     translator.save(work.folder / TRANSLATOR)
-    work.mirror.log_images(
-        "ptl/transformed", [(image.image, image.boxes) for image in images[:NUM_SAMPLES]]
-    )
     return {
         "images": _write_pictures(work, chosen, images),
         "num_untranslated": sum(image.num_untranslated for image in images),

@@ -1,7 +1,6 @@
 """The reducer: tables of the study, figures, report and closing words, gaps included."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,15 +8,14 @@ from ptl_sweep.analysis.answers import answers
 from ptl_sweep.analysis.report import write_report
 from ptl_sweep.analysis.report.sentences import medium_confidence
 from ptl_sweep.analysis.study import Study
-from ptl_sweep.analysis.summary import SUMMARY_COLUMNS
 from ptl_sweep.analysis.tables import demo_table, result_columns
 from ptl_sweep.config import TrackingConfig
 from ptl_sweep.sweep import display, status
 from ptl_sweep.sweep.planner import Plan
+from ptl_sweep.sweep.reduce_mirror import mirror_study
 from ptl_sweep.sweep.reducer import Reducer
 from ptl_sweep.sweep.report_inputs import report_context
 from ptl_sweep.sweep.study_tables import study_of, write_study
-from ptl_sweep.tracking import RunInfo, open_mirror
 
 TOY_NOTE = (
     "The miniature world is a toy: it proves that the pipeline works, and says nothing about "
@@ -52,7 +50,7 @@ def reduce_sweep(plan: Plan, tracking: TrackingConfig, submission: str | None = 
         cells=reducer.measurements.cells,
     )
     report = write_report(plan.folder, context)
-    _mirror(plan, tracking, study, columns)
+    mirror_study(plan, tracking, study, columns)
     num_failed = sum(row["status"] != "ok" for row in study.rows)
     text = _closing_text(reducer, study, report, num_failed)
     reduction = status.Reduction(
@@ -65,29 +63,6 @@ def reduce_sweep(plan: Plan, tracking: TrackingConfig, submission: str | None = 
     )
     status.record_reduction(plan, reduction)
     return Reduced(report, text, num_failed)
-
-
-def _mirror(
-    plan: Plan,
-    tracking: TrackingConfig,
-    study: Study,
-    columns: Sequence[str],
-) -> None:
-    info = RunInfo(
-        key=f"reduce-{plan.name}",
-        name=f"reduce {plan.name}",
-        job_type="reduce",
-        config={"sweep": plan.name, "cells": len(plan.cells)},
-    )
-    with open_mirror(tracking, root=plan.root / "tracking", sweep=plan.name, run=info) as mirror:
-        for name, table, names in (
-            ("grid/results", study.rows, columns),
-            ("grid/summary", study.summary, SUMMARY_COLUMNS),
-        ):
-            mirror.table(name, names, [[row.get(column) for column in names] for row in table])
-        mirror.log({"grid/cells_ok": sum(row["status"] == "ok" for row in study.rows)})
-        files = [plan.folder / name for name in ("results.csv", "summary.csv", "report.html")]
-        mirror.artifact(f"grid-results-{plan.name}", "results", files)
 
 
 def _closing_text(reducer: Reducer, study: Study, report: Path, num_failed: int) -> str:

@@ -20,7 +20,8 @@ from ptl_sweep.detection.matching import ImageMatch, match_image
 from ptl_sweep.detection.pixels import View
 from ptl_sweep.detection.retinanet import Detections, Probes
 from ptl_sweep.detection.training import Interrupted
-from ptl_sweep.sweep.detector_stage import Summary, fit_detector, load_detector
+from ptl_sweep.sweep import mirrored
+from ptl_sweep.sweep.detector_stage import FEATURES, MODEL, Summary, fit_detector, load_detector
 from ptl_sweep.sweep.ptl_stage import run_ptl
 from ptl_sweep.sweep.training_set import TrainingSet
 from ptl_sweep.sweep.workspace import Workspace
@@ -31,12 +32,13 @@ def run_train(work: Workspace) -> Summary:
     spec = work.stage.spec["dataset"]
     source = work.read_split(work.config.dataset, spec)
     real = real_subset(source.records, work.config.real_count, work.config.seed)
-    return fit_detector(work, TrainingSet(tuple(real)))
+    return fit_detector(work, TrainingSet(tuple(real))).summary
 
 
 def run_evaluate(work: Workspace) -> Summary:
     """Detections of one detector on one target, matched; AP; features for the distances."""
     config = work.config
+    mirrored.use_model(work, MODEL)
     target = work.read_split(config.target, work.stage.spec["target"])
     found = detect_and_probe_records(
         load_detector(work),
@@ -57,6 +59,8 @@ def run_evaluate(work: Workspace) -> Summary:
     save_detections(work.folder, table)
     metrics = average_precisions(table, matches)
     work.write_json("metrics.json", metrics)
+    mirrored.show_measures(work, table, FEATURES)
+    mirrored.show_found(work, table, target.records)
     return metrics
 
 

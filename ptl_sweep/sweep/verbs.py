@@ -27,9 +27,11 @@ from ptl_sweep.sweep.data_verbs import check_verb, manifest_verb
 from ptl_sweep.sweep.grid import close_match
 from ptl_sweep.sweep.job_view import view_jobs
 from ptl_sweep.sweep.planner import Plan, plan_sweep, save_plan
+from ptl_sweep.sweep.publish_verb import publish_verb
 from ptl_sweep.sweep.report_verb import report_verb
 from ptl_sweep.sweep.separation import require_separate
 from ptl_sweep.sweep.specs import NO_VALIDATION, WEIGHTS_FOLDER
+from ptl_sweep.sweep.sync_verb import sync_verb
 from ptl_sweep.sweep.table_verbs import figure_verb, table_verb
 
 WORK_TO_DO = 2
@@ -166,4 +168,6 @@ VERBS: dict[str, Callable[[list[str]], int]] = {
     "report": report_verb,
     "table": table_verb,
     "figure": figure_verb,
+    "publish": publish_verb,
+    "sync": sync_verb,
 }

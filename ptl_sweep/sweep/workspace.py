@@ -17,10 +17,10 @@ from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.datasets.validation import DataError
 from ptl_sweep.store import HISTORY, Stage, Store, write_atomically
 from ptl_sweep.sweep.planner import Plan
+from ptl_sweep.sweep.run_infos import stage_run
 from ptl_sweep.sweep.seeding import derive_seed
-from ptl_sweep.tracking import History, Mirror, RunInfo, Value, open_mirror
+from ptl_sweep.tracking import History, Mirror, Value, open_mirror
 
-JOB_TYPES = {"train": "train", "ptl": "train", "evaluate": "evaluate"}
 STEP_METRICS = ("translate/step", "train/step", "ptl/iteration")
 
 
@@ -109,19 +109,6 @@ def step_of(row: Mapping[str, Value]) -> tuple[str, Value]:
     raise ValueError(f"a history row needs one of {', '.join(STEP_METRICS)}, got {sorted(row)}")
 
 
-def run_name(stage: Stage, config: Config) -> str:
-    """`n20 on t2 s0 -> field`."""
-    parts = [f"n{config.real_count}"]
-    if stage.kind != "train":
-        parts.append(config.synthetic.name)
-    if stage.kind == "ptl":
-        parts.append(f"t{stage.spec['synthetic']['iteration']}")
-    parts.append(f"s{config.seed}")
-    if stage.kind == "evaluate":
-        parts += ["->", config.target.name]
-    return " ".join(parts)
-
-
 @contextmanager
 def open_workspace(
     plan: Plan,
@@ -133,24 +120,7 @@ def open_workspace(
     """The workspace of a claimed stage; rows of a killed attempt are kept and mirrored again."""
     history = History(folder / HISTORY)
     rows = history.rows()
-    info = RunInfo(
-        key=stage.key,
-        name=run_name(stage, config),
-        job_type=JOB_TYPES[stage.kind],
-        config={
-            "sweep": plan.name,
-            "key": stage.key,
-            "kind": stage.kind,
-            "dataset": config.dataset.name,
-            "real_count": config.real_count,
-            "synthetic": config.synthetic.name,
-            "target": config.target.name if stage.kind == "evaluate" else None,
-            "seed": config.seed,
-            "translator": config.translator.name,
-            "detector": config.detector.name,
-        },
-        step_metric="train/step" if stage.kind != "evaluate" else None,
-    )
+    info = stage_run(plan, stage, config)
     with open_mirror(
         config.tracking, root=plan.root / "tracking", sweep=plan.name, run=info, rows=rows
     ) as mirror:

@@ -1,0 +1,95 @@
+"""What W&B's server says of the runs that `sync` compares with the rows on disk."""
+
+import netrc
+import os
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+KEY_VARIABLES = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
+ENDED = {"finished", "failed"}  # states of a run whose exit the server knows
+TIMEOUT_S = 20  # of one question
+
+
+class ServerError(RuntimeError):
+    """The server gave no answer, or refused the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a run is on the server."""
+
+    num_rows: int  # 0 when the server does not know the run
+    has_ended: bool  # its exit has arrived
+
+
+class Server:
+    """One project of the W&B server that the environment names; may be shared by threads."""
+
+    def __init__(self, *, project: str, entity: str | None) -> None:
+        """Ask who the key belongs to, which is the entity unless one is given.
+
+        Raises: ServerError.
+        """
+        import wandb
+
+        self.project = project
+        self._lock = threading.Lock()
+        wandb.setup(wandb.Settings(silent=True))
+        try:
+            self._api = wandb.Api(timeout=TIMEOUT_S)
+            found = entity or os.environ.get("WANDB_ENTITY") or self._api.default_entity
+        except Exception as error:
+            raise ServerError(f"no answer from {base_url()}: {_first_line(error)}") from error
+        if not found:
+            raise ServerError(f"{base_url()} names no default entity; add --entity")
+        self.entity = found
+
+    def standing(self, run_id: str) -> Standing:
+        """Rows and end of a run, as of now. Raises: ServerError."""
+        from wandb.errors import CommError
+
+        with self._lock:
+            try:
+                self._api.flush()  # type: ignore[no-untyped-call]
+                run = self._api.run(f"{self.entity}/{self.project}/{run_id}")
+                return Standing(int(run.historyLineCount or 0), run.state in ENDED)
+            except CommError as error:
+                if "Could not find run" in str(error):
+                    return Standing(0, has_ended=False)
+                raise ServerError(f"no answer from {base_url()}: {_first_line(error)}") from error
+            except Exception as error:
+                raise ServerError(f"no answer from {base_url()}: {_first_line(error)}") from error
+
+    def close(self) -> None:
+        """End W&B's service."""
+        import wandb
+
+        wandb.teardown()
+
+
+def base_url() -> str:
+    """The server that W&B's environment and settings files name."""
+    import wandb
+
+    return str(wandb.setup().settings.base_url)
+
+
+def has_key() -> bool:
+    """Whether the environment or netrc has credentials for the server; W&B would ask for them."""
+    if any(os.environ.get(name) for name in KEY_VARIABLES):
+        return True
+    named = os.environ.get("NETRC")
+    for path in [Path(named)] if named else [Path("~/.netrc"), Path("~/_netrc")]:
+        try:
+            if netrc.netrc(path.expanduser()).authenticators(urlsplit(base_url()).hostname or ""):
+                return True
+        except (OSError, netrc.NetrcParseError):
+            continue
+    return False
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,67 @@
+"""history.jsonl survives kills, and every run gets a name that W&B accepts."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from local_runs import ROWS
+
+from ptl_sweep.tracking import MAX_RUN_ID, History, RunInfo, run_id
+
+
+def test_history_returns_what_was_appended(tmp_path: Path) -> None:
+    history = History(tmp_path / "work" / "history.jsonl")
+    for row in ROWS:
+        history.append(row)
+    assert History(history.path).rows() == ROWS
+
+
+def test_history_of_a_stage_that_logged_nothing_is_empty(tmp_path: Path) -> None:
+    assert History(tmp_path / "history.jsonl").rows() == []
+
+
+def test_a_torn_last_line_is_dropped_and_appending_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "history.jsonl"
+    path.write_text('{"train/step": 0}\n{"train/st', encoding="utf-8")
+    history = History(path)
+    history.append({"train/step": 1})
+    assert history.rows() == [{"train/step": 0}, {"train/step": 1}]
+    assert "torn" in caplog.text
+
+
+def test_an_unreadable_line_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "history.jsonl"
+    path.write_text('{"train/step": 0}\noops\n{"train/step": 1}\n', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"history\.jsonl:2"):
+        History(path).rows()
+
+
+def test_non_finite_numbers_become_null_and_numpy_scalars_plain(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.jsonl")
+    history.append({"a": float("nan"), "b": np.float32("inf"), "c": np.int64(3), "d": "text"})
+    assert (
+        history.path.read_text(encoding="utf-8") == '{"a": null, "b": null, "c": 3, "d": "text"}\n'
+    )
+
+
+@pytest.mark.parametrize("key", ["train-a_1", "a/b:c;d,e#f?g'h", "ü" * 80, "k" * 64, "k" * 65])
+def test_run_ids_are_accepted_by_wandb_and_deterministic(key: str) -> None:
+    made = run_id(key)
+    assert len(made) <= MAX_RUN_ID
+    assert all(
+        character.isascii() and (character.isalnum() or character in "-_") for character in made
+    )
+    assert made == run_id(key)
+
+
+def test_different_keys_give_different_run_ids() -> None:
+    keys = ["a/b", "a-b", "a:b", "k" * 70 + "1", "k" * 70 + "2", "k" * 64]
+    assert len({run_id(key) for key in keys}) == len(keys)
+    assert run_id("train-n20-0123456789ab") == "train-n20-0123456789ab"
+
+
+def test_an_unknown_job_type_is_refused() -> None:
+    with pytest.raises(ValueError, match="train, evaluate, reduce"):
+        RunInfo(key="a", name="a", job_type="ptl")
