@@ -39,14 +39,17 @@ class SweepInterrupted(KeyboardInterrupt):
 
 def run_inline(plan: Plan, config: LauncherConfig, console: Console) -> bool:
     """Every task in this process, parents first; a failed stage blocks only what needs it."""
+    from ptl_sweep.tracking import Recorder
+
     del config
     prepare_process(config_of(plan, 0).train.num_threads)
-    for task in sorted(plan.tasks, key=lambda task: KINDS.index(task.kind)):
-        for key in task.stages:
+    tasks = sorted(plan.tasks, key=lambda task: KINDS.index(task.kind))
+    with Recorder() as recorder:
+        for key in (key for task in tasks for key in task.stages):
             if not all(plan.store.is_published(parent) for parent in plan.stages[key].parents):
                 continue
             try:
-                if run_stage(plan, key, should_stop=lambda: False):
+                if run_stage(plan, key, should_stop=lambda: False, recorder=recorder):
                     console.print(f"published {key}")
             except (StageFailedError, StageClaimedError) as error:
                 log.error("%s", error)  # noqa: TRY400

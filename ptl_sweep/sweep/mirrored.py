@@ -105,9 +105,16 @@ def _kept(work: Workspace, file: str) -> Path:
 
 @_beside
 def show_selection(
-    work: Workspace, pool: Sequence[ImageRecord], selection: Mapping[str, Any]
+    work: Workspace,
+    pool: Sequence[ImageRecord],
+    selection: Mapping[str, Any],
+    *,
+    repeated: bool = False,
 ) -> None:
-    """Selected images against the pool over altitude and radius, where the pool knows both."""
+    """Selected images against the pool over altitude and radius, where the pool knows both.
+
+    `repeated`: an attempt before a kill has shown them.
+    """
     places = [
         [float(record.attributes.get(name, np.nan)) for name in ("altitude_m", "radius_m")]
         for record in pool
@@ -117,7 +124,8 @@ def show_selection(
     counts = count_selected(altitude, radius, np.array([r.image_id in chosen for r in pool], bool))
     if counts is not None:
         nobody = np.zeros((0, 4), dtype=np.float32)
-        work.mirror.log_images("ptl/selected_pool", [ShownImage(draw_selection(counts), nobody)])
+        shown = [ShownImage(draw_selection(counts), nobody)]
+        work.mirror.log_images("ptl/selected_pool", shown, repeated=repeated)
 
 
 @_beside

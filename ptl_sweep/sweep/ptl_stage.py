@@ -42,7 +42,9 @@ def run_ptl(work: Workspace) -> Summary:
         work,
         SELECTION,
         lambda: _select(work, pool),
-        lambda selection: mirrored.show_selection(work, pool, selection),
+        lambda selection, repeated: mirrored.show_selection(
+            work, pool, selection, repeated=repeated
+        ),
     )
     transformed = _once(work, TRANSFORMED, lambda: _transform(work, pool, selection, training))
     (work.folder / CHECKPOINT_NAME).unlink(missing_ok=True)
@@ -63,19 +65,19 @@ def _once(
     work: Workspace,
     name: str,
     make: Callable[[], dict[str, Any]],
-    show: Callable[[dict[str, Any]], None] | None = None,
+    show: Callable[[dict[str, Any], bool], None] | None = None,
 ) -> dict[str, Any]:
     """The step's file; made now unless an attempt before a kill has finished the step.
 
-    `show` is for the mirror: after the step, and again where it was lost with the attempt.
+    `show` is for the mirror: it is told whether an attempt before a kill has shown the step.
     """
     path = work.folder / name
     was_there = path.exists()
     if not was_there:
         work.write_json(name, make())
     content = dict(json.loads(path.read_text()))
-    if show is not None and (not was_there or work.mirror.wants_media_again):
-        show(content)
+    if show is not None:
+        show(content, was_there)
     return content
 
 

@@ -1,4 +1,7 @@
-"""What W&B shows of a reduced sweep: its tables, figures, report and results as an artifact."""
+"""What W&B shows of a reduced sweep: its tables, figures, report and results as an artifact.
+
+A step is a reduction that found other results than the one before it.
+"""
 
 import re
 from collections.abc import Sequence
@@ -8,12 +11,13 @@ from ptl_sweep.analysis.report.page import PRIORITY
 from ptl_sweep.analysis.study import Study
 from ptl_sweep.analysis.summary import SUMMARY_COLUMNS
 from ptl_sweep.config import TrackingConfig
+from ptl_sweep.store import HISTORY, sha256_of
 from ptl_sweep.sweep.planner import Plan
 from ptl_sweep.sweep.run_infos import reduce_run
 from ptl_sweep.sweep.study_tables import FILES
-from ptl_sweep.tracking import open_mirror
+from ptl_sweep.tracking import History, Recorder, Row, mode_of
 
-REPORT = "report.html"
+REPORT, RESULTS = "report.html", "results.csv"
 MAX_FIGURES = 20
 
 
@@ -21,8 +25,14 @@ def mirror_study(
     plan: Plan, tracking: TrackingConfig, study: Study, columns: Sequence[str]
 ) -> None:
     """One run of the reduced sweep; `columns` are those of results.csv."""
-    info = reduce_run(plan)
-    with open_mirror(tracking, root=plan.root / "tracking", sweep=plan.name, run=info) as mirror:
+    if mode_of(tracking) is None:
+        return
+    info, root = reduce_run(plan), plan.root / "tracking"
+    *rows, row = reductions(plan, study)
+    with (
+        Recorder() as recorder,
+        recorder.open_mirror(tracking, root=root, sweep=plan.name, run=info, rows=rows) as mirror,
+    ):
         for name, table, names in (
             ("grid/results", study.rows, columns),
             ("grid/summary", study.summary, SUMMARY_COLUMNS),
@@ -32,9 +42,23 @@ def mirror_study(
             mirror.log_figure(f"figure/{re.sub(r'[^A-Za-z0-9_-]', '_', path.stem)}", path)
         report = plan.folder / REPORT
         mirror.log_html("report", report)
-        mirror.log({"grid/cells_ok": sum(row["status"] == "ok" for row in study.rows)})
+        mirror.log(row)
         files = [path for path in (plan.folder / name for name in FILES) if path.is_file()]
         mirror.artifact(f"grid-results-{plan.name}", "results", [*files, report])
+
+
+def reductions(plan: Plan, study: Study) -> list[Row]:
+    """The rows of the sweep's history.jsonl, the last of which is of the results as they are."""
+    history = History(plan.folder / HISTORY)
+    row: Row = {
+        "grid/cells_ok": sum(row["status"] == "ok" for row in study.rows),
+        "grid/results_sha256": sha256_of(plan.folder / RESULTS),
+    }
+    rows = history.rows()
+    if rows[-1:] != [row]:
+        history.append(row)
+        rows.append(row)
+    return rows
 
 
 def figures_of(folder: Path) -> list[Path]:

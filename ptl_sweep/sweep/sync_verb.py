@@ -29,7 +29,7 @@ from ptl_sweep.sweep.arguments import (
 from ptl_sweep.sweep.checking import progress_bar
 from ptl_sweep.sweep.planner import Plan, config_of
 from ptl_sweep.sweep.run_infos import reduce_run, stage_run
-from ptl_sweep.tracking import Row, Value, syncing
+from ptl_sweep.tracking import Row, Value, syncing, unreachable
 from ptl_sweep.tracking.server import Server, ServerError, base_url, has_key
 from ptl_sweep.tracking.syncing import LocalRun, Outcome, Uploader
 
@@ -98,7 +98,9 @@ def local_runs(plan: Plan) -> list[LocalRun]:
         )
         for key, stage in plan.stages.items()
     ]
-    return [*runs, LocalRun(info=reduce_run(plan))]
+    reductions = plan.folder / HISTORY
+    rows = _rows_of(reductions, f"delete {reductions}")
+    return [*runs, LocalRun(info=reduce_run(plan), rows=rows)]
 
 
 def _rows(plan: Plan, key: str) -> list[Row]:
@@ -107,20 +109,23 @@ def _rows(plan: Plan, key: str) -> list[Row]:
     Raises: StoreError when another line is not JSON.
     """
     folder = plan.store.path(key) if plan.store.is_published(key) else plan.store.work_folder(key)
-    path = folder / HISTORY
+    return _rows_of(folder / HISTORY, f"move {folder} away")
+
+
+def _rows_of(path: Path, mend: str) -> list[Row]:
     try:
         lines = path.read_bytes().splitlines(keepends=True)
     except FileNotFoundError:
         return []
-    return [_row(path, i, line) for i, line in enumerate(lines, 1) if line.endswith(b"\n")]
+    return [_row(path, i, line, mend) for i, line in enumerate(lines, 1) if line.endswith(b"\n")]
 
 
-def _row(path: Path, number: int, line: bytes) -> Row:
+def _row(path: Path, number: int, line: bytes, mend: str) -> Row:
     try:
         return dict(json.loads(line))
     except (ValueError, TypeError) as error:
-        mend = f"move {path.parent} away and run the sweep again"
-        raise StoreError(f"{path}:{number}: not JSON ({error}); {mend}") from error
+        what = f"{path}:{number}: not JSON ({error}); {mend} and run the sweep again"
+        raise StoreError(what) from error
 
 
 def _summary(plan: Plan, key: str) -> dict[str, Value]:
@@ -142,6 +147,7 @@ def sync_runs(
     except ServerError as error:
         return [_unsent(run, str(error)) for run in runs if run.rows or _has_files(root, run)]
     try:
+        unreachable.forget(root)  # the next stages need not wait to ask it again
         uploader = Uploader(root=root, sweep=plan.name, server=server)
         found = dict(_at_once(uploader.sync, runs))
     finally:

@@ -16,12 +16,15 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ptl_sweep.config import THREAD_VARIABLES
 from ptl_sweep.store import Stage, StageClaimedError, StoreError, slurm_job
 from ptl_sweep.sweep.planner import Plan, Task, config_of, load_plan
 from ptl_sweep.sweep.provenance import code_fingerprint, software
+
+if TYPE_CHECKING:
+    from ptl_sweep.tracking import Recorder
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +45,12 @@ class StageFailedError(RuntimeError):
 
 
 def run_stage(
-    plan: Plan, key: str, *, should_stop: Callable[[], bool], log_path: Path | None = None
+    plan: Plan,
+    key: str,
+    *,
+    should_stop: Callable[[], bool],
+    recorder: "Recorder",
+    log_path: Path | None = None,
 ) -> bool:
     """Make sure that a stage is published; returns whether it had to be computed.
 
@@ -60,7 +68,7 @@ def run_stage(
             return False
         try:
             attempts = _record_attempt(folder)
-            meta = _compute(plan, stage, folder, should_stop)
+            meta = _compute(plan, stage, folder, should_stop, recorder)
             store.publish(stage, {**meta, "attempts": attempts})
         except Exception as error:
             if _is_interruption(error):
@@ -78,14 +86,18 @@ def _is_interruption(error: Exception) -> bool:
 
 
 def _compute(
-    plan: Plan, stage: Stage, folder: Path, should_stop: Callable[[], bool]
+    plan: Plan,
+    stage: Stage,
+    folder: Path,
+    should_stop: Callable[[], bool],
+    recorder: "Recorder",
 ) -> dict[str, Any]:
     from ptl_sweep.sweep import stages
     from ptl_sweep.sweep.workspace import open_workspace
 
     config = config_of(plan, plan.stage_config[stage.key])
     started = time.time()
-    with open_workspace(plan, stage, config, folder, should_stop) as workspace:
+    with open_workspace(plan, stage, config, folder, should_stop, recorder) as workspace:
         summary = stages.RUN[stage.kind](workspace)
         workspace.finish(summary)
     return {
@@ -120,13 +132,25 @@ def prepare_process(num_threads: int) -> None:
 
 def run_task(plan: Plan, task: Task, stop: "StopOnSignal | None" = None) -> ExitCode:
     """All stages of a task in this process, which stops at a checkpoint when a signal asks."""
+    from ptl_sweep.tracking import Recorder
+
+    with Recorder() as recorder:
+        return _run_stages(plan, task, stop or StopOnSignal(), recorder)
+
+
+def _run_stages(plan: Plan, task: Task, stop: "StopOnSignal", recorder: "Recorder") -> ExitCode:
     from ptl_sweep.detection.training import Interrupted
 
-    stop = stop or StopOnSignal()
     for key in task.stages:
         prepare_process(config_of(plan, plan.stage_config[key]).train.num_threads)
         try:
-            run_stage(plan, key, should_stop=stop.requested, log_path=plan.log_path(task))
+            run_stage(
+                plan,
+                key,
+                should_stop=stop.requested,
+                recorder=recorder,
+                log_path=plan.log_path(task),
+            )
         except StageClaimedError as error:
             log.warning("%s", error)
             return ExitCode.CLAIMED

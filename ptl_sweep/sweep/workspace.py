@@ -19,7 +19,7 @@ from ptl_sweep.store import HISTORY, Stage, Store, write_atomically
 from ptl_sweep.sweep.planner import Plan
 from ptl_sweep.sweep.run_infos import stage_run
 from ptl_sweep.sweep.seeding import derive_seed
-from ptl_sweep.tracking import History, Mirror, Value, open_mirror
+from ptl_sweep.tracking import History, Recorder, StageMirror, Value
 
 STEP_METRICS = ("translate/step", "train/step", "ptl/iteration")
 
@@ -34,7 +34,7 @@ class Workspace:
     folder: Path  # <key>.wip: what is written here is published with the stage
     should_stop: Callable[[], bool]
     history: History
-    mirror: Mirror
+    mirror: StageMirror
     cache: ImageCache
     _logged: set[tuple[str, Value]] = field(default_factory=set)
 
@@ -116,12 +116,13 @@ def open_workspace(
     config: Config,
     folder: Path,
     should_stop: Callable[[], bool],
+    recorder: Recorder,
 ) -> Iterator[Workspace]:
     """The workspace of a claimed stage; rows of a killed attempt are kept and mirrored again."""
     history = History(folder / HISTORY)
     rows = history.rows()
     info = stage_run(plan, stage, config)
-    with open_mirror(
+    with recorder.open_mirror(
         config.tracking, root=plan.root / "tracking", sweep=plan.name, run=info, rows=rows
     ) as mirror:
         yield Workspace(

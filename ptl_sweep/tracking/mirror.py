@@ -35,8 +35,7 @@ class Mirror:
         self._run = run
         self._num_rows = 0  # rows given so far, sent or not
         self._media: dict[str, Any] = {}  # sent with the next row, so that steps stay rows
-        # The pictures of a killed attempt went with its offline folder; the rows are replayed.
-        self.wants_media_again = False
+        self._lost_media = False  # those of a killed attempt went with its offline folder
 
     @property
     def is_on(self) -> bool:
@@ -60,14 +59,20 @@ class Mirror:
         self._guarded("a row", send)
 
     def replay(self, rows: Iterable[Mapping[str, Value]]) -> None:
-        """Send the rows of earlier attempts; offline, the stage may then show its media again."""
+        """Send the rows of earlier attempts; offline, their media may then be shown again."""
         for row in rows:
             self.log(row)
-        self.wants_media_again = self.is_on and not self.is_online and self._num_rows > 0
+        self._lost_media = self.is_on and not self.is_online and self._num_rows > 0
 
-    def log_images(self, name: str, images: Sequence[media.ShownImage]) -> None:
-        """Show at most 8 images with their boxes, with the next row."""
-        self._show(name, "images", lambda: media.pictures(images))
+    def log_images(
+        self, name: str, images: Sequence[media.ShownImage], *, repeated: bool = False
+    ) -> None:
+        """Show at most 8 images with their boxes, with the next row.
+
+        `repeated`: an earlier attempt showed them; they are left out where they are not lost.
+        """
+        if not repeated or self._lost_media:
+            self._show(name, "images", lambda: media.pictures(images))
 
     def log_figure(self, name: str, path_png: Path) -> None:
         """Show a drawn figure, with the next row."""
@@ -203,7 +208,7 @@ def _bounded(finish_timeout: float) -> Iterator[None]:
 
     The service keeps the time-out against a server; nothing in W&B keeps it against the service.
     """
-    timer = threading.Timer(finish_timeout + GRACE, _kill_service)
+    timer = threading.Timer(finish_timeout + GRACE, kill_service)
     timer.daemon = True
     if finish_timeout > 0:
         timer.start()
@@ -213,7 +218,7 @@ def _bounded(finish_timeout: float) -> Iterator[None]:
         timer.cancel()
 
 
-def _kill_service() -> None:
+def kill_service() -> None:
     """Kill the wandb-core of this process (Linux only): who waits for it then gets an error."""
     with contextlib.suppress(OSError):
         for children in Path("/proc/self/task").glob("*/children"):

@@ -48,8 +48,8 @@ def open_mirror(
     A server that does not answer gives an offline run, for `sync` later; the stages of the
     next 15 minutes below the same root then do not ask it.
     """
-    mode = os.environ.get("WANDB_MODE", config.mode)
-    if config.mode == "off" or mode == "disabled":
+    mode = mode_of(config)
+    if mode is None:
         return Mirror()
     if mode == "online" and unreachable.is_known(root):
         mode = "offline"
@@ -59,7 +59,7 @@ def open_mirror(
             mirror = Mirror(start_run(config, root=root, sweep=sweep, run=run, mode=attempt))
         except Exception as error:  # the mirror must not fail a stage, whatever W&B raises
             log.warning("W&B mirror: no %s run (%r); history.jsonl goes on", attempt, error)
-            if attempt == "online" and time.monotonic() - begun >= _init_timeout():
+            if attempt == "online" and time.monotonic() - begun >= setting("init_timeout"):
                 unreachable.remember(root, error)  # a refusal comes sooner, and is asked for anew
             end_service()
         else:
@@ -102,12 +102,18 @@ def start_run(config: TrackingConfig, *, root: Path, sweep: str, run: RunInfo, m
     return started
 
 
-def _init_timeout() -> float:
-    """Seconds that a server has for its first answer."""
+def mode_of(config: TrackingConfig) -> str | None:
+    """As W&B calls it; None where nothing is mirrored."""
+    mode = os.environ.get("WANDB_MODE", config.mode)
+    return None if config.mode == "off" or mode == "disabled" else mode
+
+
+def setting(name: str) -> float:
+    """A setting in seconds, from the user's environment or ours."""
     try:
-        return float(os.environ["WANDB_INIT_TIMEOUT"])
+        return float(os.environ[f"WANDB_{name.upper()}"])
     except (KeyError, ValueError):  # W&B refuses what is no number, which costs no time
-        return float(SETTINGS["init_timeout"])
+        return float(SETTINGS[name])
 
 
 def _settings() -> dict[str, Any]:

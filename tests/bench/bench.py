@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
+import reducing
 import torch
+import tracking_cost
 from omegaconf import OmegaConf
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from reducing import reducing, shown
 from scanning import scanning
 from scipy.spatial.distance import cdist
 from torchvision.models.detection import retinanet_resnet50_fpn
@@ -283,7 +284,8 @@ def main() -> None:
         print(row.rstrip(), flush=True)
     for scan in scanning():
         print(f"{scan.what:54} {scan.seconds * 1e3:9.1f}", flush=True)
-    print(shown(reducing()), flush=True)
+    print(reducing.shown(reducing.reducing()), flush=True)
+    print(tracking_cost.shown(tracking_cost.tracking_cost()), flush=True)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from ptl_sweep.sweep.job import (
 from ptl_sweep.sweep.planner import Plan
 from ptl_sweep.sweep.provenance import code_fingerprint
 from ptl_sweep.sweep.worker import StopOnSignal, run_stage
+from ptl_sweep.tracking import Recorder
 
 MakePlan = Callable[..., Plan]
 
@@ -158,7 +159,12 @@ def test_what_another_node_has_just_published_is_waited_for(
     plan = make_plan("real_count=2", "target=field", "synthetic=off")
     (train, evaluate) = plan.tasks
     plan.store.root.mkdir(parents=True)
-    later = threading.Timer(0.2, run_stage, (plan, train.stages[0]), {"should_stop": lambda: False})
+    later = threading.Timer(
+        0.2,
+        run_stage,
+        (plan, train.stages[0]),
+        {"should_stop": lambda: False, "recorder": Recorder()},
+    )
     later.start()
     job.look_for_parents(plan, evaluate)
     assert plan.store.is_published(train.stages[0])
@@ -186,7 +192,7 @@ def test_a_failed_stage_fails_the_job(plan: Plan) -> None:
 def test_changed_code_is_noted_in_the_stage(plan: Plan) -> None:
     plan.code = "000000000000"
     key = plan.tasks[0].stages[0]
-    run_stage(plan, key, should_stop=lambda: False)
+    run_stage(plan, key, should_stop=lambda: False, recorder=Recorder())
     meta = plan.store.meta(key)
     assert meta["code_changed"] is True
     assert meta["code"] == code_fingerprint()

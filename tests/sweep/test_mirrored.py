@@ -29,28 +29,30 @@ from ptl_sweep.sweep.run_infos import reduce_run, stage_run
 from ptl_sweep.sweep.selection_map import count_selected, draw_selection
 from ptl_sweep.sweep.training_set import MANIFEST, TransformedImage
 from ptl_sweep.sweep.workspace import Workspace
-from ptl_sweep.tracking import History, Mirror, read_log, transaction_log
+from ptl_sweep.tracking import History, StageMirror, read_log, transaction_log
 
 Open = Callable[..., Workspace]
 
 
-class Recorder(Mirror):
+class Shown(StageMirror):
     """A mirror that is on and keeps what it is given."""
 
     is_on = True  # type: ignore[assignment]
-    is_online = False  # type: ignore[assignment]
 
     def __init__(self) -> None:
         super().__init__()
         self.images: dict[str, Sequence[Any]] = {}
+        self.repeated: list[str] = []
         self.tables: dict[str, tuple[Sequence[str], list[Any]]] = {}
         self.numbers: dict[str, Any] = {}
         self.config: dict[str, Any] = {}
         self.used: list[str] = []
         self.artifacts: dict[str, tuple[str, Sequence[Path], Any]] = {}
 
-    def log_images(self, name: str, images: Sequence[Any]) -> None:
+    def log_images(self, name: str, images: Sequence[Any], *, repeated: bool = False) -> None:
         self.images[name] = images
+        if repeated:
+            self.repeated.append(name)
 
     def table(self, name: str, columns: Sequence[str], rows: Any) -> None:
         self.tables[name] = columns, [dict(zip(columns, row, strict=True)) for row in rows]
@@ -64,11 +66,8 @@ class Recorder(Mirror):
     def use_artifact(self, name: str) -> None:
         self.used.append(name)
 
-    def artifact(
-        self, name: str, kind: str, paths: Sequence[Path], metadata: Any = None
-    ) -> str | None:
+    def artifact(self, name: str, kind: str, paths: Sequence[Path], metadata: Any = None) -> None:
         self.artifacts[name] = kind, paths, metadata
-        return None
 
 
 def stage_of(plan: Plan, kind: str, text: str = "") -> str:
@@ -79,7 +78,7 @@ def stage_of(plan: Plan, kind: str, text: str = "") -> str:
 def opened(tiny_sweep: Any, tmp_path: Path) -> Open:
     """A workspace of a finished stage, with a mirror that records."""
 
-    def make(kind: str, text: str = "", mirror: Mirror | None = None) -> Workspace:
+    def make(kind: str, text: str = "", mirror: StageMirror | None = None) -> Workspace:
         plan = tiny_sweep.plan
         stage = plan.stages[stage_of(plan, kind, text)]
         folder = tmp_path / "outputs" / "store" / f"{stage.key}.wip"
@@ -91,7 +90,7 @@ def opened(tiny_sweep: Any, tmp_path: Path) -> Open:
             folder=folder,
             should_stop=lambda: False,
             history=History(folder / "history.jsonl"),
-            mirror=mirror or Recorder(),
+            mirror=mirror or Shown(),
             cache=ImageCache(2**20),
         )
 
@@ -269,16 +268,22 @@ def test_a_pool_without_altitudes_has_no_heat_map(opened: Open) -> None:
     assert image.truths.shape == (0, 4)
 
 
-@pytest.mark.parametrize(("again", "num_shown"), [(False, 1), (True, 2)])
-def test_what_a_killed_attempt_had_shown_is_shown_again_where_it_was_lost(
-    opened: Open, again: bool, num_shown: int
-) -> None:
+def test_the_mirror_is_told_what_a_killed_attempt_has_shown(opened: Open) -> None:
     work = opened("ptl")
-    shown: list[dict[str, Any]] = []
+    shown: list[tuple[dict[str, Any], bool]] = []
     for _attempt in range(2):
-        ptl_stage._once(work, "step.json", lambda: {"a": 1}, shown.append)
-        work.mirror.wants_media_again = again
-    assert shown == [{"a": 1}] * num_shown
+        ptl_stage._once(work, "step.json", lambda: {"a": 1}, lambda *told: shown.append(told))
+    assert shown == [({"a": 1}, False), ({"a": 1}, True)]
+
+
+def test_a_selection_that_was_shown_says_so(opened: Open) -> None:
+    work = opened("ptl")
+    places = {"altitude_m": 10.0, "radius_m": 20.0}
+    pool = [dataclasses.replace(r, attributes=places) for r in work.read_pool().records]
+    mirrored.show_selection(work, pool, {"selected": []})
+    assert work.mirror.repeated == []
+    mirrored.show_selection(work, pool, {"selected": []}, repeated=True)
+    assert work.mirror.repeated == ["ptl/selected_pool"]
 
 
 def test_the_row_of_an_iteration_tells_how_the_gaps_are_spread(tiny_sweep: Any) -> None:
@@ -339,7 +344,7 @@ def test_a_filed_model_is_still_there_when_its_stage_is_published(
 
 
 def test_nothing_runs_without_a_mirror(opened: Open) -> None:
-    work = opened("train", mirror=Mirror())
+    work = opened("train", mirror=StageMirror())
     nothing: Any = None
     mirrored.use_model(work, nothing)
     mirrored.log_model(work, nothing)

@@ -14,7 +14,7 @@ from fake_backend import FakeBackend
 from ptl_sweep.config import ConfigError
 from ptl_sweep.sweep import sync_verb
 from ptl_sweep.sweep.mistakes import refuse_secrets, short_message
-from ptl_sweep.sweep.planner import Plan, load_plan
+from ptl_sweep.sweep.planner import Plan, load_plan, save_plan
 from ptl_sweep.tracking import run_id
 from ptl_sweep.tracking.syncing import Outcome
 
@@ -110,6 +110,42 @@ def test_a_sweep_comes_up_whole_and_once_after_the_server_was_away(
     assert shown.returncode == 0
     assert f"runs    {len(runs)} already there" in shown.stdout
     assert server.unknown == []
+
+
+REDUCE = """
+import sys
+from pathlib import Path
+from ptl_sweep.config import TrackingConfig
+from ptl_sweep.sweep.planner import load_plan
+from ptl_sweep.sweep.reduce import reduce_sweep
+
+reduce_sweep(load_plan(Path(sys.argv[1])), TrackingConfig())
+"""
+
+
+@pytest.mark.wandb
+def test_a_reduction_that_found_other_results_is_a_step_of_its_own(
+    server: FakeBackend, environment: dict[str, str], make_plan: MakePlan
+) -> None:
+    plan = make_plan(*GRID)
+    save_plan(plan)
+    name = run_id(f"reduce-{plan.name}")
+    failing, *_ = plan.stages
+    states = []
+    for number in range(3):
+        if number == 2:
+            plan.store.record_failure(failing, RuntimeError("no disk"), log_path=plan.folder)
+        words = [sys.executable, "-c", REDUCE, str(plan.folder)]
+        subprocess.run(words, check=True, env=environment, capture_output=True)
+        code, runs = synced(plan.root, environment | account(server))
+        assert code == 0
+        states.append((runs[name]["before"], runs[name]["after"], runs[name]["state"]))
+    assert states == [(0, 1, "uploaded"), (1, 1, "uploaded"), (1, 2, "uploaded")]
+    first, second = server.rows_of(name)
+    assert first["grid/results_sha256"] != second["grid/results_sha256"]
+    assert first["grid/cells_ok"] == second["grid/cells_ok"] == 0
+    for row in (first, second):
+        assert {"grid/results", "grid/summary", "report"} <= row.keys()
 
 
 def history(plan: Plan, key: str) -> list[dict[str, Any]]:

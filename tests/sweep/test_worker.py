@@ -26,6 +26,7 @@ from ptl_sweep.sweep.worker import (
     run_task,
     worker_environment,
 )
+from ptl_sweep.tracking import Recorder
 
 MakePlan = Callable[..., Plan]
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -53,14 +54,14 @@ def test_a_stage_is_computed_once_and_found_from_then_on(
     plan: Plan, no_training: list[str]
 ) -> None:
     (key,) = keys_of(plan, "train")
-    assert run_stage(plan, key, should_stop=never) is True
-    assert run_stage(plan, key, should_stop=never) is False
+    assert run_stage(plan, key, should_stop=never, recorder=Recorder()) is True
+    assert run_stage(plan, key, should_stop=never, recorder=Recorder()) is False
     assert no_training == [key]
 
 
 def test_meta_tells_when_where_and_with_what_a_stage_was_made(plan: Plan) -> None:
     (key,) = keys_of(plan, "train")
-    run_stage(plan, key, should_stop=never)
+    run_stage(plan, key, should_stop=never, recorder=Recorder())
     meta = plan.store.meta(key)
     assert meta["status"] == "ok"
     assert meta["summary"] == {"AP": 0.5}
@@ -74,7 +75,7 @@ def test_a_stage_without_its_parent_is_refused_by_the_parents_name(plan: Plan) -
     (train,) = keys_of(plan, "train")
     first, _ = keys_of(plan, "ptl")
     with pytest.raises(StageFailedError, match=f"{first} needs {train}"):
-        run_stage(plan, first, should_stop=never)
+        run_stage(plan, first, should_stop=never, recorder=Recorder())
 
 
 def test_a_stage_that_another_worker_computes_is_left_to_it(
@@ -83,7 +84,7 @@ def test_a_stage_that_another_worker_computes_is_left_to_it(
     (key,) = keys_of(plan, "train")
     with plan.store.claim(key):
         with pytest.raises(StageClaimedError):
-            run_stage(plan, key, should_stop=never)
+            run_stage(plan, key, should_stop=never, recorder=Recorder())
         assert run_task(plan, plan.task_of(key)) == ExitCode.CLAIMED
     assert no_training == []
     assert run_task(plan, plan.task_of(key)) == ExitCode.OK
@@ -111,7 +112,7 @@ def test_a_failure_is_recorded_with_its_traceback_and_the_next_attempt_counts(pl
 def test_a_chain_publishes_each_iteration_on_its_own(plan: Plan, no_training: list[str]) -> None:
     (train,) = keys_of(plan, "train")
     first, second = keys_of(plan, "ptl")
-    run_stage(plan, train, should_stop=never)
+    run_stage(plan, train, should_stop=never, recorder=Recorder())
     (plan.store.root / f"fail-{second}").touch()
     assert run_task(plan, plan.task_of(first)) == ExitCode.FAILED
     assert (plan.store.is_published(first), plan.store.is_published(second)) == (True, False)
@@ -140,7 +141,7 @@ def test_a_worker_that_is_told_to_stop_starts_no_further_stage(
 ) -> None:
     train, *_ = keys_of(plan, "train")
     first, second = keys_of(plan, "ptl")
-    run_stage(plan, train, should_stop=never)
+    run_stage(plan, train, should_stop=never, recorder=Recorder())
     pretend = stages.RUN["ptl"]
 
     def told(work: Any) -> dict[str, Any]:
@@ -168,7 +169,7 @@ def test_a_full_disk_is_a_failure_that_says_where_and_what_to_do(
 
     monkeypatch.setattr(store_module, "write_atomically", full)
     with pytest.raises(StageFailedError, match=r"free some and run the same command again"):
-        run_stage(plan, key, should_stop=never)
+        run_stage(plan, key, should_stop=never, recorder=Recorder())
     failure = plan.store.failure(key)
     assert failure is not None
     assert str(plan.store.root) in failure["what"]
@@ -192,7 +193,7 @@ def test_a_claim_that_cannot_be_written_fails_the_task_alone(
 def test_one_stage_can_be_repeated_by_itself(plan: Plan, no_training: list[str]) -> None:
     (train,) = keys_of(plan, "train")
     first, _ = keys_of(plan, "ptl")
-    run_stage(plan, train, should_stop=never)
+    run_stage(plan, train, should_stop=never, recorder=Recorder())
     assert run_single(plan, first) == ExitCode.OK
     assert no_training == [train, first]
 

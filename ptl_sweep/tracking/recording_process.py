@@ -1,0 +1,94 @@
+"""The process beside this one, as seen from here: how it is started, told and waited for."""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from logging import getLogger
+
+from ptl_sweep.tracking.mirror import GRACE
+from ptl_sweep.tracking.spool import Call, append
+from ptl_sweep.tracking.starting import setting
+
+MODULE = "ptl_sweep.tracking.recording"
+START_S = 60.0  # to load W&B and end it again, on a busy machine; ours
+
+
+class RecordingError(RuntimeError):
+    """The process has ended, or does not answer."""
+
+
+class RecordingProcess:
+    """One process that runs `tracking.recording`, in a session of its own."""
+
+    def __init__(self) -> None:
+        """Start it. Raises: OSError."""
+        self._spool = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed in `close`
+        spool = self._spool.fileno()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", MODULE, str(spool), str(getLogger().getEffectiveLevel())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=[spool],
+            bufsize=0,
+            start_new_session=True,  # signals to a job's process group are the job's
+        )
+        os.set_blocking(self._wake, False)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it can be told anything."""
+        return self._process.poll() is None
+
+    def send(self, call: Call) -> None:
+        """Tell it something, without waiting. Raises: OSError (BrokenPipeError: it has ended)."""
+        append(self._spool.fileno(), call)
+        with contextlib.suppress(BlockingIOError):  # enough is in the pipe to wake it
+            os.write(self._wake, b".")
+
+    def wait_for_answer(self) -> None:
+        """Wait until a run has ended. Raises: RecordingError when the process is dead or stuck."""
+        assert self._process.stdout is not None
+        answers = self._process.stdout.fileno()
+        patience = _patience()
+        if not select.select([answers], [], [], patience)[0]:
+            self._kill()
+            raise RecordingError(f"W&B did not end the run within {patience:.0f} s")
+        if not os.read(answers, 1):
+            raise RecordingError(f"its process has ended ({self._process.wait()})")
+
+    def close(self, farewell: Call) -> None:
+        """Let it end, else kill it; raises nothing."""
+        with contextlib.suppress(OSError):
+            self.send(farewell)
+        try:
+            self._process.wait(START_S + GRACE)
+        except subprocess.TimeoutExpired:
+            self._kill()
+        for stream in (self._process.stdin, self._process.stdout, self._spool):
+            if stream is not None:
+                stream.close()
+
+    @property
+    def _wake(self) -> int:
+        assert self._process.stdin is not None
+        return self._process.stdin.fileno()
+
+    def _kill(self) -> None:
+        """With the service that W&B has started there."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+
+def _patience() -> float | None:
+    """Seconds until the last run must have started and ended; None where the user wants no limit.
+
+    W&B keeps the limits itself; this one is for the day when it does not.
+    """
+    if setting("finish_timeout") <= 0:
+        return None
+    return START_S + setting("init_timeout") + setting("finish_timeout") + 2 * GRACE

@@ -1,0 +1,210 @@
+"""A stage hands its mirror to a process beside it: all arrives, and nothing comes back."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from local_runs import environment, finished_log, run_program
+
+from ptl_sweep.config import TrackingConfig
+from ptl_sweep.tracking import Recorder, RunInfo, StageMirror
+from ptl_sweep.tracking.spool import Call, append, calls
+
+# Two stages of one process; `meddle` is done in the middle of the first.
+STAGES = """
+import logging, os, signal, sys, time
+from pathlib import Path
+from ptl_sweep.config import TrackingConfig
+from ptl_sweep.tracking import Recorder, RunInfo, recording_process as module
+
+logging.basicConfig(format="%(message)s")
+
+def children(pid):
+    tasks = Path("/proc", str(pid), "task")
+    return [int(c) for t in tasks.iterdir() for c in (t / "children").read_text().split()]
+
+def mirror(key):
+    info = RunInfo(key=key, name=key, job_type="train", step_metric="train/step")
+    return recorder.open_mirror(TrackingConfig(), root=Path(sys.argv[1]), sweep="s", run=info)
+
+def wait_for_core(pid):
+    while not children(pid):
+        time.sleep(0.05)
+
+with Recorder() as recorder:
+    with mirror("train-a") as first:
+        for step in range(3):
+            first.log({"train/step": step})
+        (pid,) = children(os.getpid())
+        wait_for_core(pid)
+        MEDDLE
+        for step in range(3, 6):
+            first.log({"train/step": step})
+    with mirror("train-b") as second:
+        second.log({"train/step": 0})
+        (other,) = children(os.getpid())
+    print(pid == other, "wandb" in sys.modules)
+"""
+
+
+def run_stages(root: Path, meddle: str = "") -> tuple[str, str]:
+    """What the program prints and logs."""
+    program = STAGES.replace("MEDDLE", meddle)
+    done = run_program(program, str(root), env=environment(root))
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip(), done.stderr
+
+
+def steps(root: Path, key: str) -> list[int]:
+    (log,) = root.glob(f"wandb/offline-run-*-{key}/*.wandb")
+    return [row["train/step"] for row in finished_log(log).rows]
+
+
+# messages
+
+
+@given(st.lists(st.one_of(st.text(max_size=20), st.binary(max_size=3000)), max_size=12))
+@settings(max_examples=50)
+def test_messages_of_any_length_arrive_in_their_order(values: list[object]) -> None:
+    spool, woken = os.memfd_create("spool"), threading.Event()
+    for value in values:
+        append(spool, Call("log", (value,)))
+    append(spool, Call("close"))
+    arrived = []
+    for call in calls(spool, woken):
+        if call.method == "close":
+            break
+        arrived.append(call.arguments[0])
+    os.close(spool)
+    assert arrived == values
+
+
+def test_a_reader_waits_for_the_rest_of_a_message() -> None:
+    spool, woken = os.memfd_create("spool"), threading.Event()
+    append(spool, Call("log", ("whole",)))
+    size = os.fstat(spool).st_size
+    append(spool, Call("log", ("later",)))
+    everything = os.pread(spool, 1000, 0)
+    os.ftruncate(spool, size + 20)  # the second has its length and some bytes
+    reader = calls(spool, woken)
+    assert next(reader).arguments == ("whole",)
+    found: list[Call] = []
+    thread = threading.Thread(target=lambda: found.append(next(reader)))
+    thread.start()
+    woken.set()
+    while woken.is_set():  # until the reader has looked and waits again
+        pass
+    os.pwrite(spool, everything[size + 20 :], size + 20)
+    woken.set()
+    thread.join()
+    os.close(spool)
+    assert [call.arguments for call in found] == [("later",)]
+
+
+# the process, with the real SDK, offline
+
+
+def test_stages_share_a_process_that_loads_wandb_for_them(tmp_path: Path) -> None:
+    printed, errors = run_stages(tmp_path)
+    assert printed == "True False"
+    assert errors == ""
+    assert (steps(tmp_path, "train-a"), steps(tmp_path, "train-b")) == (list(range(6)), [0])
+
+
+def test_signals_that_are_meant_for_the_stage_cost_no_row(tmp_path: Path) -> None:
+    meddle = "[os.kill(pid, n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)]"
+    printed, errors = run_stages(tmp_path, meddle)
+    assert (printed, errors) == ("True False", "")
+    assert steps(tmp_path, "train-a") == list(range(6))
+
+
+def test_after_the_death_of_the_process_the_next_stage_gets_another(tmp_path: Path) -> None:
+    meddle = "os.kill(pid, signal.SIGKILL); time.sleep(0.5)"
+    printed, errors = run_stages(tmp_path, meddle)
+    assert printed == "False False"
+    assert errors.count("W&B mirror off") == 1
+    assert steps(tmp_path, "train-b") == [0]
+
+
+def test_a_process_that_answers_nothing_is_killed_and_does_not_keep_a_stage(
+    tmp_path: Path,
+) -> None:
+    once = "usual, short = module._patience, iter([1.0]); "
+    once += "module._patience = lambda: next(short, usual())"
+    meddle = f"{once}; os.kill(pid, signal.SIGSTOP)"
+    printed, errors = run_stages(tmp_path, meddle)
+    assert printed == "False False"
+    assert errors.count("W&B mirror off") == 1
+    assert "did not end the run within 1 s" in errors
+    assert steps(tmp_path, "train-b") == [0]
+
+
+def test_nothing_is_left_of_the_mirror_of_a_killed_stage(tmp_path: Path) -> None:
+    meddle = (
+        "core = children(pid); print(pid, *core, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = run_program(STAGES.replace("MEDDLE", meddle), str(tmp_path), env=environment(tmp_path))
+    pids = [int(pid) for pid in done.stdout.split()]
+    assert len(pids) == 2
+    for pid in pids:
+        while is_alive(pid):
+            pass
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+# without W&B
+
+
+@pytest.mark.parametrize(("mode", "variable"), [("off", "offline"), ("offline", "disabled")])
+def test_without_tracking_no_process_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, variable: str
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", variable)
+    run = RunInfo(key="k", name="k", job_type="train")
+    with Recorder() as recorder:
+        config = TrackingConfig(mode=mode)
+        with recorder.open_mirror(config, root=tmp_path, sweep="s", run=run) as mirror:
+            assert not mirror.is_on
+            mirror.log({"train/step": 0})
+        assert recorder._process is None
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_sent_is_one_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Full:
+        def send(self, _call: Call) -> None:
+            raise OSError(28, "No space left on device")
+
+    with StageMirror(Full()) as mirror:  # type: ignore[arg-type]
+        mirror.log({"train/step": 0})
+        mirror.summary({"AP50": 0.5})
+        mirror.artifact("model-k", "model", [tmp_path])
+        assert not mirror.is_on
+    assert caplog.text.count("No space left") == 1
+
+
+def test_what_was_shown_before_is_sent_only_where_an_attempt_was_killed() -> None:
+    class Told(list[Call]):
+        send = list.append
+
+        def wait_for_answer(self) -> None:
+            pass
+
+    for was_there in (False, True):
+        told = Told()
+        with StageMirror(told, was_there=was_there) as mirror:  # type: ignore[arg-type]
+            mirror.log_images("again", [], repeated=True)
+            mirror.log_images("first", [])
+        names = [call.arguments[0] for call in told if call.method == "log_images"]
+        assert names == ["again", "first"][not was_there :]
