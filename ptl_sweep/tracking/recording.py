@@ -1,8 +1,9 @@
 """The process that mirrors the stages of another one, which therefore never loads W&B.
 
-`python -m ptl_sweep.tracking.recording SPOOL LEVEL`: SPOOL is the file descriptor of the messages,
-LEVEL that of logging. Standard input wakes it, and ends with the other process; standard output
-takes a byte for each run that has ended.
+`python -m ptl_sweep.tracking.recording SPOOL LEVEL ...`: SPOOL is the file descriptor of the
+messages, LEVEL that of logging, and the rest the arguments of the other process, which W&B shows.
+Standard input wakes this one, and ends with the other; standard output takes a byte for each run
+that has ended.
 """
 
 import logging
@@ -58,4 +59,5 @@ def main(spool: int, level: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+    spool, level = (int(sys.argv.pop(1)) for _ in range(2))
+    main(spool, level)

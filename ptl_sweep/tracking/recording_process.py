@@ -29,7 +29,8 @@ class RecordingProcess:
         self._spool = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed in `close`
         spool = self._spool.fileno()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", MODULE, str(spool), str(getLogger().getEffectiveLevel())],
+            [sys.executable, "-m", MODULE, str(spool), _log_level(), *sys.argv[1:]],
+            env=_about_this_process() | os.environ,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             pass_fds=[spool],
@@ -82,6 +83,17 @@ class RecordingProcess:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+
+
+def _about_this_process() -> dict[str, str]:
+    """Whose memory and GPU W&B shall watch, and which command it shall show."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    program = f"-m {spec.name}" if spec else sys.argv[0]
+    return {"WANDB_X_STATS_PID": str(os.getpid()), "WANDB_PROGRAM": program}
+
+
+def _log_level() -> str:
+    return str(getLogger().getEffectiveLevel())
 
 
 def _patience() -> float | None:

@@ -3,6 +3,7 @@
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from local_runs import environment, finished_log, run_program
 from ptl_sweep.config import TrackingConfig
 from ptl_sweep.tracking import Recorder, RunInfo, StageMirror
 from ptl_sweep.tracking.spool import Call, append, calls
+from ptl_sweep.tracking.transaction_log import records
 
 # Two stages of one process; `meddle` is done in the middle of the first.
 STAGES = """
@@ -112,6 +114,47 @@ def test_stages_share_a_process_that_loads_wandb_for_them(tmp_path: Path) -> Non
     assert printed == "True False"
     assert errors == ""
     assert (steps(tmp_path, "train-a"), steps(tmp_path, "train-b")) == (list(range(6)), [0])
+
+
+# One stage that holds 400 MB until W&B has looked at it.
+LARGE = """
+import sys, time
+from pathlib import Path
+from ptl_sweep.config import TrackingConfig
+from ptl_sweep.tracking import Recorder, RunInfo
+
+root, info = Path(sys.argv[1]), RunInfo(key="train-a", name="a", job_type="train")
+with Recorder() as recorder:
+    with recorder.open_mirror(TrackingConfig(), root=root, sweep="s", run=info):
+        held = bytearray(400 * 2**20)
+        held[:: 2**10] = b"1" * (len(held) // 2**10)
+        while not any(b"rssMB" in p.read_bytes() for p in root.glob("wandb/offline-run-*/*.wandb")):
+            time.sleep(0.1)
+"""
+
+
+def test_wandb_watches_the_stage_and_names_its_command(tmp_path: Path) -> None:
+    env = environment(tmp_path) | {"WANDB_X_STATS_SAMPLING_INTERVAL": "0.5"}
+    done = run_program(LARGE, str(tmp_path), "task-of-a-sweep", env=env)
+    assert done.returncode == 0, done.stderr
+    (path,) = tmp_path.glob("wandb/offline-run-*-train-a/*.wandb")
+    about = records_of(path, "environment")[0]
+    assert about.program == "-c"
+    assert list(about.args) == [str(tmp_path), "task-of-a-sweep"]
+    items = [item for record in records_of(path, "stats") for item in record.item]
+    assert max(float(i.value_json) for i in items if i.key == "proc.memory.rssMB") > 400
+
+
+def records_of(path: Path, kind: str) -> list[Any]:
+    from wandb.proto import wandb_internal_pb2
+
+    found = []
+    for content, _ in records(path.read_bytes()):
+        record = wandb_internal_pb2.Record()
+        record.ParseFromString(content)
+        if record.WhichOneof("record_type") == kind:
+            found.append(getattr(record, kind))
+    return found
 
 
 def test_signals_that_are_meant_for_the_stage_cost_no_row(tmp_path: Path) -> None:
