@@ -1,41 +1,32 @@
 """A W&B workspace and report of one sweep, as objects of wandb-workspaces (the extra `workspaces`).
 
 Nothing here asks a server. A panel finds its runs by what they carry: the group is the sweep, the
-job type is train, evaluate or reduce, and config holds real_count, synthetic and target.
+job type is train, evaluate or reduce, and config holds real_count, synthetic, iteration and target.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ptl_sweep.analysis import dashboard_panels as panels
 from ptl_sweep.analysis.answers import answers
-from ptl_sweep.analysis.groups import ap_t2t_labels, number, text
+from ptl_sweep.analysis.dashboard_panels import GRID_TABLES
+from ptl_sweep.analysis.groups import number, text
 from ptl_sweep.analysis.report import sentences
 from ptl_sweep.analysis.report.content import beside
 from ptl_sweep.analysis.study import OFF, Row, Study
-from ptl_sweep.analysis.tables import result_columns
 
 if TYPE_CHECKING:
     import wandb_workspaces.reports.v2 as wr
     import wandb_workspaces.workspaces as ws
 
-ITERATION, TRAIN_STEP, TRANSLATE_STEP = "ptl/iteration", "train/step", "translate/step"
-GAPS = ("ptl/gap_p10", "ptl/gap_median", "ptl/gap_p90", "ptl/gap_selected_median")
-SELECTED = ("ptl/effective_sample_size", "ptl/num_selected")
-LOSSES = ("train/loss", "train/loss_classification", "train/loss_box")
-TRANSLATOR_LOSSES = (
-    "translate/loss_adversarial", "translate/loss_cycle", "translate/loss_identity",
-    "translate/loss_discriminator",
-)  # fmt: skip
-SYSTEM = ("train/images_per_second", "train/learning_rate", "train/gpu_memory_mb")
-PICTURES = ("ptl/transformed", "ptl/selected_pool")
-DETECTED, DETECTIONS = "evaluate/detected", "evaluate/detections"
-GRID_TABLES = ("grid/results", "grid/summary")
-DISTANCES = ("t2t_tp_mean_shrunk", "t2t_fp_mean_shrunk")  # squared, of true and false positives
-WIDTH, WIDE, HIGH = 24, 12, 10  # of a row of panels, half of it, and a tall panel: grid units
+EVALUATE = "evaluate"  # job type
+TARGET = "target"  # role of an evaluation that a cell asked for; others calibrate distances
+COLUMNS = 3  # of panels in a section of the workspace
+MAX_TITLE = 128  # characters of a report's title that wandb-workspaces accepts
 PUBLISHED_HEADER = ("paper", "table", "target", "real", "synthetic", "t", "AP50 [%]", "AP [%]")
 
 
@@ -48,97 +39,68 @@ class Place:
     sweep: str
 
 
-def ap_t2t_columns(study: Study) -> list[str]:
-    """AP_t2t at each score threshold of the sweep, shrunk distances."""
-    names = result_columns(study.score_thresholds)
-    return [f"AP_t2t_{label}_shrunk" for label in ap_t2t_labels([dict.fromkeys(names)])]
+def last_iterations(rows: Sequence[Row]) -> dict[str, int]:
+    """The PTL iteration that results.csv shows, by value of synthetic, off first."""
+    found: dict[str, int] = {}
+    for row in rows:
+        name, iteration = text(row, "synthetic"), int(number(row, "iteration"))
+        found[name] = max(iteration, found.get(name, 0))
+    return dict(sorted(found.items(), key=lambda item: (item[0] != OFF, item[0])))
 
 
 def build_workspace(place: Place, study: Study) -> "ws.Workspace":
     """Sections Results, PTL, Evaluation, System over the runs of the sweep, by job type."""
     import wandb_workspaces.workspaces as ws
 
-    metrics = ["AP50", "AP", *ap_t2t_columns(study)]
+    metrics = ["AP50", "AP", *panels.ap_t2t_columns(study.score_thresholds)]
     sections = {
-        "Results": _result_panels(study),
-        "PTL": _ptl_panels(),
-        "Evaluation": _evaluation_panels(),
-        "System": [_curve(TRAIN_STEP, [name], name) for name in SYSTEM],
+        "Results": panels.result_panels(study.score_thresholds),
+        "PTL": panels.ptl_panels(),
+        "Evaluation": panels.evaluation_panels(),
+        "System": panels.system_panels(),
     }
-    pinned = ["run:displayName", "config:real_count.value", "config:synthetic.value"]
+    names = ("real_count", "synthetic", "iteration", "target")
+    pinned = ["run:displayName", *(f"config:{name}.value" for name in names)]
     return ws.Workspace(
         entity=place.entity,
         project=place.project,
         name=place.sweep,
-        sections=[ws.Section(name=n, panels=p, is_open=True) for n, p in sections.items()],
-        settings=ws.WorkspaceSettings(x_axis=ITERATION, max_runs=100),
+        sections=[_section(name, content) for name, content in sections.items()],
+        settings=ws.WorkspaceSettings(x_axis=panels.ITERATION, max_runs=100),
         runset_settings=ws.RunsetSettings(
-            filters=[ws.Metric("Group") == place.sweep],
-            groupby=[ws.Metric("JobType")],
+            filters=_runs_in_results(place, study.rows),
+            groupby=[ws.Metric("Group"), ws.Metric("JobType")],
             order=[ws.Ordering(ws.Summary("AP50"), ascending=False)],
             pinned_columns=[*pinned, *(f"summary:{name}" for name in metrics)],
         ),
     )
 
 
-def _result_panels(study: Study) -> list[Any]:
-    against_count = [_against_count(name) for name in ("AP50", "AP", *ap_t2t_columns(study))]
-    return [*against_count, _against_distance(), *map(_table, GRID_TABLES)]
+def _section(name: str, content: Sequence[Any]) -> "ws.Section":
+    """Open, all of its panels on one page."""
+    import wandb_workspaces.workspaces as ws
+
+    layout = ws.SectionLayoutSettings(columns=COLUMNS, rows=-(-len(content) // COLUMNS))
+    return ws.Section(name=name, panels=list(content), is_open=True, layout_settings=layout)
 
 
-def _ptl_panels() -> list[Any]:
-    return [
-        _curve(ITERATION, GAPS, "Domain gap, squared Mahalanobis distance"),
-        _curve(ITERATION, SELECTED, "Selected images and their effective number"),
-        _curve(TRAIN_STEP, LOSSES, "Training loss"),
-        _curve(TRANSLATE_STEP, TRANSLATOR_LOSSES, "CycleGAN losses"),
-        _pictures("Transformed pictures, pool and selection", PICTURES),
+def _runs_in_results(place: Place, rows: Sequence[Row]) -> "ws.And":
+    """The runs of the sweep, of its evaluations those in results.csv: a workspace has one filter.
+
+    Else its scatter plots would mix the iterations of a chain and show calibration as a result.
+    """
+    import wandb_workspaces.workspaces as ws
+
+    results = [
+        ws.And(
+            ws.Config("role") == TARGET,
+            ws.Config("synthetic") == synthetic,
+            ws.Config("iteration") == iteration,
+        )
+        for synthetic, iteration in last_iterations(rows).items()
     ]
-
-
-def _evaluation_panels() -> list[Any]:
-    import wandb_workspaces.reports.v2 as wr
-
-    hit, missed = (wr.SummaryMetric(name) for name in DISTANCES)
-    distances = wr.ScatterPlot(title="Distance of false against true positives", x=hit, y=missed)
-    return [_pictures("Truths and detections", [DETECTED]), distances, _table(DETECTIONS)]
-
-
-def _curve(x: str, names: Sequence[str], title: str) -> "wr.LinePlot":
-    """Mean over the runs that share a value of synthetic: an iteration is a run of its own."""
-    import wandb_workspaces.reports.v2 as wr
-
-    return wr.LinePlot(title=title, x=x, y=list(names), groupby=wr.Config("synthetic"))
-
-
-def _against_count(name: str) -> "wr.ScatterPlot":
-    import wandb_workspaces.reports.v2 as wr
-
-    x, y = wr.Config("real_count"), wr.SummaryMetric(name)
-    title = f"{name} against real images"
-    return wr.ScatterPlot(title=title, x=x, y=y, log_x=True, layout=wr.Layout(w=WIDE))
-
-
-def _against_distance() -> "wr.ScatterPlot":
-    import wandb_workspaces.reports.v2 as wr
-
-    title = "AP50 against train2test distance of true positives"
-    x, y = wr.SummaryMetric(DISTANCES[0]), wr.SummaryMetric("AP50")
-    layout = wr.Layout(w=WIDTH, h=HIGH)
-    return wr.ScatterPlot(title=title, x=x, y=y, regression=True, layout=layout)
-
-
-def _pictures(title: str, names: Sequence[str]) -> "wr.MediaBrowser":
-    import wandb_workspaces.reports.v2 as wr
-
-    layout = wr.Layout(w=WIDTH, h=HIGH)
-    return wr.MediaBrowser(title=title, media_keys=list(names), num_columns=4, layout=layout)
-
-
-def _table(name: str) -> "wr.WeavePanelSummaryTable":
-    import wandb_workspaces.reports.v2 as wr
-
-    return wr.WeavePanelSummaryTable(table_name=name, layout=wr.Layout(w=WIDTH, h=HIGH))
+    is_result = ws.Or(ws.Metric("JobType") != EVALUATE, *results)
+    return ws.And(ws.Metric("Group") == place.sweep, is_result)
 
 
 def build_report(place: Place, study: Study, notes: Sequence[str] = ()) -> "wr.Report":
@@ -151,7 +113,7 @@ def build_report(place: Place, study: Study, notes: Sequence[str] = ()) -> "wr.R
     return wr.Report(
         entity=place.entity,
         project=place.project,
-        title=f"{place.sweep}: synthetic images for person detection",
+        title=f"{place.sweep}: synthetic images for person detection"[:MAX_TITLE],
         description="Built by `python -m ptl_sweep publish` from the tables of the sweep.",
         width="fluid",
         blocks=[
@@ -159,15 +121,15 @@ def build_report(place: Place, study: Study, notes: Sequence[str] = ()) -> "wr.R
             wr.H1("What the numbers say"),
             wr.UnorderedList(items=found_sentences(study)),
             wr.H1("The grid"),
-            _grid([_runset("reduce", place, job_type="reduce")], map(_table, GRID_TABLES)),
+            _grid([_runset("reduce", place, job_type="reduce")], map(panels.table, GRID_TABLES)),
             wr.H1("AP50 and AP_t2t against real images"),
             *_target_blocks(place, study),
             wr.H1("Does train2test distance predict AP50?"),
-            _grid([_runset("all", place, job_type="evaluate")], [_against_distance()]),
+            _grid(_results(place, study.rows), [panels.against_distance()]),
             wr.H1("Selected pictures"),
             _grid(
                 [_runset("PTL iterations", place, job_type="train", kind="ptl")],
-                [_pictures("Transformed, with truths and detections", PICTURES)],
+                [panels.pictures("Transformed, with truths and detections", panels.PICTURES)],
             ),
             wr.H1("Published numbers"),
             wr.P("Recipes and splits of the papers are not public: compare directions, no values."),
@@ -177,28 +139,44 @@ def build_report(place: Place, study: Study, notes: Sequence[str] = ()) -> "wr.R
 
 
 def _target_blocks(place: Place, study: Study) -> list[Any]:
-    """Per target, a run set per value of synthetic, so that each has its colour."""
+    """Per target: AP against real images at the last iteration, and AP50 over the iterations."""
     import wandb_workspaces.reports.v2 as wr
 
     blocks: list[Any] = []
-    names = ["AP50", *ap_t2t_columns(study)]
-    synthetics = sorted({text(row, "synthetic") for row in study.rows}, key=lambda s: (s != OFF, s))
+    names = ["AP50", *panels.ap_t2t_columns(study.score_thresholds)]
+    last = last_iterations(study.rows)
     for target in sorted({text(row, "target") for row in study.rows}):
-        runsets = [
-            _runset(f"synthetic {name}", place, job_type="evaluate", synthetic=name, target=target)
-            for name in synthetics
-        ]
-        blocks += [wr.H2(target), _grid(runsets, map(_against_count, names))]
+        results = _results(place, study.rows, target=target)
+        blocks += [wr.H2(target), _grid(results, map(panels.against_count, names))]
+        if any(last.values()):
+            chain = [_evaluations(place, name, synthetic=name, target=target) for name in last]
+            blocks.append(_grid(chain, [panels.against_iteration()]))
     return blocks
 
 
-def _grid(runsets: list[Any], panels: Any) -> "wr.PanelGrid":
+def _grid(runsets: Sequence[Any], shown: Iterable[Any]) -> "wr.PanelGrid":
+    """Side by side where they fit: wandb-workspaces moves panels that lie on each other."""
     import wandb_workspaces.reports.v2 as wr
 
-    return wr.PanelGrid(runsets=runsets, panels=list(panels))
+    return wr.PanelGrid(runsets=list(runsets), panels=list(shown))
 
 
-def _runset(name: str, place: Place, *, job_type: str, **config: str) -> "wr.Runset":
+def _results(place: Place, rows: Sequence[Row], **config: str) -> list[Any]:
+    """The evaluations in results.csv; a run set, and so a colour, per value of synthetic."""
+    return [
+        _evaluations(place, f"{synthetic} t{t}", synthetic=synthetic, iteration=t, **config)
+        for synthetic, t in last_iterations(rows).items()
+    ]
+
+
+def _evaluations(place: Place, name: str, *, synthetic: str, **config: str | int) -> "wr.Runset":
+    """Evaluations that cells asked for."""
+    return _runset(
+        f"synthetic {name}", place, job_type=EVALUATE, role=TARGET, synthetic=synthetic, **config
+    )
+
+
+def _runset(name: str, place: Place, *, job_type: str, **config: str | int) -> "wr.Runset":
     """Runs of the sweep by job type and config; in the report's own project, so no server is asked.
 
     Order and columns are objects: a plain string would be taken for the name of a run's attribute.
@@ -207,11 +185,9 @@ def _runset(name: str, place: Place, *, job_type: str, **config: str) -> "wr.Run
     import wandb_workspaces.workspaces as ws
 
     chosen = [ws.Config(key) == value for key, value in config.items()]
-    return wr.Runset(
-        name=name,
-        filters=[ws.Metric("Group") == place.sweep, ws.Metric("JobType") == job_type, *chosen],
-        order=[wr.OrderBy(wr.SummaryMetric("AP50")), wr.OrderBy(wr.Config("real_count"))],
-    )
+    runs = ws.And(ws.Metric("Group") == place.sweep, ws.Metric("JobType") == job_type, *chosen)
+    order = [wr.OrderBy(wr.SummaryMetric("AP50")), wr.OrderBy(wr.Config("real_count.value"))]
+    return wr.Runset(name=name, filters=runs, order=order)
 
 
 def found_sentences(study: Study) -> list[str]:
@@ -237,10 +213,23 @@ def published_table(published: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def workspace_json(workspace: "ws.Workspace") -> dict[str, Any]:
-    """What `save` would send."""
+def workspace_model(workspace: "ws.Workspace") -> Any:
+    """What is sent: panels show single runs, though the table of runs is grouped.
+
+    wandb-workspaces has no setting for it, and a panel would show the mean of a whole job type. A
+    section's own setting wins over that of the workspace.
+    """
     model = workspace._to_model()  # noqa: SLF001  the library has no public way to its JSON
-    return _sent(model, model.entity, model.project)
+    section = model.spec.section
+    places = (section.panel_bank_section_config, *section.panel_bank_config.sections)
+    for settings in (section.settings, *(place.local_panel_settings for place in places)):
+        settings.use_runs_table_grouping_in_panels = False
+    return model
+
+
+def workspace_json(workspace: "ws.Workspace") -> dict[str, Any]:
+    """What saving sends."""
+    return _sent(workspace_model(workspace), workspace.entity, workspace.project)
 
 
 def report_json(report: "wr.Report") -> dict[str, Any]:

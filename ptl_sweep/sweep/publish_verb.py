@@ -9,13 +9,16 @@ from ptl_sweep.config import ConfigError, TrackingConfig
 from ptl_sweep.store import write_atomically
 from ptl_sweep.sweep.arguments import OK, output, parse_sweep_verb, print_json, verb_parser
 from ptl_sweep.sweep.planner import Plan, config_of
+from ptl_sweep.sweep.sync_verb import NO_KEY
 from ptl_sweep.sweep.table_verbs import reduce_where_needed
+from ptl_sweep.tracking.server import Server, ServerError, base_url, has_key
 
 if TYPE_CHECKING:
     from ptl_sweep.analysis.dashboards import Place
     from ptl_sweep.analysis.study import Study
 
-EXTRA = "publish needs wandb-workspaces: pip install 'ptl-sweep[workspaces]'"
+EXTRA = "publish needs wandb-workspaces ({error}): pip install 'ptl-sweep[workspaces]'"
+DRY_RUN = "; --dry-run writes the JSON and asks nobody"
 WORKSPACE, REPORT = "workspace.json", "report.json"
 TABLES = ("summary", "contrasts", "correlations", "errors")  # of the study: files by that name
 TOY_NOTE = "The miniature world is a toy: it proves that the pipeline works, and nothing else."
@@ -29,8 +32,8 @@ def publish_verb(arguments: list[str]) -> int:
     parser.add_argument("--project", help="W&B project; default: as the sweep")
     plan, options = parse_sweep_verb(parser, arguments)
     _require_extra()
-    reduce_where_needed(plan, f"{TABLES[0]}.parquet")
     place = _place(plan, options.entity, options.project, asks=not options.dry_run)
+    reduce_where_needed(plan, f"{TABLES[0]}.parquet")
     publish = _write if options.dry_run else _save
     found = publish(plan, place, _study(plan))
     if options.json:
@@ -43,36 +46,30 @@ def publish_verb(arguments: list[str]) -> int:
 
 def _require_extra() -> None:
     try:
-        import wandb_workspaces  # noqa: F401
+        import wandb_workspaces.reports.v2
+        import wandb_workspaces.workspaces  # noqa: F401
     except ImportError as error:
-        raise ConfigError(EXTRA) from error
+        raise ConfigError(EXTRA.format(error=error)) from error
 
 
 def _place(plan: Plan, entity: str | None, project: str | None, *, asks: bool) -> "Place":
-    """Where the runs are; `asks` the server for the account's own entity where nobody says.
+    """Where the runs are; `asks` the server whether it is there, and whose the key is.
 
     Raises: ConfigError without an account or a server.
     """
     from ptl_sweep.analysis.dashboards import Place
 
     tracking: TrackingConfig = config_of(plan, 0).tracking
-    entity = entity or tracking.entity or (_own_entity() if asks else "")
-    return Place(entity=entity, project=project or tracking.project, sweep=plan.name)
-
-
-def _own_entity() -> str:
-    import wandb
-
+    entity, project = entity or tracking.entity, project or tracking.project
+    if not asks:
+        return Place(entity=entity or "", project=project, sweep=plan.name)
+    if not has_key():
+        raise ConfigError(NO_KEY.format(url=base_url()) + DRY_RUN)
     try:
-        entity = wandb.Api().default_entity
-    except Exception as error:  # no key, no server, or a server that refuses: W&B has many kinds
-        raise ConfigError(
-            f"cannot ask W&B who you are ({error}); set WANDB_API_KEY or use netrc (wandb login), "
-            "or see the JSON with --dry-run"
-        ) from error
-    if not entity:
-        raise ConfigError("the W&B account has no default entity; name one with --entity")
-    return str(entity)
+        server = Server(project=project, entity=entity)
+    except ServerError as error:
+        raise ConfigError(f"{error}{DRY_RUN}") from error
+    return Place(entity=server.entity, project=project, sweep=plan.name)
 
 
 def _study(plan: Plan) -> "Study":
@@ -123,13 +120,8 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> Path:
 def _save(plan: Plan, place: "Place", study: "Study") -> dict[str, str]:
     """Save both; their addresses by name. Raises: ConfigError when W&B refuses."""
     from ptl_sweep.analysis import dashboards
+    from ptl_sweep.sweep.dashboard_saving import save_dashboards
 
-    try:
-        workspace = dashboards.build_workspace(place, study).save()
-        report = dashboards.build_report(place, study, _notes(plan)).save()
-    except Exception as error:  # W&B raises many kinds
-        raise ConfigError(
-            f"W&B did not take the workspace or report into {place.entity}/{place.project} "
-            f"({error}); is the project there (sync the sweep first) and yours to write?"
-        ) from error
-    return {"workspace": str(workspace.url), "report": str(report.url)}
+    workspace = dashboards.build_workspace(place, study)
+    report = dashboards.build_report(place, study, _notes(plan))
+    return save_dashboards(plan.folder, place, workspace, report)

@@ -12,11 +12,16 @@ from ptl_sweep.sweep.provenance import git_commit
 from ptl_sweep.tracking import RunInfo
 
 JOB_TYPES = {"train": "train", "ptl": "train", "evaluate": "evaluate"}
+STEP_METRICS = ("translate/step", "train/step", "ptl/iteration")  # one of them in every row
 SLURM_ARRAY = ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")
 
 
 def stage_run(plan: Plan, stage: Stage, config: Config) -> RunInfo:
-    """The run of a stage; a train stage serves every value of synthetic, so it has no such tag."""
+    """The run of a stage; `config` is that of whichever cell asked for it first.
+
+    A train stage serves every value of synthetic, so it has no such tag.
+    """
+    iteration, synthetic = _iteration(plan, stage), _synthetic(plan, stage, config)
     tags = [plan.name, stage.kind, config.dataset.name]
     return RunInfo(
         key=stage.key,
@@ -28,30 +33,50 @@ def stage_run(plan: Plan, stage: Stage, config: Config) -> RunInfo:
             "kind": stage.kind,
             "dataset": config.dataset.name,
             "real_count": config.real_count,
-            "synthetic": config.synthetic.name,
+            "synthetic": synthetic,
+            "iteration": iteration,
             "target": config.target.name if stage.kind == "evaluate" else None,
+            "role": _role(plan, stage),
             "seed": config.seed,
-            "translator": config.translator.name,
+            "translator": config.translator.name if iteration else None,
             "detector": config.detector.name,
             **_origin(config.launcher.name),
         },
-        step_metric="train/step" if stage.kind != "evaluate" else None,
-        tags=_distinct([*tags, config.synthetic.name] if stage.kind != "train" else tags),
+        step_metrics=STEP_METRICS if stage.kind != "evaluate" else (),
+        tags=_distinct([*tags, synthetic] if stage.kind != "train" else tags),
     )
 
 
 def run_name(plan: Plan, stage: Stage, config: Config) -> str:
     """`n20 s0`, `n20 on t2 s0`, `n20 on t2 s0 -> field`."""
-    detector = plan.stages[stage.parents[0]] if stage.kind == "evaluate" else stage
     parts = [f"n{config.real_count}"]
-    if detector.kind == "ptl":
-        parts += [config.synthetic.name, f"t{detector.spec['synthetic']['iteration']}"]
-    elif stage.kind == "evaluate":
-        parts.append(OFF)  # whichever cell asked first: nothing synthetic is in this detector
+    if stage.kind != "train":
+        parts.append(_synthetic(plan, stage, config))
+    if iteration := _iteration(plan, stage):
+        parts.append(f"t{iteration}")
     parts.append(f"s{config.seed}")
     if stage.kind == "evaluate":
         parts += ["->", config.target.name]
     return " ".join(parts)
+
+
+def _iteration(plan: Plan, stage: Stage) -> int:
+    """PTL iteration of the detector that a stage makes or evaluates; 0: real images alone."""
+    detector = plan.stages[stage.parents[0]] if stage.kind == "evaluate" else stage
+    return int(detector.spec["synthetic"]["iteration"]) if detector.kind == "ptl" else 0
+
+
+def _synthetic(plan: Plan, stage: Stage, config: Config) -> str:
+    """Whichever cell asked first, nothing synthetic is in a detector of iteration 0."""
+    return config.synthetic.name if _iteration(plan, stage) else OFF
+
+
+def _role(plan: Plan, stage: Stage) -> str | None:
+    """What an evaluation is for: the target of a cell, or the validation that calibrates."""
+    if stage.kind != "evaluate":
+        return None
+    readings = (reading for cell in plan.cells for reading in cell.readings)
+    return "target" if any(r.evaluate == stage.key for r in readings) else "validation"
 
 
 def reduce_run(plan: Plan) -> RunInfo:

@@ -17,11 +17,9 @@ from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.datasets.validation import DataError
 from ptl_sweep.store import HISTORY, Stage, Store, write_atomically
 from ptl_sweep.sweep.planner import Plan
-from ptl_sweep.sweep.run_infos import stage_run
+from ptl_sweep.sweep.run_infos import STEP_METRICS, stage_run
 from ptl_sweep.sweep.seeding import derive_seed
 from ptl_sweep.tracking import History, Recorder, StageMirror, Value
-
-STEP_METRICS = ("translate/step", "train/step", "ptl/iteration")
 
 
 @dataclass(slots=True, kw_only=True)

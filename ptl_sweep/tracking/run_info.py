@@ -19,7 +19,7 @@ class RunInfo:
     name: str  # readable, such as "n20 on s0 -> okutama"
     job_type: str  # train | evaluate | reduce
     config: Mapping[str, Any] = field(default_factory=dict)  # flat: real_count, target, seed, ...
-    step_metric: str | None = None  # x axis of the charts, such as "train/step"
+    step_metrics: Sequence[str] = ()  # x axes, such as "train/step" for all that is "train/..."
     tags: Sequence[str] = ()  # cut to the 64 characters that W&B accepts; empty ones are left out
 
     def __post_init__(self) -> None:

@@ -94,9 +94,9 @@ def start_run(config: TrackingConfig, *, root: Path, sweep: str, run: RunInfo, m
         resume="allow",
         settings={"mode": mode, **_settings()},
     )
-    if run.step_metric is not None:
-        started.define_metric(run.step_metric, hidden=True)
-        started.define_metric("*", step_metric=run.step_metric)
+    for step in run.step_metrics:
+        started.define_metric(step, hidden=True)
+        started.define_metric(f"{step.partition('/')[0]}/*", step_metric=step)
     if not started.offline:
         log.info("W&B run %s: %s", run.name, started.url)
     return started

@@ -132,7 +132,13 @@ class Uploader:
         """Upload what the server lacks of a segment. Raises: SyncError, ServerError, OSError."""
         with tempfile.TemporaryDirectory(prefix="sync-", dir=self.root) as place:
             folder = Path(place).absolute() / segment.path.parent.name
-            copy = write_remainder(segment.path, folder, now.num_rows)
+            copy = write_remainder(
+                segment.path,
+                folder,
+                now.num_rows,
+                entity=self.server.entity,
+                project=self.server.project,
+            )
             output = self._wandb_sync(folder)
             has_marker = copy.with_name(segment.marker.name).exists()
         if LOST in output or not has_marker:

@@ -49,11 +49,11 @@ def span_of(path: Path) -> Span:
     return Span(first, last + 1, has_exit)
 
 
-def write_remainder(path: Path, folder: Path, num_rows: int) -> Path:
+def write_remainder(path: Path, folder: Path, num_rows: int, *, entity: str, project: str) -> Path:
     """Copy the log at `path` into `folder`, less the first `num_rows` steps of the run.
 
     Steps count from 0 again, as in an offline run that resumes: the server adds what it has.
-    The run's files are linked, not copied. Raises: OSError.
+    Artifacts go to the given place. The run's files are linked, not copied. Raises: OSError.
     """
     folder.mkdir(parents=True)
     files = path.parent / "files"
@@ -62,7 +62,11 @@ def write_remainder(path: Path, folder: Path, num_rows: int) -> Path:
     kept = []
     for content, _ in records(path.read_bytes()):
         record = _parsed(content)
-        if record.WhichOneof("record_type") != "history":
+        kind = record.WhichOneof("record_type")
+        if kind == "artifact":  # `wandb sync -e -p` moves the run alone
+            record.artifact.entity, record.artifact.project = entity, project
+            kept.append(record.SerializeToString())
+        elif kind != "history":
             kept.append(content)
         elif record.history.step.num >= num_rows:
             kept.append(_renumbered(record, record.history.step.num - num_rows))

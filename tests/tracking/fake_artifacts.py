@@ -10,6 +10,7 @@ Variables = dict[str, Any]  # of a GraphQL request
 Operations = dict[str, Callable[[Variables], Any]]  # by name; the answer is the request's `data`
 
 PENDING, COMMITTED = "PENDING", "COMMITTED"
+CREATED = "2026-01-01T00:00:00Z"
 
 
 @dataclass
@@ -26,6 +27,7 @@ class FakeArtifact:
     metadata: str | None = None  # JSON
     state: str = PENDING
     runs: list[str] = field(default_factory=list)  # run ids that logged it
+    used_by: list[str] = field(default_factory=list)  # run ids that declared it as their input
     files: dict[str, str] = field(default_factory=dict)  # name -> key of the backend's blobs
 
 
@@ -35,7 +37,6 @@ class ArtifactShelf:
     def __init__(self) -> None:
         self.url = ""  # of the backend, once it listens
         self.artifacts: dict[str, FakeArtifact] = {}  # by id
-        self.used: list[Variables] = []  # artifactID, runName, ... of each UseArtifact
         self._clients: dict[str, str] = {}  # the id that a client invents -> ours
         self._num_manifests = 0
         self.operations: Operations = {
@@ -45,14 +46,23 @@ class ArtifactShelf:
             "CreateArtifactFiles": self._create_files,
             "CommitArtifact": self._commit,
             "UpdateArtifact": lambda v: {"updateArtifact": {"artifact": {"id": v["artifactID"]}}},
+            "ArtifactMembershipByName": self._membership,
             "UseArtifact": self._use,
             "ArtifactType": self._type,
             "ClientIDMapping": self._client_id,
         }
 
-    def named(self, name: str) -> FakeArtifact:
-        """The newest committed version of a collection."""
-        return [a for a in self._versions(name) if a.state == COMMITTED][-1]
+    def find(self, name: str, entity: str, project: str) -> FakeArtifact | None:
+        """The committed artifact that `collection:latest` or `collection:v3` names."""
+        collection, _, alias = name.partition(":")
+        found = [
+            artifact
+            for artifact in self._versions(collection)
+            if (artifact.entity, artifact.project) == (entity, project)
+            and artifact.state == COMMITTED
+            and alias in ("latest", artifact.version)
+        ]
+        return found[-1] if found else None
 
     def _versions(self, name: str) -> list[FakeArtifact]:
         return [a for a in self.artifacts.values() if a.collection == name]
@@ -123,9 +133,17 @@ class ArtifactShelf:
         artifact.state = COMMITTED
         return {"commitArtifact": {"artifact": {"id": artifact.id, "digest": artifact.digest}}}
 
+    def _membership(self, variables: Variables) -> Any:
+        """What `run.use_artifact(name)` asks first; null where there is no such artifact."""
+        artifact = self.find(variables["name"], variables["entity"], variables["project"])
+        membership = _describe_membership(artifact) if artifact else None
+        return {"project": {"artifactCollectionMembership": membership}}
+
     def _use(self, variables: Variables) -> Any:
-        self.used.append(variables["input"])
-        return {"useArtifact": {"artifact": {"id": variables["input"]["artifactID"]}}}
+        given = variables.get("input") or variables  # wandb-core has one input, the SDK has none
+        artifact = self.artifacts[given["artifactID"]]
+        artifact.used_by.append(given["runName"])
+        return {"useArtifact": {"artifact": _describe(artifact)}}
 
     def _type(self, variables: Variables) -> Any:
         versions = self._versions(variables["name"].split(":")[0])
@@ -135,3 +153,44 @@ class ArtifactShelf:
     def _client_id(self, variables: Variables) -> Any:
         server = self._clients.get(variables["clientID"])
         return {"clientIDMapping": {"serverID": server} if server else None}
+
+
+def _describe(artifact: FakeArtifact) -> dict[str, Any]:
+    """Everything that any query asks of an artifact."""
+    nothing = dict.fromkeys(("description", "historyStep", "updatedAt", "commitHash"))
+    return {
+        **nothing,
+        "__typename": "Artifact",
+        "id": artifact.id,
+        "artifactSequence": _describe_collection(artifact),
+        "versionIndex": int(artifact.version.removeprefix("v")),
+        "artifactType": {"name": artifact.kind},
+        "metadata": artifact.metadata,
+        "ttlDurationSeconds": -2,  # never expires
+        "ttlIsInherited": False,
+        "tags": [],
+        "state": artifact.state,
+        "size": 0,  # nobody asks for its bytes
+        "digest": artifact.digest,
+        "fileCount": len(artifact.files),
+        "createdAt": CREATED,
+    }
+
+
+def _describe_collection(artifact: FakeArtifact) -> dict[str, Any]:
+    entity = {"name": artifact.entity}
+    project = {"id": "P1", "internalId": "P1", "name": artifact.project, "entity": entity}
+    return {"__typename": "ArtifactSequence", "name": artifact.collection, "project": project}
+
+
+def _describe_membership(artifact: FakeArtifact) -> dict[str, Any]:
+    """A version as a member of its collection."""
+    return {
+        "__typename": "ArtifactCollectionMembership",
+        "id": f"membership of {artifact.id}",
+        "versionIndex": int(artifact.version.removeprefix("v")),
+        "createdAt": CREATED,
+        "aliases": [],
+        "artifactCollection": _describe_collection(artifact),
+        "artifact": _describe(artifact),
+    }

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from fake_artifacts import ArtifactShelf, FakeArtifact, Operations, Variables
 from fake_runs import INTERNAL_ID, USER, FakeRun, RunShelf
+from fake_views import RefusedError, ViewShelf
 
 FILE_STREAM = re.compile(r"/files/([^/]+)/([^/]+)/([^/]+)/file_stream")
 NOTHING_TO_SAY: dict[str, Any] = {  # questions whose answer never changes
@@ -39,15 +40,16 @@ class FakeBackend:
 
     def __init__(self, entity: str = "team") -> None:
         self.entity = entity
-        self.views: dict[str, dict[str, Any]] = {}  # workspaces and reports, by id
         self.operations: list[tuple[str, Variables]] = []  # GraphQL requests, in order
         self.unknown: list[str] = []  # requests that the server cannot answer
         self.fail_filestream = 0  # how many of the next requests that bring rows fail
         self.fail_graphql = 0  # how many of the next GraphQL requests fail
         self.fail_status = 429  # with which HTTP status
+        self.refused: set[str] = set()  # names of GraphQL requests that are answered with an error
         self.is_dead = False  # connections are closed without an answer
         self._artifact_shelf = ArtifactShelf()
         self._run_shelf = RunShelf(entity)
+        self._view_shelf = ViewShelf(entity)
         self._blobs: dict[str, bytes] = {}  # what was PUT, by storage key
         self._lock = threading.RLock()
         self._server = _Server(("127.0.0.1", 0), _handler(self))
@@ -58,12 +60,10 @@ class FakeBackend:
             **{name: lambda _v, data=data: data for name, data in NOTHING_TO_SAY.items()},
             **self._artifact_shelf.operations,
             **self._run_shelf.operations,
+            **self._view_shelf.operations,
             "Viewer": self._viewer,
             "GetDefaultEntity": self._viewer,
             "GetViewer": self._viewer,
-            "GetProjects": self._projects,
-            "UpsertView2": self._upsert_view,
-            "upsertView": self._upsert_view,
         }
 
     def __enter__(self) -> Self:
@@ -89,6 +89,16 @@ class FakeBackend:
     def artifacts(self) -> dict[str, FakeArtifact]:
         """By id."""
         return self._artifact_shelf.artifacts
+
+    @property
+    def views(self) -> dict[str, Variables]:
+        """Workspaces and reports, by id; one that a test takes out is deleted."""
+        return self._view_shelf.views
+
+    @property
+    def projects(self) -> set[str]:
+        """By name; a view of any other is refused."""
+        return self._view_shelf.projects
 
     def rows_of(self, run_id: str) -> list[dict[str, Any]]:
         """What a run's history holds, without the names that W&B adds; step = line, else fails."""
@@ -144,7 +154,16 @@ class FakeBackend:
         if name not in self._known:
             self.unknown.append(query)
             return 200, json.dumps({"errors": [{"message": f"unknown: {name}"}]}).encode()
-        return 200, json.dumps({"data": self._known[name](variables)}).encode()
+        try:
+            answer = {"data": self._answer(name, variables)}
+        except RefusedError as error:
+            answer = {"errors": [{"message": str(error)}]}
+        return 200, json.dumps(answer).encode()
+
+    def _answer(self, name: str, variables: Variables) -> Any:
+        if name in self.refused:
+            raise RefusedError(f"permission denied: {name}")
+        return self._known[name](variables)
 
     def _viewer(self, _variables: Variables) -> Any:
         teams = {"edges": [{"node": {"name": self.entity}}]}
@@ -153,29 +172,6 @@ class FakeBackend:
         return {
             "viewer": {**USER, **account, "entity": self.entity, "teams": teams, "apiKeys": keys}
         }
-
-    def _projects(self, _variables: Variables) -> Any:
-        account = {"__typename": "User", "email": "t@example.org", "admin": False, "flags": "{}"}
-        empty: dict[str, list[Any]] = {"edges": []}
-        user = {**USER, **account, "entity": self.entity, "deletedAt": None}
-        user |= {"apiKeys": empty, "teams": empty}
-        names = sorted({run.project for run in self.runs.values()} | {"ptl-sweep"})
-        edges = [{"cursor": name, "node": self._project(name, user)} for name in names]
-        return {"models": {"edges": edges, "pageInfo": {"endCursor": None, "hasNextPage": False}}}
-
-    def _project(self, name: str, user: dict[str, Any]) -> Any:
-        identity = {"__typename": "Project", "id": "P1", "internalId": INTERNAL_ID, "name": name}
-        created = {"createdAt": "2026-01-01T00:00:00Z", "isBenchmark": False}
-        return {**identity, **created, "entityName": self.entity, "user": user}
-
-    def _upsert_view(self, variables: Variables) -> Any:
-        identity = variables.get("id") or f"VIEW{len(self.views) + 1}"
-        self.views[identity] = {**variables, "id": identity}
-        project = {"id": "P1", "name": variables.get("projectName"), "entityName": self.entity}
-        times = dict.fromkeys(("createdAt", "updatedAt"), "2026-01-01T00:00:00")
-        view = {**self.views[identity], **times, "project": project, "user": USER}
-        view |= {"entityName": self.entity, "previewUrl": "", "coverUrl": ""}
-        return {"upsertView": {"view": view, "inserted": True}}
 
 
 class _Server(ThreadingHTTPServer):

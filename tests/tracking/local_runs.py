@@ -16,7 +16,7 @@ INFO = RunInfo(
     name="n20 on s0 -> okutama",
     job_type="train",
     config={"real_count": 20, "target": "okutama"},
-    step_metric="train/step",
+    step_metrics=["train/step"],
 )
 
 

@@ -33,7 +33,8 @@ told = []
 signal.signal(signal.SIGTERM, lambda *_: told.append(True))
 history = History(root / key / "history.jsonl")
 rows = history.rows()
-info = RunInfo(key=key, name=key, job_type="train", config={{"seed": 0}}, step_metric="train/step")
+steps = ["train/step"]
+info = RunInfo(key=key, name=key, job_type="train", config={{"seed": 0}}, step_metrics=steps)
 config = TrackingConfig(mode="online")
 place = {{"root": root / "tracking", "sweep": "s", "run": info, "rows": rows}}
 with Recorder() as recorder, recorder.open_mirror(config, **place) as mirror:
@@ -61,7 +62,7 @@ from ptl_sweep.tracking.server import Server
 from ptl_sweep.tracking.syncing import LocalRun, Uploader
 
 root, key = Path(sys.argv[1]), sys.argv[2]
-info = RunInfo(key=key, name=key, job_type="train", step_metric="train/step")
+info = RunInfo(key=key, name=key, job_type="train", step_metrics=["train/step"])
 rows = History(root / key / "history.jsonl").rows()
 server = Server(project="ptl-sweep", entity=None)
 uploader = Uploader(root=root / "tracking", sweep="s", server=server, pauses=(0.1, 1.0))

@@ -28,7 +28,7 @@ from ptl_sweep.tracking import History, RunInfo, ShownImage, open_mirror
 root, stop, end = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
 history = History(root / "history.jsonl")
 info = RunInfo(key="train-k", name="n20 on s0 -> okutama", job_type="train",
-               config={"real_count": 20}, step_metric="train/step")
+               config={"real_count": 20}, step_metrics=["train/step"])
 with open_mirror(TrackingConfig(), root=root, sweep="sweep-1", run=info,
                  rows=history.rows()) as mirror:
     pixels = np.zeros((4, 4, 3), np.uint8)

@@ -29,7 +29,7 @@ def children(pid):
     return [int(c) for t in tasks.iterdir() for c in (t / "children").read_text().split()]
 
 def mirror(key):
-    info = RunInfo(key=key, name=key, job_type="train", step_metric="train/step")
+    info = RunInfo(key=key, name=key, job_type="train", step_metrics=["train/step"])
     return recorder.open_mirror(TrackingConfig(), root=Path(sys.argv[1]), sweep="s", run=info)
 
 def wait_for_core(pid):

@@ -32,7 +32,7 @@ from ptl_sweep.tracking import History, RunInfo, ShownImage, open_mirror
 root, mode, stop, end = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
 history = History(root / "history.jsonl")
 info = RunInfo(key="train-k-0123456789ab", name="n20 s0", job_type="train",
-               config={"real_count": 20}, step_metric="train/step")
+               config={"real_count": 20}, step_metrics=["train/step"])
 with open_mirror(TrackingConfig(mode=mode), root=root, sweep="sweep-1", run=info,
                  rows=history.rows()) as mirror:
     for step in range(len(history.rows()), stop):
@@ -310,7 +310,7 @@ def test_a_remainder_holds_the_rows_after_the_cut_across_blocks(
     assert os.path.getsize(path) > 3 * 32768  # noqa: PTH202 - several blocks
     whole = read_log(path)
     for cut in (0, 2, stage_rows):
-        copy = write_remainder(path, tmp_path / f"cut-{cut}", cut)
+        copy = write_remainder(path, tmp_path / f"cut-{cut}", cut, entity="e", project="p")
         log = read_log(copy)
         assert log.is_whole
         assert log.rows == whole.rows[cut:]
