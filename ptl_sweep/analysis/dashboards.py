@@ -1,7 +1,8 @@
 """A W&B workspace and report of one sweep, as objects of wandb-workspaces (the extra `workspaces`).
 
-Nothing here asks a server. A panel finds its runs by what they carry: the group is the sweep, the
-job type is train, evaluate or reduce, and config holds real_count, synthetic, iteration and target.
+Nothing here asks a server. A panel finds its runs by what they carry: a tag is the sweep, the job
+type is train, evaluate or reduce, and config holds real_count, synthetic, iteration and target. The
+group would not do: a stage that several sweeps share has one run, in the group of the first.
 """
 
 import json
@@ -18,6 +19,7 @@ from ptl_sweep.analysis.groups import number, text
 from ptl_sweep.analysis.report import sentences
 from ptl_sweep.analysis.report.content import beside
 from ptl_sweep.analysis.study import OFF, Row, Study
+from ptl_sweep.tracking import MAX_TAG
 
 if TYPE_CHECKING:
     import wandb_workspaces.reports.v2 as wr
@@ -100,7 +102,13 @@ def _runs_in_results(place: Place, rows: Sequence[Row]) -> "ws.And":
         for synthetic, iteration in last_iterations(rows).items()
     ]
     is_result = ws.Or(ws.Metric("JobType") != EVALUATE, *results)
-    return ws.And(ws.Metric("Group") == place.sweep, is_result)
+    return ws.And(_of_sweep(place), is_result)
+
+
+def _of_sweep(place: Place) -> "ws.FilterExpr":
+    import wandb_workspaces.workspaces as ws
+
+    return ws.Tags().isin([place.sweep[:MAX_TAG]])
 
 
 def build_report(place: Place, study: Study, notes: Sequence[str] = ()) -> "wr.Report":
@@ -185,7 +193,7 @@ def _runset(name: str, place: Place, *, job_type: str, **config: str | int) -> "
     import wandb_workspaces.workspaces as ws
 
     chosen = [ws.Config(key) == value for key, value in config.items()]
-    runs = ws.And(ws.Metric("Group") == place.sweep, ws.Metric("JobType") == job_type, *chosen)
+    runs = ws.And(_of_sweep(place), ws.Metric("JobType") == job_type, *chosen)
     order = [wr.OrderBy(wr.SummaryMetric("AP50")), wr.OrderBy(wr.Config("real_count.value"))]
     return wr.Runset(name=name, filters=runs, order=order)
 

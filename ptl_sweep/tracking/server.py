@@ -3,8 +3,11 @@
 import netrc
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 KEY_VARIABLES = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
@@ -22,6 +25,7 @@ class Standing:
 
     num_rows: int  # 0 when the server does not know the run
     has_ended: bool  # its exit has arrived
+    tags: frozenset[str] = frozenset()
 
 
 class Server:
@@ -48,25 +52,47 @@ class Server:
 
     def standing(self, run_id: str) -> Standing:
         """Rows and end of a run, as of now. Raises: ServerError."""
+        with self._lock, _answered():
+            run = self._run(run_id)
+            if run is None:
+                return Standing(0, has_ended=False)
+            num_rows = int(run.historyLineCount or 0)
+            return Standing(num_rows, run.state in ENDED, frozenset(run.tags))
+
+    def add_tag(self, run_id: str, tag: str) -> None:
+        """File a run that is there under one more tag. Raises: ServerError."""
+        with self._lock, _answered():
+            run = self._run(run_id)
+            if run is not None and tag not in run.tags:
+                run.tags = [*run.tags, tag]
+                run.update()
+
+    def _run(self, run_id: str) -> Any:
+        """The run as W&B's API has it, which types few of its attributes; None: not there."""
         from wandb.errors import CommError
 
-        with self._lock:
-            try:
-                self._api.flush()  # type: ignore[no-untyped-call]
-                run = self._api.run(f"{self.entity}/{self.project}/{run_id}")
-                return Standing(int(run.historyLineCount or 0), run.state in ENDED)
-            except CommError as error:
-                if "Could not find run" in str(error):
-                    return Standing(0, has_ended=False)
-                raise ServerError(f"no answer from {base_url()}: {_first_line(error)}") from error
-            except Exception as error:
-                raise ServerError(f"no answer from {base_url()}: {_first_line(error)}") from error
+        self._api.flush()  # type: ignore[no-untyped-call]
+        try:
+            return self._api.run(f"{self.entity}/{self.project}/{run_id}")
+        except CommError as error:
+            if "Could not find run" in str(error):
+                return None
+            raise
 
     def close(self) -> None:
         """End W&B's service."""
         import wandb
 
         wandb.teardown()
+
+
+@contextmanager
+def _answered() -> Iterator[None]:
+    """Raises: ServerError, whatever W&B raises."""
+    try:
+        yield
+    except Exception as error:
+        raise ServerError(f"no answer from {base_url()}: {_first_line(error)}") from error
 
 
 def base_url() -> str:

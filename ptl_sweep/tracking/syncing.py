@@ -18,7 +18,7 @@ from pathlib import Path
 from ptl_sweep.config import TrackingConfig
 from ptl_sweep.tracking.history import Row, Value
 from ptl_sweep.tracking.rebuilding import order
-from ptl_sweep.tracking.run_info import RunInfo, run_id
+from ptl_sweep.tracking.run_info import MAX_TAG, RunInfo, run_id
 from ptl_sweep.tracking.segments import Segment, find_segments, next_segment
 from ptl_sweep.tracking.server import Server, ServerError, Standing
 from ptl_sweep.tracking.trimming import write_remainder
@@ -120,6 +120,8 @@ class Uploader:
             now = self._send_segments(run, segments, self._send_history(run))
         if now.num_rows < outcome.rows:
             raise SyncError(f"row {now.num_rows} is in no file here")
+        if (tag := self.sweep[:MAX_TAG]) not in now.tags:  # another sweep made the run
+            self.server.add_tag(run.id, tag)
         return replace(outcome, after=now.num_rows)
 
     def _send_segments(self, run: LocalRun, segments: Sequence[Segment], now: Standing) -> Standing:

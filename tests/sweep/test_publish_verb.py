@@ -210,13 +210,13 @@ def built(plan: Plan) -> dict[str, Json]:
 
 
 def runs_of(plan: Plan) -> dict[str, Json]:
-    """Each run by stage key: its group and job type, and its config, as filters name them."""
+    """Each run by stage key: its tags and job type, and its config, as filters name them."""
     infos = [
         stage_run(plan, stage, config_of(plan, plan.stage_config[key]))
         for key, stage in plan.stages.items()
     ]
     return {
-        info.key: {"run": {"group": plan.name, "jobType": info.job_type}, "config": info.config}
+        info.key: {"run": {"tags": info.tags, "jobType": info.job_type}, "config": info.config}
         for info in [*infos, reduce_run(plan)]
     }
 
@@ -229,7 +229,10 @@ def is_chosen(run: Json, items: list[Json]) -> bool:
             holds = is_chosen(run, item["filters"])
         else:
             value = run[item["key"]["section"]].get(item["key"]["name"])
-            holds = {"=": value == item["value"], "!=": value != item["value"]}[item["op"]]
+            if item["op"] == "IN":  # of tags
+                holds = bool(set(value) & set(item["value"]))
+            else:
+                holds = {"=": value == item["value"], "!=": value != item["value"]}[item["op"]]
         if alternatives and item["connector"] == "AND":
             alternatives[-1] &= holds
         else:

@@ -67,7 +67,7 @@ from ptl_sweep.tracking.syncing import LocalRun, Uploader
 
 root = Path(sys.argv[1])
 server = Server(project="ptl-sweep", entity=None)
-uploader = Uploader(root=root, sweep="sweep-1", server=server, pauses=(0.1, 0.1, 0.1))
+uploader = Uploader(root=root, sweep=sys.argv[2], server=server, pauses=(0.1, 0.1, 0.1))
 info = RunInfo(key="train-k-0123456789ab", name="n20 s0", job_type="train")
 run = LocalRun(info=info, rows=History(root / "history.jsonl").rows(), summary={"AP50": 0.25})
 outcome = uploader.sync(run)
@@ -77,7 +77,7 @@ print(json.dumps(outcome and asdict(outcome)))
 
 Backend = tuple[FakeBackend, dict[str, str]]
 Stage = Callable[..., None]
-Sync = Callable[[], dict[str, Any]]
+Sync = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
@@ -96,8 +96,8 @@ def stage(backend: Backend, tmp_path: Path) -> Stage:
 def sync(backend: Backend, tmp_path: Path) -> Sync:
     """Syncs the stage's run and returns the outcome."""
 
-    def call() -> dict[str, Any]:
-        done = python(SYNC, [str(tmp_path)], backend[1])
+    def call(sweep: str = "sweep-1") -> dict[str, Any]:
+        done = python(SYNC, [str(tmp_path), sweep], backend[1])
         assert done.returncode == 0, done.stderr
         outcome: dict[str, Any] = json.loads(done.stdout)
         return outcome
@@ -150,6 +150,24 @@ def test_an_offline_run_comes_up_once_and_a_second_sync_changes_nothing(
 
 
 @pytest.mark.wandb
+def test_a_run_of_another_sweep_gets_the_tag_of_this_one_and_keeps_all_else(
+    backend: Backend, stage: Stage, sync: Sync, tmp_path: Path
+) -> None:
+    stage("online", 5)
+    run = backend[0].runs[RUN]
+    about = {name: run.about.get(name) for name in ("groupName", "jobType", "displayName")}
+    config = dict(run.config)
+    assert "_wandb" in config  # x axes of metrics are there
+    for name in ("sweep-1", "grown", "grown", "x" * 70):
+        assert sync(name)["state"] == "already there"
+    assert run.about["tags"] == ["sweep-1", "grown", "x" * 64]
+    assert {name: run.about.get(name) for name in about} == about
+    assert {name: item["value"] for name, item in run.config.items()} == {
+        name: item["value"] for name, item in config.items()
+    }
+    assert_exact(backend, tmp_path)
+
+
 def test_an_online_run_is_left_alone(
     backend: Backend, stage: Stage, sync: Sync, tmp_path: Path
 ) -> None:
