@@ -310,10 +310,12 @@ class TrackingConfig:
     mode: str = "offline"  # online | offline (WANDB_MODE wins over both) | off: no wandb at all
     project: str = "ptl-sweep"
     entity: str | None = None
+    live_after: float = 120.0  # seconds until an offline run is written while its stage runs; ours
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
         one_of("tracking.mode", self.mode, ("online", "offline", "off"))
+        at_least("tracking.live_after", self.live_after, 0)
 
 
 @dataclass(kw_only=True, slots=True)

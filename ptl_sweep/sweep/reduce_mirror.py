@@ -24,7 +24,10 @@ MAX_FIGURES = 20
 def mirror_study(
     plan: Plan, tracking: TrackingConfig, study: Study, columns: Sequence[str]
 ) -> None:
-    """One run of the reduced sweep; `columns` are those of results.csv."""
+    """One run of the reduced sweep, and those that short stages have left to be written.
+
+    `columns` are those of results.csv.
+    """
     if mode_of(tracking) is None:
         return
     info, root = reduce_run(plan), plan.root / "tracking"
@@ -45,6 +48,8 @@ def mirror_study(
         mirror.log(row)
         files = [path for path in (plan.folder / name for name in FILES) if path.is_file()]
         mirror.artifact(f"grid-results-{plan.name}", "results", [*files, report])
+    with Recorder() as recorder:
+        recorder.record_leftovers(root)
 
 
 def reductions(plan: Plan, study: Study) -> list[Row]:

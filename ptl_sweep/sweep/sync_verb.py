@@ -29,7 +29,7 @@ from ptl_sweep.sweep.arguments import (
 from ptl_sweep.sweep.checking import progress_bar
 from ptl_sweep.sweep.planner import Plan, config_of
 from ptl_sweep.sweep.run_infos import reduce_run, stage_run
-from ptl_sweep.tracking import Row, Value, syncing, unreachable
+from ptl_sweep.tracking import Recorder, Row, Value, syncing, unreachable
 from ptl_sweep.tracking.server import Server, ServerError, base_url, has_key
 from ptl_sweep.tracking.syncing import LocalRun, Outcome, Uploader
 
@@ -53,7 +53,10 @@ def sync_verb(arguments: list[str]) -> int:
         raise ConfigError(NO_KEY.format(url=base_url()))
     project = options.project or config.tracking.project
     entity = options.entity or config.tracking.entity
-    with alone(plan.root / "tracking"):
+    root = plan.root / "tracking"
+    with alone(root):
+        with Recorder() as recorder:
+            recorder.record_leftovers(root)  # of a sweep that was not reduced yet
         outcomes = sync_runs(plan, runs, project=project, entity=entity)
     if options.json:
         found = [asdict(outcome) for outcome in outcomes]

@@ -47,12 +47,16 @@ class Mirror:
         """Whether they reach a server while the stage runs."""
         return self._run is not None and not self._run.offline
 
-    def log(self, row: Mapping[str, Value]) -> None:
-        """Send the next row of the history, unless the server has it from before a restart."""
+    def log(self, row: Mapping[str, Value], time: float | None = None) -> None:
+        """Send the next row of the history, unless the server has it from before a restart.
+
+        `time` is when the stage logged it, seconds since 1970; None: now.
+        """
+        stamp = {} if time is None else {"_timestamp": time}
 
         def send(run: "Run") -> None:
             if self._num_rows >= run.starting_step:
-                run.log(plain_row(row) | self._media)
+                run.log(plain_row(row) | self._media | stamp)
                 self._media = {}
             self._num_rows += 1
 

@@ -1,10 +1,12 @@
 """What stages see of tracking: a recorder, and from it the mirror of each stage.
 
 W&B runs in a process beside the stages of this one: its start, its waiting and its faults cost
-them next to nothing, and a signal for them does not reach it.
+them next to nothing, and a signal for them does not reach it. Offline, a stage shorter than
+`tracking.live_after` starts no process at all: it leaves its spool to the reducer, or to `sync`.
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -14,17 +16,20 @@ from ptl_sweep.config import TrackingConfig
 from ptl_sweep.tracking.history import Row, Value, plain_row
 from ptl_sweep.tracking.media import MAX_IMAGES, ShownImage
 from ptl_sweep.tracking.recording_process import RecordingProcess
-from ptl_sweep.tracking.run_info import RunInfo
-from ptl_sweep.tracking.spool import CLOSE, FINISH, OPEN, Call
+from ptl_sweep.tracking.run_info import RunInfo, run_id
+from ptl_sweep.tracking.spool import FINISH, OPEN, Call, Spool, leftovers
 from ptl_sweep.tracking.starting import mode_of
 
 log = logging.getLogger(__name__)
+
+# Of a process that records stages which have ended: there is nothing left to watch.
+OF_OTHERS = {"WANDB_MODE": "offline", "WANDB_X_DISABLE_STATS": "true"}
 
 
 class Recorder:
     """Mirrors the stages of this process, one after the other; used as a context.
 
-    The process beside this one starts with the first stage that is tracked, and again after its
+    The process beside this one starts with the first stage that needs it, and again after its
     death; a stage of a killed process takes it along.
     """
 
@@ -44,22 +49,45 @@ class Recorder:
 
         Returns at once; never raises on account of W&B.
         """
-        if mode_of(config) is None:
+        mode = mode_of(config)
+        if mode is None:
             return StageMirror()
         options = {"root": root, "sweep": sweep, "run": run, "rows": list(rows)}
+        delay = 0.0 if mode == "online" else config.live_after
         try:
-            if self._process is None or not self._process.is_alive:
-                self._process = RecordingProcess()
-            self._process.send(Call(OPEN, (config,), options))
+            channel = Channel(Spool.create(root, run_id(run.key)), self.process, delay)
+            channel.send(Call(OPEN, (config,), options))
         except Exception as error:  # no mirror must fail a stage: no memory, no process, no disk
             log.warning("W&B mirror: none for %s (%r); history.jsonl goes on", run.name, error)
             return StageMirror()
-        return StageMirror(self._process, was_there=bool(rows))
+        return StageMirror(channel, was_there=bool(rows))
+
+    def record_leftovers(self, root: Path) -> None:
+        """Write the offline runs of stages that ended before theirs were begun; never raises.
+
+        `root` is that of `open_mirror`. What cannot be recorded is a warning, and set aside.
+        """
+        for spool in leftovers(root):
+            try:
+                spool.seal()
+                process = self.process(OF_OTHERS)
+                process.record(spool.path)
+                process.wait_for_answer()
+                spool.delete()
+            except Exception as error:  # whatever W&B or the disk does
+                log.warning("W&B mirror: %s was not recorded (%s)", spool.path, error)
+                spool.set_aside()
+
+    def process(self, environment: Mapping[str, str] | None = None) -> RecordingProcess:
+        """The process beside this one, started where there is none. Raises: OSError."""
+        if self._process is None or not self._process.is_alive:
+            self._process = RecordingProcess(environment or {})
+        return self._process
 
     def close(self) -> None:
         """End the process, after the files of its offline runs are whole."""
         if self._process is not None:
-            self._process.close(Call(CLOSE))
+            self._process.close()
             self._process = None
 
     def __enter__(self) -> Self:
@@ -69,26 +97,55 @@ class Recorder:
         self.close()
 
 
+class Channel:
+    """A stage's spool and, once its run is live, the process that records it."""
+
+    def __init__(self, spool: Spool, start: Callable[[], RecordingProcess], delay: float) -> None:
+        """`start` gives the process when `delay` seconds have passed."""
+        self._spool, self._start = spool, start
+        self._live_at = time.monotonic() + delay
+        self._process: RecordingProcess | None = None
+
+    def send(self, call: Call) -> None:
+        """Tell the mirror, without waiting. Raises: OSError, PicklingError."""
+        self._spool.append(call)
+        if self._process is not None:
+            self._process.wake()
+        elif time.monotonic() >= self._live_at:
+            self._process = self._start()
+            self._process.record(self._spool.path)
+
+    def finish(self, *, failed: bool) -> None:
+        """End the run; wait for that where it is live. Raises: OSError, RecordingError."""
+        self._spool.append(Call(FINISH, options={"failed": failed}))
+        if self._process is None:
+            self._spool.close()
+            return
+        self._process.wake()
+        self._process.wait_for_answer()
+        self._spool.delete()
+
+
 class StageMirror:
     """The mirror of one stage: history row i is step i of its W&B run; used as a context.
 
     No method raises or waits for a server, but for `finish`; files that are named must stay as
-    they are until then. The first failure is a warning and turns the mirror off.
+    they are until the run is recorded. The first failure is a warning and turns the mirror off.
     """
 
-    def __init__(self, process: RecordingProcess | None = None, *, was_there: bool = False) -> None:
-        """Mirror by `process`, or nowhere; `was_there`: an attempt before this one was killed."""
-        self._process = process
+    def __init__(self, channel: Channel | None = None, *, was_there: bool = False) -> None:
+        """Mirror by `channel`, or nowhere; `was_there`: an attempt before this one was killed."""
+        self._channel = channel
         self._was_there = was_there
 
     @property
     def is_on(self) -> bool:
         """Whether anything is made of what is shown here."""
-        return self._process is not None
+        return self._channel is not None
 
     def log(self, row: Mapping[str, Value]) -> None:
         """Send the next row of the history, unless the server has it from before a restart."""
-        self._send("log", plain_row(row))
+        self._send("log", plain_row(row), time=time.time())
 
     def log_images(
         self, name: str, images: Sequence[ShownImage], *, repeated: bool = False
@@ -136,9 +193,8 @@ class StageMirror:
 
     def finish(self, *, failed: bool = False) -> None:
         """End the run and wait for that, for W&B's finish_timeout at most once it has started."""
-        self._send(FINISH, failed=failed)
-        self._guarded("the end", RecordingProcess.wait_for_answer)
-        self._process = None
+        self._guarded("the end", lambda channel: channel.finish(failed=failed))
+        self._channel = None
 
     def __enter__(self) -> Self:
         return self
@@ -153,15 +209,15 @@ class StageMirror:
 
     def _send(self, method: str, *arguments: Any, **options: Any) -> None:
         call = Call(method, arguments, options)
-        self._guarded(method, lambda process: process.send(call))
+        self._guarded(method, lambda channel: channel.send(call))
 
-    def _guarded(self, what: str, tell: Callable[[RecordingProcess], None]) -> None:
-        if self._process is None:
+    def _guarded(self, what: str, tell: Callable[[Channel], None]) -> None:
+        if self._channel is None:
             return
         try:
-            tell(self._process)
+            tell(self._channel)
         except Exception as error:  # the mirror must not fail a stage: no disk, no process
-            self._process = None
+            self._channel = None
             log.warning(
                 "W&B mirror off at %s: %s; history.jsonl goes on", what, error or repr(error)
             )

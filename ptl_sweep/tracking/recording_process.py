@@ -6,11 +6,12 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
+from collections.abc import Mapping
 from logging import getLogger
+from pathlib import Path
 
 from ptl_sweep.tracking.mirror import GRACE
-from ptl_sweep.tracking.spool import Call, append
+from ptl_sweep.tracking.spool import CLOSE, WAKE
 from ptl_sweep.tracking.starting import setting
 
 MODULE = "ptl_sweep.tracking.recording"
@@ -24,57 +25,56 @@ class RecordingError(RuntimeError):
 class RecordingProcess:
     """One process that runs `tracking.recording`, in a session of its own."""
 
-    def __init__(self) -> None:
-        """Start it. Raises: OSError."""
-        self._spool = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - closed in `close`
-        spool = self._spool.fileno()
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        """Start it, with more in its environment. Raises: OSError."""
         self._process = subprocess.Popen(
-            [sys.executable, "-m", MODULE, str(spool), _log_level(), *sys.argv[1:]],
-            env=_about_this_process() | os.environ,
+            [sys.executable, "-m", MODULE, str(getLogger().getEffectiveLevel()), *sys.argv[1:]],
+            env={**_about_this_process(), **os.environ, **environment},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            pass_fds=[spool],
             bufsize=0,
             start_new_session=True,  # signals to a job's process group are the job's
         )
-        os.set_blocking(self._wake, False)
+        os.set_blocking(self._orders, False)
 
     @property
     def is_alive(self) -> bool:
         """Whether it can be told anything."""
         return self._process.poll() is None
 
-    def send(self, call: Call) -> None:
-        """Tell it something, without waiting. Raises: OSError (BrokenPipeError: it has ended)."""
-        append(self._spool.fileno(), call)
+    def record(self, spool: Path) -> None:
+        """Have a spool recorded, from its first message on. Raises: OSError."""
+        os.write(self._orders, os.fsencode(spool) + b"\n")
+
+    def wake(self) -> None:
+        """Say that the spool has grown. Raises: BrokenPipeError when it has ended."""
         with contextlib.suppress(BlockingIOError):  # enough is in the pipe to wake it
-            os.write(self._wake, b".")
+            os.write(self._orders, WAKE)
 
     def wait_for_answer(self) -> None:
-        """Wait until a run has ended. Raises: RecordingError when the process is dead or stuck."""
+        """Wait until a spool is recorded. Raises: RecordingError when it is dead or stuck."""
         assert self._process.stdout is not None
-        answers = self._process.stdout.fileno()
-        patience = _patience()
+        answers, patience = self._process.stdout.fileno(), _patience()
         if not select.select([answers], [], [], patience)[0]:
             self._kill()
             raise RecordingError(f"W&B did not end the run within {patience:.0f} s")
         if not os.read(answers, 1):
             raise RecordingError(f"its process has ended ({self._process.wait()})")
 
-    def close(self, farewell: Call) -> None:
+    def close(self) -> None:
         """Let it end, else kill it; raises nothing."""
         with contextlib.suppress(OSError):
-            self.send(farewell)
+            os.write(self._orders, CLOSE)
         try:
             self._process.wait(START_S + GRACE)
         except subprocess.TimeoutExpired:
             self._kill()
-        for stream in (self._process.stdin, self._process.stdout, self._spool):
-            if stream is not None:
-                stream.close()
+        for stream in (self._process.stdin, self._process.stdout):
+            assert stream is not None
+            stream.close()
 
     @property
-    def _wake(self) -> int:
+    def _orders(self) -> int:
         assert self._process.stdin is not None
         return self._process.stdin.fileno()
 
@@ -90,10 +90,6 @@ def _about_this_process() -> dict[str, str]:
     spec = getattr(sys.modules["__main__"], "__spec__", None)
     program = f"-m {spec.name}" if spec else sys.argv[0]
     return {"WANDB_X_STATS_PID": str(os.getpid()), "WANDB_PROGRAM": program}
-
-
-def _log_level() -> str:
-    return str(getLogger().getEffectiveLevel())
 
 
 def _patience() -> float | None:

@@ -35,7 +35,7 @@ history = History(root / key / "history.jsonl")
 rows = history.rows()
 steps = ["train/step"]
 info = RunInfo(key=key, name=key, job_type="train", config={{"seed": 0}}, step_metrics=steps)
-config = TrackingConfig(mode="online")
+config = TrackingConfig(mode="online", live_after=float(sys.argv[5]))
 place = {{"root": root / "tracking", "sweep": "s", "run": info, "rows": rows}}
 with Recorder() as recorder, recorder.open_mirror(config, **place) as mirror:
     for step in range(len(rows), stop):
@@ -57,11 +57,13 @@ with Recorder() as recorder, recorder.open_mirror(config, **place) as mirror:
 SYNC = """
 import sys
 from pathlib import Path
-from ptl_sweep.tracking import History, RunInfo
+from ptl_sweep.tracking import History, Recorder, RunInfo
 from ptl_sweep.tracking.server import Server
 from ptl_sweep.tracking.syncing import LocalRun, Uploader
 
 root, key = Path(sys.argv[1]), sys.argv[2]
+with Recorder() as recorder:
+    recorder.record_leftovers(root / "tracking")
 info = RunInfo(key=key, name=key, job_type="train", step_metrics=["train/step"])
 rows = History(root / key / "history.jsonl").rows()
 server = Server(project="ptl-sweep", entity=None)
@@ -84,11 +86,17 @@ def quick(backend: Backend) -> Backend:
 
 
 def start(
-    root: Path, environment: dict[str, str], end: str, stop: int = NUM_ROWS, key: str = "train-k"
+    root: Path,
+    environment: dict[str, str],
+    end: str,
+    *,
+    stop: int = NUM_ROWS,
+    key: str = "train-k",
+    live_after: float = 0,
 ) -> subprocess.Popen[str]:
     """Start a job in a process group of its own."""
     return subprocess.Popen(
-        [sys.executable, "-c", JOB, str(root), key, str(stop), end],
+        [sys.executable, "-c", JOB, str(root), key, str(stop), end, str(live_after)],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -193,6 +201,22 @@ def test_two_kills_and_a_resume_leave_every_row_once(
         sync(tmp_path, environment)
     assert_exact(server, tmp_path)
     assert server.runs["train-k"].summary["AP50"] == 0.5
+
+
+def test_two_kills_and_a_resume_of_a_stage_that_left_its_run_to_sync(
+    quick: Backend, tmp_path: Path
+) -> None:
+    server, environment = quick
+    environment = environment | {"WANDB_MODE": "offline"}
+    for stop in (4, 8):
+        job = start(tmp_path, environment, "kill", stop=stop, live_after=60)
+        finish(job, expected=-signal.SIGKILL)
+    finish(start(tmp_path, environment, "finish", live_after=60))
+    assert not (tmp_path / "tracking" / "wandb").exists()
+    sync(tmp_path, environment)
+    assert_exact(server, tmp_path)
+    assert server.runs["train-k"].summary["AP50"] == 0.5
+    assert server.runs["train-k"].exit_code == 0
 
 
 @pytest.mark.parametrize("mode", ["online", "offline"])

@@ -1,7 +1,9 @@
 """A stage hands its mirror to a process beside it: all arrives, and nothing comes back."""
 
 import os
+import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from local_runs import environment, finished_log, run_program
 
 from ptl_sweep.config import TrackingConfig
 from ptl_sweep.tracking import Recorder, RunInfo, StageMirror
-from ptl_sweep.tracking.spool import Call, append, calls
+from ptl_sweep.tracking.spool import FINISH, Call, Spool, calls, leftovers, read_call
 from ptl_sweep.tracking.transaction_log import records
 
 # Two stages of one process; `meddle` is done in the middle of the first.
@@ -30,7 +32,8 @@ def children(pid):
 
 def mirror(key):
     info = RunInfo(key=key, name=key, job_type="train", step_metrics=["train/step"])
-    return recorder.open_mirror(TrackingConfig(), root=Path(sys.argv[1]), sweep="s", run=info)
+    config = TrackingConfig(live_after=0)
+    return recorder.open_mirror(config, root=Path(sys.argv[1]), sweep="s", run=info)
 
 def wait_for_core(pid):
     while not children(pid):
@@ -68,30 +71,39 @@ def steps(root: Path, key: str) -> list[int]:
 # messages
 
 
+def spool_in(root: Path) -> tuple[Spool, int]:
+    """A spool, and a descriptor of who reads it."""
+    spool = Spool.create(root, "train-a")
+    return spool, os.open(spool.path, os.O_RDONLY)
+
+
 @given(st.lists(st.one_of(st.text(max_size=20), st.binary(max_size=3000)), max_size=12))
 @settings(max_examples=50)
 def test_messages_of_any_length_arrive_in_their_order(values: list[object]) -> None:
-    spool, woken = os.memfd_create("spool"), threading.Event()
-    for value in values:
-        append(spool, Call("log", (value,)))
-    append(spool, Call("close"))
-    arrived = []
-    for call in calls(spool, woken):
-        if call.method == "close":
-            break
-        arrived.append(call.arguments[0])
-    os.close(spool)
+    with tempfile.TemporaryDirectory() as folder:
+        spool, reader = spool_in(Path(folder))
+        for value in values:
+            spool.append(Call("log", (value,)))
+        spool.append(Call(FINISH))
+        arrived = []
+        for call in calls(reader, threading.Event()):
+            if call.method == FINISH:
+                break
+            arrived.append(call.arguments[0])
+        spool.close()
+        os.close(reader)
     assert arrived == values
 
 
-def test_a_reader_waits_for_the_rest_of_a_message() -> None:
-    spool, woken = os.memfd_create("spool"), threading.Event()
-    append(spool, Call("log", ("whole",)))
-    size = os.fstat(spool).st_size
-    append(spool, Call("log", ("later",)))
-    everything = os.pread(spool, 1000, 0)
-    os.ftruncate(spool, size + 20)  # the second has its length and some bytes
-    reader = calls(spool, woken)
+def test_a_reader_waits_for_the_rest_of_a_message(tmp_path: Path) -> None:
+    spool, descriptor = spool_in(tmp_path)
+    spool.append(Call("log", ("whole",)))
+    size = spool.path.stat().st_size
+    spool.append(Call("log", ("later",)))
+    everything = spool.path.read_bytes()
+    os.truncate(spool.path, size + 20)  # the second has its length and some bytes
+    woken = threading.Event()
+    reader = calls(descriptor, woken)
     assert next(reader).arguments == ("whole",)
     found: list[Call] = []
     thread = threading.Thread(target=lambda: found.append(next(reader)))
@@ -99,11 +111,53 @@ def test_a_reader_waits_for_the_rest_of_a_message() -> None:
     woken.set()
     while woken.is_set():  # until the reader has looked and waits again
         pass
-    os.pwrite(spool, everything[size + 20 :], size + 20)
+    spool.path.write_bytes(everything)
     woken.set()
     thread.join()
-    os.close(spool)
+    spool.close()
+    os.close(descriptor)
     assert [call.arguments for call in found] == [("later",)]
+
+
+@pytest.mark.parametrize("cut", [0, 3, 11])
+def test_what_a_killed_stage_left_ends_as_failed_and_a_torn_message_is_cut(
+    tmp_path: Path, cut: int
+) -> None:
+    spool, reader = spool_in(tmp_path)
+    spool.append(Call("log", ("whole",)))
+    size = spool.path.stat().st_size
+    spool.append(Call("log", ("torn",)))
+    os.truncate(spool.path, size + cut)
+    spool.seal()
+    spool.seal()
+    messages = calls(reader, threading.Event())
+    assert next(messages) == Call("log", ("whole",))
+    assert next(messages) == Call(FINISH, options={"failed": True})
+    assert read_call(reader, spool.path.stat().st_size) is None
+    os.close(reader)
+    spool.close()
+
+
+def test_only_spools_of_stages_that_have_ended_are_left(tmp_path: Path) -> None:
+    ended, living = (Spool.create(tmp_path, name) for name in ("train-a", "train-b"))
+    ended.close()
+    (found,) = leftovers(tmp_path)
+    assert found.path == ended.path
+    assert list(leftovers(tmp_path)) == []  # somebody has it
+    found.set_aside()
+    assert list(leftovers(tmp_path)) == []
+    living.delete()
+
+
+def test_a_new_attempt_takes_the_place_of_what_a_killed_one_left(tmp_path: Path) -> None:
+    other, killed = (Spool.create(tmp_path, name) for name in ("train-a-2", "train-a"))
+    other.close()
+    killed.close()
+    again = Spool.create(tmp_path, "train-a")
+    assert {path.name for path in (tmp_path / "spool").iterdir()} == {
+        again.path.name, other.path.name,
+    }  # fmt: skip
+    again.delete()
 
 
 # the process, with the real SDK, offline
@@ -125,7 +179,7 @@ from ptl_sweep.tracking import Recorder, RunInfo
 
 root, info = Path(sys.argv[1]), RunInfo(key="train-a", name="a", job_type="train")
 with Recorder() as recorder:
-    with recorder.open_mirror(TrackingConfig(), root=root, sweep="s", run=info):
+    with recorder.open_mirror(TrackingConfig(live_after=0), root=root, sweep="s", run=info):
         held = bytearray(400 * 2**20)
         held[:: 2**10] = b"1" * (len(held) // 2**10)
         while not any(b"rssMB" in p.read_bytes() for p in root.glob("wandb/offline-run-*/*.wandb")):
@@ -222,12 +276,107 @@ def test_without_tracking_no_process_starts(
     assert list(tmp_path.iterdir()) == []
 
 
+# offline, a stage that is shorter than live_after
+
+SHORT = """
+import sys, time
+from pathlib import Path
+from ptl_sweep.config import TrackingConfig
+from ptl_sweep.tracking import Recorder, RunInfo
+
+root, after = Path(sys.argv[1]), float(sys.argv[2])
+info = RunInfo(key="train-a", name="a", job_type="train", step_metrics=["train/step"])
+with Recorder() as recorder:
+    with recorder.open_mirror(
+        TrackingConfig(live_after=after), root=root, sweep="s", run=info
+    ) as mirror:
+        for step in range(6):
+            mirror.log({"train/step": step})
+            time.sleep(0.1)
+            END
+    print(recorder._process is not None)
+"""
+DRAIN = """
+import sys
+from pathlib import Path
+from ptl_sweep.tracking import Recorder
+
+with Recorder() as recorder:
+    recorder.record_leftovers(Path(sys.argv[1]))
+print("wandb" in sys.modules)
+"""
+
+
+def test_a_short_stage_starts_no_process_and_its_run_is_written_afterwards(tmp_path: Path) -> None:
+    env = environment(tmp_path)
+    begun = time.time()
+    done = run_program(SHORT.replace("END", "pass"), str(tmp_path), "60", env=env)
+    ended = time.time()
+    assert done.stdout == "False\n", done.stderr
+    assert not (tmp_path / "wandb").exists()
+    for _twice in range(2):
+        drained = run_program(DRAIN, str(tmp_path), env=env)
+        assert (drained.stdout, drained.stderr) == ("False\n", "")
+        (path,) = tmp_path.glob("wandb/offline-run-*-train-a/*.wandb")
+        assert finished_log(path).exit_code == 0
+        assert steps(tmp_path, "train-a") == list(range(6))
+    assert list((tmp_path / "spool").iterdir()) == []
+    times = [
+        float(item.value_json)
+        for row in records_of(path, "history")
+        for item in row.item
+        if "_timestamp" in (item.key, *item.nested_key)
+    ]
+    assert len(times) == 6
+    assert begun <= times[0] < times[-1] <= ended  # of the stage, not of who wrote the run
+
+
+def test_a_stage_goes_live_once_it_has_lasted(tmp_path: Path) -> None:
+    env = environment(tmp_path)
+    done = run_program(SHORT.replace("END", "pass"), str(tmp_path), "0.25", env=env)
+    assert done.stdout == "True\n", done.stderr
+    assert steps(tmp_path, "train-a") == list(range(6))
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_the_rows_of_a_killed_short_stage_are_written_as_a_failed_run(tmp_path: Path) -> None:
+    env = environment(tmp_path)
+    kill = "step == 3 and __import__('os').kill(__import__('os').getpid(), 9)"
+    done = run_program(SHORT.replace("END", kill), str(tmp_path), "60", env=env)
+    assert done.returncode == -9
+    drained = run_program(DRAIN, str(tmp_path), env=env)
+    assert drained.stderr == ""
+    (path,) = tmp_path.glob("wandb/offline-run-*-train-a/*.wandb")
+    assert finished_log(path).exit_code == 1
+    assert steps(tmp_path, "train-a") == list(range(4))
+
+
+def test_what_cannot_be_recorded_is_a_warning_and_set_aside(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    Spool.create(tmp_path, "train-a").close()
+    monkeypatch.setattr(Recorder, "process", refuse)
+    for _twice in range(2):
+        Recorder().record_leftovers(tmp_path)
+    assert caplog.text.count("Cannot allocate memory") == 1
+    assert [path.suffix for path in (tmp_path / "spool").iterdir()] == [".failed"]
+
+
+# without W&B at all
+
+
 def test_what_cannot_be_sent_is_one_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Full:
         def send(self, _call: Call) -> None:
             raise OSError(28, "No space left on device")
+
+        def finish(self, *, failed: bool) -> None:
+            raise AssertionError(failed)
 
     with StageMirror(Full()) as mirror:  # type: ignore[arg-type]
         mirror.log({"train/step": 0})
@@ -241,8 +390,8 @@ def test_what_was_shown_before_is_sent_only_where_an_attempt_was_killed() -> Non
     class Told(list[Call]):
         send = list.append
 
-        def wait_for_answer(self) -> None:
-            pass
+        def finish(self, *, failed: bool) -> None:
+            assert not failed
 
     for was_there in (False, True):
         told = Told()
