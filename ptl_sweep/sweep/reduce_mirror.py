@@ -12,6 +12,7 @@ from ptl_sweep.analysis.study import Study
 from ptl_sweep.analysis.summary import SUMMARY_COLUMNS
 from ptl_sweep.config import TrackingConfig
 from ptl_sweep.store import HISTORY, sha256_of
+from ptl_sweep.sweep.leftover_runs import record_leftovers
 from ptl_sweep.sweep.planner import Plan
 from ptl_sweep.sweep.run_infos import reduce_run
 from ptl_sweep.sweep.study_tables import FILES
@@ -48,8 +49,7 @@ def mirror_study(
         mirror.log(row)
         files = [path for path in (plan.folder / name for name in FILES) if path.is_file()]
         mirror.artifact(f"grid-results-{plan.name}", "results", [*files, report])
-    with Recorder() as recorder:
-        recorder.record_leftovers(root)
+    record_leftovers(root)
 
 
 def reductions(plan: Plan, study: Study) -> list[Row]:

@@ -27,9 +27,10 @@ from ptl_sweep.sweep.arguments import (
     verb_parser,
 )
 from ptl_sweep.sweep.checking import progress_bar
+from ptl_sweep.sweep.leftover_runs import record_leftovers
 from ptl_sweep.sweep.planner import Plan, config_of
 from ptl_sweep.sweep.run_infos import reduce_run, stage_run
-from ptl_sweep.tracking import Recorder, Row, Value, syncing, unreachable
+from ptl_sweep.tracking import Row, Value, syncing, unreachable
 from ptl_sweep.tracking.server import Server, ServerError, base_url, has_key
 from ptl_sweep.tracking.syncing import LocalRun, Outcome, Uploader
 
@@ -55,8 +56,7 @@ def sync_verb(arguments: list[str]) -> int:
     entity = options.entity or config.tracking.entity
     root = plan.root / "tracking"
     with alone(root):
-        with Recorder() as recorder:
-            recorder.record_leftovers(root)  # of a sweep that was not reduced yet
+        record_leftovers(root)  # of a sweep that was not reduced yet
         outcomes = sync_runs(plan, runs, project=project, entity=entity)
     if options.json:
         found = [asdict(outcome) for outcome in outcomes]

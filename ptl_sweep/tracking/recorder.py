@@ -7,7 +7,7 @@ them next to nothing, and a signal for them does not reach it. Offline, a stage 
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,7 +15,7 @@ from typing import Any, Self
 from ptl_sweep.config import TrackingConfig
 from ptl_sweep.tracking.history import Row, Value, plain_row
 from ptl_sweep.tracking.media import MAX_IMAGES, ShownImage
-from ptl_sweep.tracking.recording_process import RecordingProcess
+from ptl_sweep.tracking.recording_process import RecordingError, RecordingProcess
 from ptl_sweep.tracking.run_info import RunInfo, run_id
 from ptl_sweep.tracking.spool import FINISH, OPEN, Call, Spool, leftovers
 from ptl_sweep.tracking.starting import mode_of
@@ -62,21 +62,27 @@ class Recorder:
             return StageMirror()
         return StageMirror(channel, was_there=bool(rows))
 
-    def record_leftovers(self, root: Path) -> None:
-        """Write the offline runs of stages that ended before theirs were begun; never raises.
+    def record_leftovers(self, root: Path) -> Iterator[Path]:
+        """Write the offline runs of stages that ended without; each spool's path when it is done.
 
-        `root` is that of `open_mirror`. What cannot be recorded is a warning, and set aside.
+        `root` is that of `open_mirror`. What cannot be recorded is a warning, and set aside;
+        nothing raises.
         """
         for spool in leftovers(root):
             try:
-                spool.seal()
-                process = self.process(OF_OTHERS)
-                process.record(spool.path)
-                process.wait_for_answer()
-                spool.delete()
+                self._record(spool)
             except Exception as error:  # whatever W&B or the disk does
                 log.warning("W&B mirror: %s was not recorded (%s)", spool.path, error)
                 spool.set_aside()
+            yield spool.path
+
+    def _record(self, spool: Spool) -> None:
+        spool.seal()
+        process = self.process(OF_OTHERS)
+        process.record(spool.path)
+        if not process.wait_for_answer():
+            raise RecordingError("W&B took no run; see above")
+        spool.delete()
 
     def process(self, environment: Mapping[str, str] | None = None) -> RecordingProcess:
         """The process beside this one, started where there is none. Raises: OSError."""
@@ -122,8 +128,10 @@ class Channel:
             self._spool.close()
             return
         self._process.wake()
-        self._process.wait_for_answer()
-        self._spool.delete()
+        if self._process.wait_for_answer():
+            self._spool.delete()
+        else:  # what W&B gave up online is written offline, by the reducer or `sync`
+            self._spool.close()
 
 
 class StageMirror:

@@ -3,7 +3,7 @@
 `python -m ptl_sweep.tracking.recording LEVEL ...`: LEVEL is that of logging, and the rest the
 arguments of the other process, which W&B shows. On standard input comes a line with the path of
 each spool to record, an empty one when a spool has grown, and CLOSE; its end is the death of the
-other process. On standard output goes a byte for each spool that was recorded to its end.
+other process. On standard output goes a byte for each spool: DONE, or LOST where W&B gave up.
 """
 
 import logging
@@ -16,24 +16,25 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from ptl_sweep.tracking.mirror import Mirror, end_service, kill_service
-from ptl_sweep.tracking.spool import CLOSE, FINISH, OPEN, WAKE, Call, calls
+from ptl_sweep.tracking.spool import CLOSE, DONE, FINISH, LOST, OPEN, WAKE, Call, calls
 from ptl_sweep.tracking.starting import open_mirror
 
-DONE = b"+"
 # Meant for the stage, which decides what becomes of its run.
 NOT_OURS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
-def record(messages: Iterable[Call]) -> None:
-    """Do as told until FINISH. Nothing that W&B raises gets out."""
-    mirror = Mirror()
+def record(messages: Iterable[Call]) -> bool:
+    """Do as told until FINISH; whether W&B took all of it. Nothing that it raises gets out."""
+    mirror, is_on = Mirror(), False
     for call in messages:
         if call.method == OPEN:
             mirror = open_mirror(*call.arguments, **call.options)
             continue
+        is_on = mirror.is_on
         getattr(mirror, call.method)(*call.arguments, **call.options)
         if call.method == FINISH:
-            return
+            break
+    return is_on
 
 
 class Orders(threading.Thread):
@@ -73,8 +74,8 @@ def main(level: int) -> None:
     orders.start()
     for path in orders.spools():
         with open(path, "rb", buffering=0) as file:  # noqa: PTH123
-            record(calls(file.fileno(), orders.woken))
-        os.write(answers, DONE)
+            answer = DONE if record(calls(file.fileno(), orders.woken)) else LOST
+        os.write(answers, answer)
     end_service()  # waits until the files of offline runs are whole
 
 

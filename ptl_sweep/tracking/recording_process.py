@@ -11,7 +11,7 @@ from logging import getLogger
 from pathlib import Path
 
 from ptl_sweep.tracking.mirror import GRACE
-from ptl_sweep.tracking.spool import CLOSE, WAKE
+from ptl_sweep.tracking.spool import CLOSE, DONE, WAKE
 from ptl_sweep.tracking.starting import setting
 
 MODULE = "ptl_sweep.tracking.recording"
@@ -51,15 +51,19 @@ class RecordingProcess:
         with contextlib.suppress(BlockingIOError):  # enough is in the pipe to wake it
             os.write(self._orders, WAKE)
 
-    def wait_for_answer(self) -> None:
-        """Wait until a spool is recorded. Raises: RecordingError when it is dead or stuck."""
+    def wait_for_answer(self) -> bool:
+        """Wait until a spool was gone through; whether W&B took all of it.
+
+        Raises: RecordingError when the process is dead or stuck.
+        """
         assert self._process.stdout is not None
         answers, patience = self._process.stdout.fileno(), _patience()
         if not select.select([answers], [], [], patience)[0]:
             self._kill()
             raise RecordingError(f"W&B did not end the run within {patience:.0f} s")
-        if not os.read(answers, 1):
+        if not (answer := os.read(answers, 1)):
             raise RecordingError(f"its process has ended ({self._process.wait()})")
+        return answer == DONE
 
     def close(self) -> None:
         """Let it end, else kill it; raises nothing."""

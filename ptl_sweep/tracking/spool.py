@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Self
 
 OPEN, FINISH = "open", "finish"  # the first message and the last
 CLOSE, WAKE = b".\n", b"\n"  # to who records: the end; a spool has grown
+DONE, LOST = b"+", b"-"  # from who records: the run is written; W&B gave up
 LENGTH = struct.Struct("<Q")  # bytes of the pickle that follows
 SUFFIX = ".spool"
 FAILED = ".failed"  # suffix of one that could not be recorded

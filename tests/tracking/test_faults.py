@@ -63,7 +63,7 @@ from ptl_sweep.tracking.syncing import LocalRun, Uploader
 
 root, key = Path(sys.argv[1]), sys.argv[2]
 with Recorder() as recorder:
-    recorder.record_leftovers(root / "tracking")
+    list(recorder.record_leftovers(root / "tracking"))
 info = RunInfo(key=key, name=key, job_type="train", step_metrics=["train/step"])
 rows = History(root / key / "history.jsonl").rows()
 server = Server(project="ptl-sweep", entity=None)

@@ -218,6 +218,16 @@ def test_signals_that_are_meant_for_the_stage_cost_no_row(tmp_path: Path) -> Non
     assert steps(tmp_path, "train-a") == list(range(6))
 
 
+def test_what_wandb_gave_up_is_written_afterwards(tmp_path: Path) -> None:
+    meddle = "os.kill(children(pid)[0], signal.SIGKILL); time.sleep(0.5)"
+    _, errors = run_stages(tmp_path, meddle)
+    assert errors.count("W&B mirror") == 1  # off, or not even begun
+    done = run_program(DRAIN, str(tmp_path), env=environment(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert (steps(tmp_path, "train-a"), steps(tmp_path, "train-b")) == (list(range(6)), [0])
+    assert list((tmp_path / "spool").iterdir()) == []
+
+
 def test_after_the_death_of_the_process_the_next_stage_gets_another(tmp_path: Path) -> None:
     meddle = "os.kill(pid, signal.SIGKILL); time.sleep(0.5)"
     printed, errors = run_stages(tmp_path, meddle)
@@ -302,7 +312,8 @@ from pathlib import Path
 from ptl_sweep.tracking import Recorder
 
 with Recorder() as recorder:
-    recorder.record_leftovers(Path(sys.argv[1]))
+    for path in recorder.record_leftovers(Path(sys.argv[1])):
+        assert not path.exists()
 print("wandb" in sys.modules)
 """
 
@@ -360,7 +371,7 @@ def test_what_cannot_be_recorded_is_a_warning_and_set_aside(
     Spool.create(tmp_path, "train-a").close()
     monkeypatch.setattr(Recorder, "process", refuse)
     for _twice in range(2):
-        Recorder().record_leftovers(tmp_path)
+        list(Recorder().record_leftovers(tmp_path))
     assert caplog.text.count("Cannot allocate memory") == 1
     assert [path.suffix for path in (tmp_path / "spool").iterdir()] == [".failed"]
 
