@@ -161,6 +161,7 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "launcher.setup": (["module load cuda"], NOTHING),
     "launcher.additional_parameters": ({"nodelist": "gpu01"}, NOTHING),
     "launcher.dry_run": (True, NOTHING),
+    "tracking.live_after": (5.0, NOTHING),
     "tracking.mode": ("online", NOTHING),
     "tracking.project": ("mine", NOTHING),
     "tracking.entity": ("me", NOTHING),
