@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from ptl_sweep.config import THREAD_VARIABLES, ConfigError
+from ptl_sweep.config.schema import THREAD_VARIABLES, ConfigError
 from ptl_sweep.store import StoreError, is_disk_full
 
 FAILED_CELLS, USER_MISTAKE, INTERRUPTED = 1, 2, 130
@@ -16,17 +16,17 @@ log = logging.getLogger("ptl_sweep")
 
 def main(arguments: Sequence[str]) -> int:
     """Run a verb or a sweep. Returns 0, 1 for failed cells, 2 for a mistake of the user."""
+    from ptl_sweep.cli import commands
+    from ptl_sweep.compose.errors import refuse_secrets
     from ptl_sweep.datasets.validation import DataError
-    from ptl_sweep.sweep import verbs
-    from ptl_sweep.sweep.cluster import SlurmError
-    from ptl_sweep.sweep.mistakes import refuse_secrets
+    from ptl_sweep.launchers.slurm.commands import SlurmError
 
     try:
         refuse_secrets(arguments)
-        if arguments and arguments[0] in verbs.VERBS:
-            return verbs.VERBS[arguments[0]](list(arguments[1:]))
-        verbs.refuse_unknown_verb(arguments)
-        return verbs.run_sweep(list(arguments), command=shlex.join(arguments))
+        if arguments and arguments[0] in commands.VERBS:
+            return commands.VERBS[arguments[0]](list(arguments[1:]))
+        commands.refuse_unknown_verb(arguments)
+        return commands.run_sweep(list(arguments), command=shlex.join(arguments))
     except (ConfigError, DataError) as error:
         log.error("%s", error)  # noqa: TRY400 a mistake of the user needs no traceback
         return USER_MISTAKE

@@ -1,8 +1,12 @@
-"""Check every shape in the numeric packages while the tests run."""
+"""Check every shape in the numeric packages while the tests run; fixtures of several folders."""
 
 from jaxtyping import install_import_hook
 
+NUMERIC = ("datasets", "detection", "distance", "metrics", "ptl", "report", "study", "vocabulary")
+
 install_import_hook(
-    ["ptl_sweep.analysis", "ptl_sweep.datasets", "ptl_sweep.detection", "ptl_sweep.ptl"],
+    [f"ptl_sweep.{package}" for package in NUMERIC],
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
 )
+
+pytest_plugins = ["helpers.sweeps", "helpers.tables", "helpers.wandb_server.fixtures"]

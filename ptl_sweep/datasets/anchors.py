@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from ptl_sweep.config import DetectorConfig, TilingConfig
+from ptl_sweep.config.schema import DetectorConfig, TilingConfig
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.datasets.subsets import spread
 

@@ -27,7 +27,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from ptl_sweep.config import DatasetConfig, PoolConfig
+from ptl_sweep.config.schema import DatasetConfig, PoolConfig
 from ptl_sweep.datasets.index_table import NotIndexedError, Summary, decode, encode, peek
 from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.store import write_atomically
@@ -126,8 +126,9 @@ def _place(config: DatasetConfig | PoolConfig, split: str) -> Place | None:
 def _sources() -> str:
     """Hex digest of the readers' code, and of what they are made of."""
     digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(f"{path.name}\0".encode() + path.read_bytes())
+    folder = Path(__file__).parent
+    for path in sorted([*folder.glob("*.py"), *folder.glob("readers/*.py")]):
+        digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Num
 from numpy import ndarray
 
-from ptl_sweep.datasets.archangel import PersonMask, PoolImage
 from ptl_sweep.datasets.images import FileImage
+from ptl_sweep.datasets.readers.archangel import PersonMask, PoolImage
 from ptl_sweep.datasets.records import ImageRecord, ImageSet, PixelSource
 from ptl_sweep.store import canonical_json
 

@@ -8,11 +8,7 @@ from dataclasses import asdict
 from functools import lru_cache, partial
 from pathlib import Path
 
-from ptl_sweep.config import ConfigError, DatasetConfig, PoolConfig
-from ptl_sweep.datasets.archangel import read_archangel
-from ptl_sweep.datasets.coco import read_coco
-from ptl_sweep.datasets.heridal import read_heridal
-from ptl_sweep.datasets.icg import read_icg
+from ptl_sweep.config.schema import ConfigError, DatasetConfig, PoolConfig
 from ptl_sweep.datasets.index import look_up, read_indexed
 from ptl_sweep.datasets.index_table import Summary
 from ptl_sweep.datasets.miniature import (
@@ -22,13 +18,17 @@ from ptl_sweep.datasets.miniature import (
     read_miniature,
     read_miniature_pool,
 )
-from ptl_sweep.datasets.okutama import read_okutama
-from ptl_sweep.datasets.pascal import read_voc
+from ptl_sweep.datasets.readers.archangel import read_archangel
+from ptl_sweep.datasets.readers.coco import read_coco
+from ptl_sweep.datasets.readers.heridal import read_heridal
+from ptl_sweep.datasets.readers.icg import read_icg
+from ptl_sweep.datasets.readers.okutama import read_okutama
+from ptl_sweep.datasets.readers.sard import read_sard
+from ptl_sweep.datasets.readers.visdrone import read_visdrone
+from ptl_sweep.datasets.readers.voc import read_voc
+from ptl_sweep.datasets.readers.yolo import read_yolo
 from ptl_sweep.datasets.records import ImageSet
-from ptl_sweep.datasets.sard import read_sard
 from ptl_sweep.datasets.validation import nearest
-from ptl_sweep.datasets.visdrone import read_visdrone
-from ptl_sweep.datasets.yolo import read_yolo
 
 Reader = Callable[[DatasetConfig, str], ImageSet]  # (config, split) -> the split, validated
 PoolReader = Callable[[PoolConfig], ImageSet]

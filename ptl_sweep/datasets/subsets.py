@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from ptl_sweep.config import ConfigError
+from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.datasets.records import ImageRecord
 
 SPLITS = ("train", "validation", "test")

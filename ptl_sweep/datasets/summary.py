@@ -11,7 +11,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from PIL import Image, ImageDraw
 
-from ptl_sweep.config import DetectorConfig
+from ptl_sweep.config.schema import DetectorConfig
 from ptl_sweep.datasets.anchors import SeenBoxes, matched_share
 from ptl_sweep.datasets.records import ImageRecord, ImageSet
 from ptl_sweep.datasets.subsets import spread

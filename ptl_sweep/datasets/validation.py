@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from ptl_sweep.config import DatasetConfig
+from ptl_sweep.config.schema import DatasetConfig
 from ptl_sweep.datasets.records import ImageRecord, ImageSet, PixelSource
 
 LFS_HEADER = b"version https://git-lfs"

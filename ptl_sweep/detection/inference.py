@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from ptl_sweep.config import EvaluateConfig
+from ptl_sweep.config.schema import EvaluateConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.detection.pixels import Resize, View, load_image, resized_size

@@ -10,7 +10,7 @@ from numpy import ndarray
 from torch import Tensor
 from torch.nn import functional
 
-from ptl_sweep.config import TilingConfig
+from ptl_sweep.config.schema import TilingConfig
 
 Resize = tuple[int, int] | None  # shorter side, upper bound of the longer one; None: native
 

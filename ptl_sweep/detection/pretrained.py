@@ -8,7 +8,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ptl_sweep.config import ConfigError, DetectorConfig
+from ptl_sweep.config.schema import ConfigError, DetectorConfig
 from ptl_sweep.detection.retinanet import Detector
 from ptl_sweep.detection.weights import WeightsFile
 

@@ -15,7 +15,7 @@ from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops import FrozenBatchNorm2d, clip_boxes_to_image
 from torchvision.ops import nms as non_maximum_suppression
 
-from ptl_sweep.config import ConfigError, DetectorConfig, EvaluateConfig
+from ptl_sweep.config.schema import ConfigError, DetectorConfig, EvaluateConfig
 from ptl_sweep.detection.backbones import TinyBackbone, group_norm, resnet50_fpn
 from ptl_sweep.detection.loss import Losses, best_anchors, retinanet_losses
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from ptl_sweep.config import TrainConfig
+from ptl_sweep.config.schema import TrainConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.detection.matching import box_areas

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from ptl_sweep.config import EvaluateConfig
+from ptl_sweep.config.schema import EvaluateConfig
 from ptl_sweep.detection.retinanet import Detections, best_boxes
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ptl_sweep.config import ConfigError, TrainConfig
+from ptl_sweep.config.schema import ConfigError, TrainConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.detection.pixels import View

@@ -7,7 +7,7 @@ downloads: a missing file is an error that names its address.
 from pathlib import Path
 from typing import NamedTuple
 
-from ptl_sweep.config import ConfigError, DetectorConfig
+from ptl_sweep.config.schema import ConfigError, DetectorConfig
 from ptl_sweep.store import sha256_of
 
 

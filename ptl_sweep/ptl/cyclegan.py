@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ptl_sweep.config import TranslatorConfig
+from ptl_sweep.config.schema import TranslatorConfig
 from ptl_sweep.detection.training import Interrupted, never
 from ptl_sweep.ptl.networks import CycleNetworks, build_networks
 

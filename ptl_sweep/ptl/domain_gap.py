@@ -11,14 +11,14 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.ops import box_iou
 
-from ptl_sweep.config import EvaluateConfig, GaussianConfig, SyntheticConfig
+from ptl_sweep.config.schema import EvaluateConfig, GaussianConfig, SyntheticConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.detection.inference import detect_records
 from ptl_sweep.detection.pixels import View
 from ptl_sweep.detection.retinanet import Detections, Detector
+from ptl_sweep.distance.gaussian import Gaussian, squared_mahalanobis
 from ptl_sweep.ptl.crops import Region, cut, square_region
-from ptl_sweep.ptl.gaussian import Gaussian, squared_mahalanobis
 
 MIN_IOU = 0.5  # of a detection that stands for a virtual person; PTL section 3
 RECORDS_PER_CHUNK = 64  # virtual images whose crops share forward passes

@@ -9,15 +9,15 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 
-from ptl_sweep.config import EvaluateConfig, SyntheticConfig, TranslatorConfig
+from ptl_sweep.config.schema import EvaluateConfig, SyntheticConfig, TranslatorConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.detection.retinanet import Detector
+from ptl_sweep.distance.gaussian import Gaussian, GaussianRefusal
 from ptl_sweep.ptl.compositing import TranslatedImage, translate_images
 from ptl_sweep.ptl.crops import person_crops
 from ptl_sweep.ptl.cyclegan import OnStep
 from ptl_sweep.ptl.domain_gap import measure_domain_gap
-from ptl_sweep.ptl.gaussian import Gaussian, GaussianRefusal
 from ptl_sweep.ptl.selection import Selection, select, select_uniformly
 from ptl_sweep.ptl.translators import Translator, fit_translator
 

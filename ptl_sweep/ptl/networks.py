@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptl_sweep.config import TranslatorConfig
+from ptl_sweep.config.schema import TranslatorConfig
 
 SMALL_CROP_PX = 64  # below it one downsampling less, or the bottleneck keeps no layout
 RECEPTIVE_FIELDS = {3: 70, 2: 34, 1: 16}  # of a PatchGAN, pixels, by number of strided layers

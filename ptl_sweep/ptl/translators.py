@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from ptl_sweep.config import TranslatorConfig
+from ptl_sweep.config.schema import TranslatorConfig
 from ptl_sweep.detection.training import never
 from ptl_sweep.ptl.crops import CropSet
 from ptl_sweep.ptl.cyclegan import OnStep, RunSetting, save_networks, to_tensor, train_cyclegan

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from ptl_sweep.config import TrackingConfig
+from ptl_sweep.config.schema import TrackingConfig
 from ptl_sweep.tracking.history import Row, Value
 from ptl_sweep.tracking.mirror import Mirror
 from ptl_sweep.tracking.run_info import RunInfo

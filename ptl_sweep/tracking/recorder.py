@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ptl_sweep.config import TrackingConfig
+from ptl_sweep.config.schema import TrackingConfig
 from ptl_sweep.tracking.history import Row, Value, plain_row
 from ptl_sweep.tracking.media import MAX_IMAGES, ShownImage
 from ptl_sweep.tracking.recording_process import RecordingError, RecordingProcess

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptl_sweep.config import TrackingConfig
+from ptl_sweep.config.schema import TrackingConfig
 from ptl_sweep.tracking import unreachable
 from ptl_sweep.tracking.history import Value
 from ptl_sweep.tracking.mirror import Mirror, end_service

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ptl_sweep.config import TrackingConfig
+from ptl_sweep.config.schema import TrackingConfig
 from ptl_sweep.tracking.history import Row, Value
 from ptl_sweep.tracking.rebuilding import order
 from ptl_sweep.tracking.run_info import MAX_TAG, RunInfo, run_id

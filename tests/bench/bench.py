@@ -20,16 +20,16 @@ from scanning import scanning
 from scipy.spatial.distance import cdist
 from torchvision.models.detection import retinanet_resnet50_fpn
 
-from ptl_sweep.analysis.bootstrap import RankedHits, block_weights, resampled_ap
-from ptl_sweep.config import DatasetConfig, DetectorConfig, conf_dir
+from ptl_sweep.compose.compose import compose_grid
+from ptl_sweep.config.schema import DatasetConfig, DetectorConfig, conf_dir
 from ptl_sweep.datasets.miniature import read_miniature
 from ptl_sweep.detection.average_precision import IOU_THRESHOLDS, average_precision, ranking
 from ptl_sweep.detection.loss import retinanet_losses
 from ptl_sweep.detection.matching import match_image
 from ptl_sweep.detection.retinanet import build_detector
-from ptl_sweep.ptl.gaussian import fit_gaussian, squared_mahalanobis
-from ptl_sweep.sweep.composing import compose_grid
-from ptl_sweep.sweep.planner import plan_sweep
+from ptl_sweep.distance.gaussian import fit_gaussian, squared_mahalanobis
+from ptl_sweep.metrics.bootstrap import RankedHits, block_weights, resampled_ap
+from ptl_sweep.pipeline.plan import plan_sweep
 
 STRIDES = (8, 16, 32, 64, 128)
 MAX_DETECTIONS = 100

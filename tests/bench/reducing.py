@@ -15,18 +15,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ptl_sweep.analysis.detections import (
+from ptl_sweep.compose.compose import compose_grid
+from ptl_sweep.detection.table import (
     ARTIFACTS,
     EvaluatedImage,
     ImageDetections,
     save_detections,
     stack_detections,
 )
+from ptl_sweep.pipeline.plan import Plan, plan_sweep, save_plan
+from ptl_sweep.pipeline.status import last_reduction
+from ptl_sweep.reduce.measure import FEATURES
 from ptl_sweep.store import Stage
-from ptl_sweep.sweep.composing import compose_grid
-from ptl_sweep.sweep.measuring import FEATURES
-from ptl_sweep.sweep.planner import Plan, plan_sweep, save_plan
-from ptl_sweep.sweep.status import last_reduction
 
 NUM_IMAGES = 1000
 DIMENSION = 256

@@ -11,17 +11,17 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from ptl_sweep.compose.compose import compose_grid
+from ptl_sweep.pipeline.plan import plan_sweep, save_plan
+from ptl_sweep.stages.worker import worker_environment
 from ptl_sweep.store import HISTORY
-from ptl_sweep.sweep.composing import compose_grid
-from ptl_sweep.sweep.planner import plan_sweep, save_plan
-from ptl_sweep.sweep.worker import worker_environment
 
 GRID = ["experiment=demo", "real_count=20", "synthetic=off", "target=field"]
 # The worker, with the time that the stage spends in its mirror.
 WORKER = """
 import json, sys, time
 from pathlib import Path
-from ptl_sweep.sweep import mirrored, worker
+from ptl_sweep.stages import wandb_media, worker
 from ptl_sweep.tracking import Recorder, StageMirror
 
 spent, depth = [0.0], [0]
@@ -37,7 +37,7 @@ def timed(function):
     return wrapper
 Recorder.open_mirror = timed(Recorder.open_mirror)
 StageMirror._guarded = timed(StageMirror._guarded)
-mirrored.log_model = timed(mirrored.log_model)
+wandb_media.log_model = timed(wandb_media.log_model)
 code = worker.main(sys.argv[2:])
 result = {"in_mirror": spent[0], "has_wandb": "wandb" in sys.modules}
 Path(sys.argv[1]).write_text(json.dumps(result))

@@ -4,16 +4,17 @@ import base64
 import fcntl
 import json
 import os
-import runpy
 import shutil
 import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from helpers.demo_context import demo_context
+from helpers.demo_study import demo_study
 
-from ptl_sweep.analysis.comparison import Compared, write_comparison
-from ptl_sweep.analysis.report import write_report
+from ptl_sweep.report import write_report
+from ptl_sweep.report.comparison import Compared, write_comparison
 
 CHROMIUM = shutil.which("chromium")
 IS_REQUIRED = os.environ.get("PTL_REQUIRE_BROWSER") == "1"  # then its absence is a failure
@@ -137,8 +138,7 @@ class Browser:
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
-    made = runpy.run_path(str(Path(__file__).parents[1] / "analysis" / "demo_context.py"))
-    context = made["demo_context"](folder, num_seeds=2, counts=(20, 50))
+    context = demo_context(folder, num_seeds=2, counts=(20, 50))
     return write_report(folder, context)
 
 
@@ -356,9 +356,8 @@ def test_printing_shows_every_section_and_no_controls(browser: Browser, report: 
 
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made = runpy.run_path(str(Path(__file__).parents[1] / "analysis" / "demo_study.py"))
-    first = made["demo_study"](num_seeds=2, counts=(20, 50), synthetics=("off", "on"))
-    second = made["demo_study"](num_seeds=2, counts=(20, 100))
+    first = demo_study(num_seeds=2, counts=(20, 50), synthetics=("off", "on"))
+    second = demo_study(num_seeds=2, counts=(20, 100))
     return write_comparison(
         tmp_path_factory.mktemp("comparison"),
         Compared("first", first, {"train.lr": "0.01"}),

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ptl_sweep.config import DatasetConfig
+from ptl_sweep.config.schema import DatasetConfig
+from ptl_sweep.datasets.readers.visdrone import read_visdrone
+from ptl_sweep.datasets.readers.yolo import read_yolo
 from ptl_sweep.datasets.records import ImageRecord
-from ptl_sweep.datasets.visdrone import read_visdrone
-from ptl_sweep.datasets.yolo import read_yolo
 
 SIZE = (100, 80)  # width, height of every fixture image
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import box_iou
 
-from ptl_sweep.config import DetectorConfig, TilingConfig
+from ptl_sweep.config.schema import DetectorConfig, TilingConfig
 from ptl_sweep.datasets import anchors
 from ptl_sweep.datasets.anchors import (
     InputView,

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from ptl_sweep.config import Config, DatasetConfig, PoolConfig, SweepConfig
+from ptl_sweep.config.schema import Config, DatasetConfig, PoolConfig, SweepConfig
 from ptl_sweep.datasets import index
 from ptl_sweep.datasets.index import list_files, look_up, read_indexed
+from ptl_sweep.datasets.readers.visdrone import read_visdrone
 from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.datasets.validation import DataError
-from ptl_sweep.datasets.visdrone import read_visdrone
 
 LONG_AGO_NS = 1_500_000_000 * 10**9
 ANNOTATION = "VisDrone2019-DET-train/annotations/0000000_00000_d_0000000.txt"

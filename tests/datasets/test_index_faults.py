@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from ptl_sweep.config import DatasetConfig
+from ptl_sweep.config.schema import DatasetConfig
 from ptl_sweep.datasets import index
 from ptl_sweep.datasets.index import look_up, read_indexed
+from ptl_sweep.datasets.readers.visdrone import read_visdrone
 from ptl_sweep.datasets.records import ImageSet
-from ptl_sweep.datasets.visdrone import read_visdrone
 
 KEY = "0123456789abcdef"
 ROWS = "1,2,30,40,1,1,0,0\n5,5,9,9,0,0,0,0\n"
@@ -197,7 +197,7 @@ def test_a_place_that_is_no_folder_only_warns(
 
 READ = """
 import sys
-from ptl_sweep.config import DatasetConfig
+from ptl_sweep.config.schema import DatasetConfig
 from ptl_sweep.datasets.registry import read_split
 config = DatasetConfig(name="mine", reader="visdrone", root=sys.argv[1], index_root=sys.argv[2])
 print(read_split(config, "train").fingerprint)

@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from ptl_sweep.config import DatasetConfig, PoolConfig
-from ptl_sweep.datasets.archangel import PersonMask, PoolImage
-from ptl_sweep.datasets.icg import BOXES
+from ptl_sweep.config.schema import DatasetConfig, PoolConfig
 from ptl_sweep.datasets.images import FileImage
 from ptl_sweep.datasets.index import look_up, read_indexed
 from ptl_sweep.datasets.index_table import NotIndexedError, decode, encode
-from ptl_sweep.datasets.manifest import COLUMNS
+from ptl_sweep.datasets.readers.archangel import PersonMask, PoolImage
+from ptl_sweep.datasets.readers.icg import BOXES
+from ptl_sweep.datasets.readers.manifest import COLUMNS
 from ptl_sweep.datasets.records import ImageRecord, ImageSet
 from ptl_sweep.datasets.registry import POOL_READERS, READERS
 

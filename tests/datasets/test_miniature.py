@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from ptl_sweep.config import ConfigError, DatasetConfig, PoolConfig
+from ptl_sweep.config.schema import ConfigError, DatasetConfig, PoolConfig
 from ptl_sweep.datasets.miniature import (
     fingerprint_miniature,
     fingerprint_miniature_pool,
@@ -101,7 +101,7 @@ def test_world_seeds_and_domains_give_different_pictures() -> None:
 def test_another_process_draws_the_same_picture_and_fingerprint() -> None:
     code = """
 import hashlib
-from ptl_sweep.config import DatasetConfig
+from ptl_sweep.config.schema import DatasetConfig
 from ptl_sweep.datasets.miniature import fingerprint_miniature, read_miniature
 config = DatasetConfig(name="x", reader="miniature", domain="karst", num_images=1, world_seed=4)
 print(fingerprint_miniature(config, "test"))

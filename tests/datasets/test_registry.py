@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ptl_sweep.config import ConfigError, DatasetConfig, PoolConfig
+from ptl_sweep.config.schema import ConfigError, DatasetConfig, PoolConfig
 from ptl_sweep.datasets.registry import (
     POOL_READERS,
     READERS,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptl_sweep.config import ConfigError
+from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.datasets.subsets import (
     SPLITS,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ptl_sweep.config import DetectorConfig, TilingConfig
+from ptl_sweep.config.schema import DetectorConfig, TilingConfig
 from ptl_sweep.datasets.anchors import InputView, seen_boxes
 from ptl_sweep.datasets.records import ImageRecord, ImageSet
 from ptl_sweep.datasets.summary import (

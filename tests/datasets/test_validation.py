@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ptl_sweep.config import DatasetConfig
+from ptl_sweep.config.schema import DatasetConfig
 from ptl_sweep.datasets.images import FileImage
 from ptl_sweep.datasets.validation import (
     DataError,

@@ -9,7 +9,7 @@ import torch
 from numpy import ndarray
 from torchvision.models.detection import RetinaNet
 
-from ptl_sweep.config import DetectorConfig, EvaluateConfig, TrainConfig
+from ptl_sweep.config.schema import DetectorConfig, EvaluateConfig, TrainConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.detection.retinanet import Detector, build_detector

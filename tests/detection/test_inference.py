@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 from torchvision.ops import box_iou
 
-from ptl_sweep.config import EvaluateConfig, TilingConfig
+from ptl_sweep.config.schema import EvaluateConfig, TilingConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.detection.inference import detect_and_probe_records, detect_records

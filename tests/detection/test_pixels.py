@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
-from ptl_sweep.config import TilingConfig
+from ptl_sweep.config.schema import TilingConfig
 from ptl_sweep.detection.pixels import View, load_image, resized_size
 
 

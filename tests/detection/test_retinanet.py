@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ptl_sweep.config import ConfigError, EvaluateConfig
+from ptl_sweep.config.schema import ConfigError, EvaluateConfig
 from ptl_sweep.detection.retinanet import Detector, build_detector
 
 SETTING = EvaluateConfig(

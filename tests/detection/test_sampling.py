@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ptl_sweep.config import TilingConfig, TrainConfig
+from ptl_sweep.config.schema import TilingConfig, TrainConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.detection.pixels import View, load_image
 from ptl_sweep.detection.sampling import (

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from ptl_sweep.config import EvaluateConfig
+from ptl_sweep.config.schema import EvaluateConfig
 from ptl_sweep.detection.retinanet import Detections
 from ptl_sweep.detection.tiling import Grid, grid_of, merge_tiles
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ptl_sweep.config import ConfigError, TilingConfig
+from ptl_sweep.config.schema import ConfigError, TilingConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.detection.pixels import View

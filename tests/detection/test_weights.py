@@ -13,7 +13,7 @@ from torchvision.models import ResNet50_Weights, resnet50
 from torchvision.models.detection import RetinaNet_ResNet50_FPN_Weights, retinanet_resnet50_fpn
 from torchvision.ops import FrozenBatchNorm2d
 
-from ptl_sweep.config import ConfigError
+from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.detection import weights
 from ptl_sweep.detection.pretrained import load_weights
 from ptl_sweep.detection.retinanet import build_detector

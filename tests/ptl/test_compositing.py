@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ptl_sweep.config import TranslatorConfig
+from ptl_sweep.config.schema import TranslatorConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.ptl.compositing import composite, translate_images

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptl_sweep.config import TranslatorConfig
+from ptl_sweep.config.schema import TranslatorConfig
 from ptl_sweep.detection.training import Interrupted
 from ptl_sweep.ptl.cyclegan import (
     CHECKPOINT_NAME,

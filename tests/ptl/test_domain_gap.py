@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ptl_sweep.config import (
+from ptl_sweep.config.schema import (
     DetectorConfig,
     EvaluateConfig,
     GaussianConfig,
@@ -17,9 +17,9 @@ from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.detection.pixels import View
 from ptl_sweep.detection.retinanet import Detections, Detector, build_detector
+from ptl_sweep.distance.gaussian import Gaussian
 from ptl_sweep.ptl import domain_gap
 from ptl_sweep.ptl.domain_gap import collect_training_features, measure_domain_gap
-from ptl_sweep.ptl.gaussian import Gaussian
 
 
 class Told(Detector):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from ptl_sweep.config import TranslatorConfig
+from ptl_sweep.config.schema import TranslatorConfig
 from ptl_sweep.ptl.crops import CropSet
 from ptl_sweep.ptl.translators import (
     TRANSLATORS,

@@ -3,15 +3,15 @@
 from pathlib import Path
 
 import pytest
-from fake_artifacts import COMMITTED, ArtifactShelf
-from fake_backend import FakeBackend
-from local_runs import run_program
+from helpers.local_runs import run_program
+from helpers.wandb_server.artifacts import COMMITTED, ArtifactShelf
+from helpers.wandb_server.backend import FakeBackend
 
 # A run that files a model, and one that starts from it and from one that nobody has filed.
 USER = """
 import logging, sys
 from pathlib import Path
-from ptl_sweep.config import TrackingConfig
+from ptl_sweep.config.schema import TrackingConfig
 from ptl_sweep.tracking import RunInfo, open_mirror
 
 logging.basicConfig(level=logging.INFO)

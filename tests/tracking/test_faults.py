@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_backend import FakeBackend
+from helpers.wandb_server.backend import FakeBackend
 
 from ptl_sweep.tracking import History
 
@@ -25,7 +25,7 @@ SEVEN_BYTES = b":W&B\xe1\xbe\x00"  # the head of a log that was killed before it
 JOB = f"""
 import os, signal, sys, time
 from pathlib import Path
-from ptl_sweep.config import TrackingConfig
+from ptl_sweep.config.schema import TrackingConfig
 from ptl_sweep.tracking import History, Recorder, RunInfo
 
 root, key, stop, end = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]

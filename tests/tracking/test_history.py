@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from local_runs import ROWS
+from helpers.local_runs import ROWS
 
 from ptl_sweep.tracking import MAX_RUN_ID, History, RunInfo, run_id
 

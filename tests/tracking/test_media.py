@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from local_runs import environment, finished_log, run_program
+from helpers.local_runs import environment, finished_log, run_program
 
 from ptl_sweep.tracking import MAX_IMAGES, ShownImage
 from ptl_sweep.tracking.media import pictures
@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from PIL import Image
-from ptl_sweep.config import TrackingConfig
+from ptl_sweep.config.schema import TrackingConfig
 from ptl_sweep.tracking import RunInfo, ShownImage, open_mirror
 
 root = Path(sys.argv[1])

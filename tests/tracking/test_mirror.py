@@ -9,8 +9,8 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_backend import FakeBackend
-from local_runs import ROWS, RecordingRun, environment, finished_log, run_program
+from helpers.local_runs import ROWS, RecordingRun, environment, finished_log, run_program
+from helpers.wandb_server.backend import FakeBackend
 
 from ptl_sweep.tracking import SETTINGS, History, Mirror, RunLog, read_log
 from ptl_sweep.tracking.media import ShownImage
@@ -22,7 +22,7 @@ WRITER = """
 import os, signal, sys, time
 from pathlib import Path
 import numpy as np
-from ptl_sweep.config import TrackingConfig
+from ptl_sweep.config.schema import TrackingConfig
 from ptl_sweep.tracking import History, RunInfo, ShownImage, open_mirror
 
 root, stop, end = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
@@ -123,7 +123,7 @@ def test_when_the_service_of_wandb_dies_the_next_stage_gets_a_mirror_again(tmp_p
     program = (
         "import os, signal, sys, time\n"
         "from pathlib import Path\n"
-        "from ptl_sweep.config import TrackingConfig\n"
+        "from ptl_sweep.config.schema import TrackingConfig\n"
         "from ptl_sweep.tracking import RunInfo, open_mirror\n"
         "def mirror(key):\n"
         "    run = RunInfo(key=key, name=key, job_type='train')\n"
@@ -149,7 +149,7 @@ def test_when_the_service_of_wandb_dies_the_next_stage_gets_a_mirror_again(tmp_p
 DESERTED = """
 import sys, time
 from pathlib import Path
-from ptl_sweep.config import TrackingConfig
+from ptl_sweep.config.schema import TrackingConfig
 from ptl_sweep.tracking import RunInfo, open_mirror
 
 root = Path(sys.argv[1])
@@ -193,7 +193,7 @@ def test_a_service_that_answers_nothing_does_not_keep_a_stage_from_ending(tmp_pa
     program = (
         "import os, signal, sys, time\n"
         "from pathlib import Path\n"
-        "from ptl_sweep.config import TrackingConfig\n"
+        "from ptl_sweep.config.schema import TrackingConfig\n"
         "from ptl_sweep.tracking import RunInfo, mirror as module, open_mirror\n"
         "module.GRACE = 1\n"
         "run = RunInfo(key='train-a', name='a', job_type='train')\n"

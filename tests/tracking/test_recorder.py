@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.local_runs import environment, finished_log, run_program
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from local_runs import environment, finished_log, run_program
 
-from ptl_sweep.config import TrackingConfig
+from ptl_sweep.config.schema import TrackingConfig
 from ptl_sweep.tracking import Recorder, RunInfo, StageMirror
 from ptl_sweep.tracking.spool import FINISH, Call, Spool, calls, leftovers, read_call
 from ptl_sweep.tracking.transaction_log import records
@@ -21,7 +21,7 @@ from ptl_sweep.tracking.transaction_log import records
 STAGES = """
 import logging, os, signal, sys, time
 from pathlib import Path
-from ptl_sweep.config import TrackingConfig
+from ptl_sweep.config.schema import TrackingConfig
 from ptl_sweep.tracking import Recorder, RunInfo, recording_process as module
 
 logging.basicConfig(format="%(message)s")
@@ -174,7 +174,7 @@ def test_stages_share_a_process_that_loads_wandb_for_them(tmp_path: Path) -> Non
 LARGE = """
 import sys, time
 from pathlib import Path
-from ptl_sweep.config import TrackingConfig
+from ptl_sweep.config.schema import TrackingConfig
 from ptl_sweep.tracking import Recorder, RunInfo
 
 root, info = Path(sys.argv[1]), RunInfo(key="train-a", name="a", job_type="train")
@@ -256,9 +256,10 @@ def test_nothing_is_left_of_the_mirror_of_a_killed_stage(tmp_path: Path) -> None
     done = run_program(STAGES.replace("MEDDLE", meddle), str(tmp_path), env=environment(tmp_path))
     pids = [int(pid) for pid in done.stdout.split()]
     assert len(pids) == 2
-    for pid in pids:
-        while is_alive(pid):
-            pass
+    deadline = time.monotonic() + 60
+    while any(is_alive(pid) for pid in pids):
+        assert time.monotonic() < deadline, "a process of the mirror outlives its stage"
+        time.sleep(0.05)
 
 
 def is_alive(pid: int) -> bool:
@@ -291,7 +292,7 @@ def test_without_tracking_no_process_starts(
 SHORT = """
 import sys, time
 from pathlib import Path
-from ptl_sweep.config import TrackingConfig
+from ptl_sweep.config.schema import TrackingConfig
 from ptl_sweep.tracking import Recorder, RunInfo
 
 root, after = Path(sys.argv[1]), float(sys.argv[2])

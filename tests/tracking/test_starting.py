@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_backend import FakeBackend
-from local_runs import INFO, ROWS, RecordingRun, environment, run_program
+from helpers.local_runs import INFO, ROWS, RecordingRun, environment, run_program
+from helpers.wandb_server.backend import FakeBackend
 
-from ptl_sweep.config import TrackingConfig
+from ptl_sweep.config.schema import TrackingConfig
 from ptl_sweep.tracking import open_mirror, starting, unreachable
 
 
@@ -175,7 +175,7 @@ def test_a_root_that_cannot_be_written_costs_the_mirror_only(
 def test_off_never_imports_wandb(tmp_path: Path, mode: str, variable: str) -> None:
     program = (
         "import sys; from pathlib import Path\n"
-        "from ptl_sweep.config import TrackingConfig\n"
+        "from ptl_sweep.config.schema import TrackingConfig\n"
         "from ptl_sweep.tracking import RunInfo, open_mirror\n"
         f"config = TrackingConfig(mode={mode!r})\n"
         "run = RunInfo(key='a', name='a', job_type='train')\n"
@@ -195,7 +195,7 @@ def test_off_never_imports_wandb(tmp_path: Path, mode: str, variable: str) -> No
 STAGES = """
 import logging, sys, time
 from pathlib import Path
-from ptl_sweep.config import TrackingConfig
+from ptl_sweep.config.schema import TrackingConfig
 from ptl_sweep.tracking import RunInfo, open_mirror
 
 logging.basicConfig(level=logging.INFO, format="%(name)s %(message)s")

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from fake_backend import FakeBackend
+from helpers.wandb_server.backend import FakeBackend
 
 from ptl_sweep.tracking import RunInfo, syncing
 from ptl_sweep.tracking.segments import Segment, find_segments, next_segment
@@ -26,7 +26,7 @@ STAGE = """
 import os, signal, sys, time, urllib.request
 from pathlib import Path
 import numpy as np
-from ptl_sweep.config import TrackingConfig
+from ptl_sweep.config.schema import TrackingConfig
 from ptl_sweep.tracking import History, RunInfo, ShownImage, open_mirror
 
 root, mode, stop, end = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]

@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from numpy.random import Generator
 
-from ptl_sweep.config import ConfigError
+from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.datasets.miniature.camera import Camera
 from ptl_sweep.datasets.miniature.canvas import Canvas
 from ptl_sweep.datasets.miniature.capsules import Material, cast_shadow

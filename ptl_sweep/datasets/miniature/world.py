@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
 
-from ptl_sweep.config import ConfigError, DatasetConfig, PoolConfig
+from ptl_sweep.config.schema import ConfigError, DatasetConfig, PoolConfig
 from ptl_sweep.datasets.miniature.domains import DOMAINS, IMAGE_SIZE
 from ptl_sweep.datasets.miniature.scene import Rendering, render_scene
 from ptl_sweep.datasets.records import ImageRecord, ImageSet

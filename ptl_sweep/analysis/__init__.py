@@ -1,1 +1,0 @@
-"""From detections to the study: train2test distance, AP_t2t, statistics, report."""

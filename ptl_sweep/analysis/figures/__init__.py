@@ -1,7 +1,0 @@
-"""Figures of the report, SVG and PNG, each with hover texts and a class per series."""
-
-from ptl_sweep.analysis.figures.distances import CellHistogram
-from ptl_sweep.analysis.figures.saving import FigureFile, inline_svg, series_class
-from ptl_sweep.analysis.figures.writing import write_figures
-
-__all__ = ["CellHistogram", "FigureFile", "inline_svg", "series_class", "write_figures"]

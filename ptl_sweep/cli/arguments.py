@@ -1,0 +1,72 @@
+"""The command line of a verb: flags, names and overrides, and the sweep that they mean."""
+
+import argparse
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from ptl_sweep.config.schema import ConfigError
+from ptl_sweep.pipeline.plan import PLAN, Plan, load_plan, newest_sweep
+from ptl_sweep.terminal import close_match
+
+log = logging.getLogger(__name__)
+
+OK, FAILED = 0, 1
+
+
+def verb_parser(verb: str, description: str) -> argparse.ArgumentParser:
+    """A parser that knows --json."""
+    parser = argparse.ArgumentParser(prog=f"python -m ptl_sweep {verb}", description=description)
+    parser.add_argument("--json", action="store_true", help="machine-readable")
+    return parser
+
+
+def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Flags and names; Hydra overrides (with or without -m)."""
+    overrides = [a for a in arguments if "=" in a and not a.startswith("-")]
+    return [a for a in arguments if a not in overrides and a not in ("-m", "--multirun")], overrides
+
+
+def parse_sweep_verb(
+    parser: argparse.ArgumentParser, arguments: Sequence[str]
+) -> tuple[Plan, argparse.Namespace]:
+    """The sweep that a verb is about, and its flags. Raises: ConfigError."""
+    parser.add_argument("sweep", nargs="?", help="name or folder; default: the newest")
+    rest, overrides = split_overrides(arguments)
+    options = parser.parse_args(rest)
+    return find_sweep(options.sweep, overrides), options
+
+
+def find_sweep(name: str | None, overrides: Sequence[str]) -> Plan:
+    """A sweep by name, by folder, the newest of a sweep.name, or the newest below sweep.root.
+
+    Raises: ConfigError.
+    """
+    settings = dict(o.split("=", 1) for o in overrides)
+    unknown = set(settings) - {"sweep.root"}
+    if unknown:
+        raise ConfigError(f"{sorted(unknown)[0]}: this verb takes a sweep and sweep.root=... only")
+    root = Path(settings.get("sweep.root", "outputs"))
+    folder = newest_sweep(root) if name is None else _named_sweep(root, name)
+    if folder is None:
+        raise ConfigError(f"no sweep in {root / 'sweeps'}; start one, or set sweep.root=...")
+    return load_plan(folder)
+
+
+def _named_sweep(root: Path, name: str) -> Path:
+    """By folder, by full name, or the newest of a sweep.name. Raises: ConfigError."""
+    for folder in (Path(name), root / "sweeps" / name):
+        if (folder / PLAN).is_file():
+            return folder
+    plans = sorted((root / "sweeps").glob(f"*/{PLAN}"))
+    called = [path for path in plans if path.parent.name.rpartition("-")[0] == name]
+    if called:
+        newest = max(called, key=lambda path: path.stat().st_mtime).parent
+        if len(called) > 1:
+            log.warning("%d sweeps are called %s; this is %s", len(called), name, newest.name)
+        return newest
+    names = [path.parent.name for path in plans]
+    close = close_match(name, names)
+    hint = f"; did you mean {close}?" if close else ""
+    there = f"\nthere: {', '.join(names[:20])}" if names else ", which holds none"
+    raise ConfigError(f"no sweep {name} in {root / 'sweeps'}{hint}{there}")

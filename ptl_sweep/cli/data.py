@@ -1,0 +1,84 @@
+"""The verbs about data on disk: `check` reads the sets of a grid, `manifest` describes a pool."""
+
+import argparse
+import inspect
+from pathlib import Path
+
+from ptl_sweep.cli.arguments import OK, split_overrides, verb_parser
+from ptl_sweep.cli.check import check_data
+from ptl_sweep.compose.compose import compose_grid
+from ptl_sweep.datasets.readers.archangel import MANIFESTS
+from ptl_sweep.datasets.readers.manifest import ManifestSummary, build_manifest
+from ptl_sweep.datasets.validation import data_error
+from ptl_sweep.store import is_disk_full
+from ptl_sweep.terminal import output, print_json, progress_bar, wrap
+
+
+def check_verb(arguments: list[str]) -> int:
+    """Read every data set, pool and target of the grid once and say what is in it."""
+    parser = verb_parser("check", check_verb.__doc__ or "")
+    parser.add_argument("--strict", action="store_true", help="warnings are errors")
+    parser.add_argument("--sheet", metavar="FOLDER", help="draw example pictures with boxes there")
+    rest, overrides = split_overrides(arguments)
+    options = parser.parse_args(rest)
+    cells = compose_grid(overrides, as_sweep=False).cells
+    checked = check_data(cells, named=overrides, sheet=options.sheet)
+    if options.json:
+        print_json(checked.as_json())
+    else:
+        output().print(checked.text(), markup=False, soft_wrap=True)
+    return checked.exit_code(strict=options.strict)
+
+
+def manifest_verb(arguments: list[str]) -> int:
+    """Write the manifest of a virtual pool: boxes from masks, everything else from file names."""
+    parser = verb_parser("manifest", manifest_verb.__doc__ or "")
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    rules = inspect.cleandoc(build_manifest.__doc__ or "").split("\n\n")
+    parser.epilog = "\n\n".join(rules[1:-1])  # between the summary and what callers must know
+    parser.add_argument("folder", metavar="FOLDER", type=Path, help="holds images and masks")
+    parser.add_argument("--pattern", required=True, help="of an image's path, a regular expression")
+    parser.add_argument("--masks", default="masks/{stem}.png", help="default: masks/{stem}.png")
+    parser.add_argument("--output", type=Path, help=f"default: FOLDER/{MANIFESTS[0]}")
+    options = parser.parse_args(arguments)
+    path = options.output or options.folder / MANIFESTS[0]
+    summary = _build(options.folder, options.pattern, path, options.masks)
+    if options.json:
+        print_json({**summary._asdict(), "path": str(summary.path)})
+    else:
+        output().print(_manifest_text(summary), markup=False, soft_wrap=True)
+    return OK
+
+
+def _build(folder: Path, pattern: str, path: Path, masks: str) -> ManifestSummary:
+    """`build_manifest` with a progress bar on standard error. Raises: ConfigError, DataError."""
+    with progress_bar() as bar:
+        task = bar.add_task("reading masks", total=None)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        try:
+            return build_manifest(folder, pattern, path, masks=masks, progress=show)
+        except OSError as error:
+            if is_disk_full(error):
+                raise
+            mend = "name another --output"
+            raise data_error(path, f"cannot be written: {error.strerror}", mend) from error
+
+
+def _manifest_text(summary: ManifestSummary) -> str:
+    lines = [f"wrote   {summary.path}: {summary.num_images} images"]
+    reasons = {
+        "do not match the pattern": summary.num_unmatched,
+        "have no mask": summary.num_without_mask,
+        "have an empty mask": summary.num_empty_masks,
+    }
+    left_out = [f"{count} {reason}" for reason, count in reasons.items() if count]
+    if left_out:
+        first = ", ".join(summary.examples)
+        lines.append(wrap(f"left    {', '.join(left_out)}; the first are {first}"))
+    if summary.path.name in MANIFESTS:
+        pool = f"pool=archangel pool.root={summary.path.parent}"
+        lines.append(f"next    python -m ptl_sweep check {pool}")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""A W&B workspace and a W&B report of a sweep."""

@@ -1,0 +1,1 @@
+"""From a Hydra command line to checked cells."""

@@ -1,0 +1,254 @@
+"""Hydra turns the command line into cells; what it refuses becomes a short message.
+
+Hydra's own sweeper composes every cell twice, at 0.1 s each. A plain sweep (``-m key=value ...``)
+and the verbs that only look go through Hydra's compose API instead, once per combination of group
+choices, and set the swept values themselves; tests hold the cells equal.
+"""
+
+import dataclasses
+import itertools
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import hydra
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ptl_sweep.compose.errors import short_message, unknown_key
+from ptl_sweep.compose.grid import (
+    all_keys,
+    cell_id,
+    check_grid,
+    declared_keys,
+    is_group,
+    mapping_of,
+    mappings,
+)
+from ptl_sweep.config.schema import GROUPS, Config, ConfigError, conf_dir, register_schemas, typed
+
+SWEEP_FLAGS = {"-m", "--multirun"}
+PARTS = tuple(field.name for field in dataclasses.fields(Config))
+
+
+class Value(NamedTuple):
+    """One value of a swept key."""
+
+    key: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """The cells that a command line stands for, checked as a grid, in the order of their ids."""
+
+    cells: list[Config]
+
+    @classmethod
+    def of(cls, cells: Iterable[Config]) -> "Composition":
+        """Sorted, so that the order of words on a command line changes no file."""
+        return cls(sorted(cells, key=cell_id))
+
+
+def compose_run(arguments: Sequence[str]) -> Composition | None:
+    """The cells of a command line; None when Hydra only printed something (--help, --cfg).
+
+    Raises: ConfigError in at most three lines for anything that Hydra or a check refuses.
+    """
+    overrides = [a for a in arguments if not a.startswith("-")]
+    if _is_plain_sweep(arguments):
+        return compose_grid(overrides)
+    refuse_additions(overrides)
+    refuse_swept_experiment(overrides)
+    cells = run_hydra(arguments)
+    if not cells:
+        return None
+    check_grid(cells, named_keys(overrides))
+    return Composition.of(cells)
+
+
+def _is_plain_sweep(arguments: Sequence[str]) -> bool:
+    """Whether the cells depend on nothing that only Hydra's own sweeper knows."""
+    flags = {a for a in arguments if a.startswith("-")}
+    overrides = " ".join(a for a in arguments if not a.startswith("-"))
+    asks_hydra = re.search(r"(^|\s)[+~]*hydra[./@=]|\$\{hydra:", overrides)
+    return bool(flags) and flags <= SWEEP_FLAGS and not asks_hydra
+
+
+def run_hydra(arguments: Sequence[str]) -> list[Config]:
+    """The cells that ``hydra.main`` calls its function with, each checked by itself.
+
+    Raises: ConfigError as `compose_run`.
+    """
+    composed: list[DictConfig] = []
+    register_schemas()
+
+    @hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name="config")
+    def collect(cfg: DictConfig) -> None:
+        composed.append(cfg)  # checked later: Hydra announces an error of a job in its own way
+
+    before = sys.argv, dict(os.environ)
+    with tempfile.TemporaryDirectory(prefix="ptl-sweep-") as folder:
+        os.environ |= {"PTL_HYDRA_DIR": folder, "HYDRA_FULL_ERROR": "1"}
+        sys.argv = [
+            "ptl-sweep",
+            *_with_open_mappings(arguments),
+            "hydra/job_logging=none",
+            "hydra/hydra_logging=none",
+        ]
+        try:
+            collect()
+            return [typed(cfg) for cfg in composed]
+        except (HydraException, OmegaConfBaseException, ConfigError) as error:
+            raise ConfigError(short_message(error)) from error
+        finally:
+            sys.argv = before[0]
+            os.environ.clear()
+            os.environ |= before[1]
+
+
+def compose_grid(overrides: Sequence[str], *, as_sweep: bool = True) -> Composition:
+    """The cells of ``-m overrides``.
+
+    `as_sweep=False` checks each cell by itself only: enough to look at its data sets.
+    Raises: ConfigError as `compose_run`.
+    """
+    refuse_additions(overrides)
+    refuse_swept_experiment(overrides)
+    register_schemas()
+    try:
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
+            cells = list(_compose_cells(_with_open_mappings(overrides)))
+    except (HydraException, OmegaConfBaseException, ConfigError) as error:
+        raise ConfigError(short_message(error)) from error
+    if as_sweep:
+        check_grid(cells, named_keys(overrides))
+    return Composition.of(cells)
+
+
+def _compose_cells(overrides: Sequence[str]) -> Iterator[Config]:
+    parser = OverridesParser.create(GlobalHydra.instance().config_loader())  # which glob() asks
+    given = parser.parse_overrides(list(overrides))
+    fixed = [_line(o) for o in given if not o.is_sweep_override()]
+    base = compose("config", overrides=fixed, return_hydra_config=True)
+    params = [f"{key}={value}" for key, value in (base.hydra.sweeper.params or {}).items()]
+    # As in Hydra's sweeper: the last word for a key counts, in the place of the first.
+    words = {o.get_key_element(): o for o in [*parser.parse_overrides(params), *given]}
+    by_value = [o for o in words.values() if _is_value_axis(o, words.values())]
+    by_hydra = [_lines(o) for o in words.values() if o not in by_value]
+    axes = [
+        [Value(o.key_or_group, one.value()) for one in parser.parse_overrides(_lines(o))]
+        for o in by_value
+    ]
+    for lines in itertools.product(*by_hydra):
+        yield from _cells_of(compose("config", overrides=list(lines)), axes)
+
+
+def _line(override: Override) -> str:
+    assert override.input_line is not None
+    return override.input_line
+
+
+def _lines(override: Override) -> list[str]:
+    """The plain overrides that an override stands for."""
+    if not override.is_sweep_override():
+        return [_line(override)]
+    if not override.is_discrete_sweep():
+        raise ConfigError(
+            f"{_line(override)}: a sweep needs single values, such as a,b or range(0,3)"
+        )
+    return [f"{override.get_key_element()}={v}" for v in override.sweep_string_iterator()]
+
+
+def _is_value_axis(override: Override, others: Iterable[Override]) -> bool:
+    """Whether setting the value after all other words gives what Hydra's order gives."""
+    key = override.key_or_group
+    declared = declared_keys().get(key)
+    if not override.is_sweep_override() or override.get_key_element() != key:
+        return False
+    if declared is None or is_group(declared) or key in mappings():
+        return False
+    keys = {o.key_or_group for o in others if not _is_choice(o)}
+    return not any(key.startswith(f"{k}.") or k.startswith(f"{key}.") for k in keys)
+
+
+def _is_choice(override: Override) -> bool:
+    """Whether it chooses a file of conf/: Hydra takes those before any value."""
+    return override.key_or_group in {*GROUPS, "experiment"} and "{" not in _line(override)
+
+
+def _cells_of(cfg: DictConfig, axes: Sequence[Sequence[Value]]) -> Iterator[Config]:
+    """Every combination of values, set in place: each sets the same keys, so none is left over.
+
+    Cells share the parts that no value reaches.
+    """
+    varying = _reached(cfg, [axis[0].key for axis in axes])
+    shared: dict[str, Any] = {}
+    for values in itertools.product(*axes):
+        for value in values:
+            OmegaConf.update(cfg, value.key, value.value, merge=True)
+        parts = shared | {name: _plain(cfg[name]) for name in PARTS if name not in shared}
+        yield Config(**parts)
+        shared = {name: part for name, part in parts.items() if name not in varying}
+
+
+def _plain(value: Any) -> Any:
+    return OmegaConf.to_object(value) if OmegaConf.is_config(value) else value
+
+
+def _reached(cfg: DictConfig, keys: Iterable[str]) -> set[str]:
+    """Parts of the config that may change with the values of `keys`, interpolations considered."""
+    names = {key.split(".")[0] for key in keys}
+    written = re.findall(r"\$\{([^}]*)", str(OmegaConf.to_container(cfg, resolve=False)))
+    if any(word in text for text in written for word in (*names, "${")):
+        return set(PARTS)
+    return names
+
+
+def _key(override: str) -> str:
+    return override.split("=", maxsplit=1)[0].lstrip("+~")
+
+
+def _with_open_mappings(arguments: Iterable[str]) -> list[str]:
+    """``launcher.additional_parameters={...}`` may bring new names, which Hydra calls adding."""
+    whole = re.compile(rf"\+*((?:{'|'.join(map(re.escape, mappings()))})=\s*\{{.*)", re.DOTALL)
+    return [whole.sub(r"+\1", argument) for argument in arguments]
+
+
+def named_keys(overrides: Iterable[str]) -> set[str]:
+    """Keys that a command line sets; an experiment counts as naming its data."""
+    keys = {_key(override) for override in overrides}
+    return keys | ({"dataset", "target"} if "experiment" in keys else set())
+
+
+def refuse_additions(overrides: Iterable[str]) -> None:
+    """``+key=value`` and ``~key``: all keys exist and every one is needed. Raises: ConfigError."""
+    for override in overrides:
+        key = _key(override)
+        if not override.startswith(("+", "~")) or key.startswith("hydra") or mapping_of(key):
+            continue
+        if override.startswith("+") and key in mappings():
+            continue
+        if key not in {*all_keys(), "experiment"}:
+            raise ConfigError(unknown_key(key))
+        raise ConfigError(f"{override}: no key can be added or removed; write {key}=VALUE")
+
+
+def refuse_swept_experiment(overrides: Iterable[str]) -> None:
+    """``experiment=a,b`` silently drops both grids in Hydra. Raises: ConfigError."""
+    for override in overrides:
+        if re.match(r"experiment=.*[,(]", override):
+            raise ConfigError(
+                f"{override}: an experiment is a whole grid and cannot be swept; run one command "
+                "for each experiment"
+            )

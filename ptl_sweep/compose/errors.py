@@ -1,0 +1,159 @@
+"""What Hydra and OmegaConf refuse, as at most three lines: key, nearest match, what is allowed."""
+
+import re
+from collections.abc import Iterable
+from typing import Any, get_args
+
+from hydra.errors import OverrideParseException
+from omegaconf.errors import ValidationError
+
+from ptl_sweep.compose.grid import all_keys, declared_keys, is_group, mapping_of
+from ptl_sweep.config.schema import ConfigError, conf_dir
+from ptl_sweep.terminal import close_match
+
+NO_SECRETS = (
+    "{key}: no config takes a key, since configs are printed and saved; set WANDB_API_KEY, or put "
+    "it into netrc with `wandb login`"
+)
+QUOTES = "a value with commas, brackets or braces needs quotes inside quotes: 'key=\"a,b\"'"
+TYPE_NAMES = {
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    list[int]: "a list of integers",
+    list[str]: "a list of texts",
+    list[float]: "a list of numbers",
+    list[list[float]]: "a list of lists of numbers",
+    dict[str, str]: "a mapping {NAME: meaning}",
+    dict[str, Any]: "a mapping {NAME: value}",
+}
+
+
+def refuse_secrets(arguments: Iterable[str]) -> None:
+    """An API key as an override, whatever group it is put in. Raises: ConfigError without it."""
+    for argument in arguments:
+        answer = _no_secret(argument)
+        if answer:
+            raise ConfigError(answer)
+
+
+def _no_secret(word: str) -> str | None:
+    """What to say of ``key=value`` when the key is an API key; never the value."""
+    key = word.partition("=")[0].lstrip("+~-")
+    is_secret = re.search(r"(^|[._])api_?key$", key, re.IGNORECASE)
+    return NO_SECRETS.format(key=key) if is_secret else None
+
+
+def short_message(error: BaseException) -> str:
+    """At most three lines: key, nearest match, allowed values."""
+    chain: list[BaseException] = []
+    current: BaseException | None = error
+    while current is not None and current not in chain:
+        chain.append(current)
+        current = current.__cause__ or current.__context__
+    text = "\n".join(str(link) for link in reversed(chain))
+    return (
+        _own_words(chain)
+        or _key_or_choice(text)
+        or _several_values(text)
+        or _wrong_type(chain)
+        or _first_lines(text)
+    )
+
+
+def _own_words(chain: Iterable[BaseException]) -> str | None:
+    """Of a check of ours, or of Hydra's grammar with the word that it could not read."""
+    for link in chain:
+        if isinstance(link, ConfigError):
+            return str(link)
+        if isinstance(link, OverrideParseException):
+            told = f"{_first_lines(link.message)}\nin {link.override}: {QUOTES}"
+            return _no_secret(str(link.override)) or told
+    return None
+
+
+def _key_or_choice(text: str) -> str | None:
+    unknown = re.search(r"Key '([^']+)' (?:not in|is not in struct)", text)
+    if unknown:
+        full = re.search(r"full_key: (\S+)", text) or re.search(r"override '([^']+)'", text)
+        return unknown_key(full.group(1) if full else unknown.group(1))
+    choice = re.search(r"Could not find '([^'/]+)/([^']+)'", text)
+    return _unknown_choice(choice.group(1), choice.group(2)) if choice else None
+
+
+def _several_values(text: str) -> str | None:
+    swept = re.search(r"Ambiguous value for argument '(.+)'", text)
+    if swept is None:
+        return None
+    word = swept.group(1)
+    if mapping_of(word.partition("=")[0].lstrip("+")):
+        return f"{word}: {QUOTES}"
+    return _no_secret(word) or f"{word}: several values make a sweep, which needs the flag -m"
+
+
+def _wrong_type(chain: Iterable[BaseException]) -> str | None:
+    """`real_count: 'x' is not an integer`."""
+    for link in chain:
+        if isinstance(link, ValidationError) and link.full_key:
+            key, _, item = link.full_key.partition("[")
+            value = "null" if link.value is None else repr(link.value)
+            return f"{key}: {value} {'does not fit into' if item else 'is not'} {_type_name(key)}"
+    return None
+
+
+def _type_name(key: str) -> str:
+    """What a key holds, in words."""
+    mapping = mapping_of(key)
+    declared = get_args(declared_keys()[mapping])[1] if mapping else declared_keys()[key]
+    if is_group(declared):
+        return f"a group; set its keys: {', '.join(f'{key}.{name}' for name in _names_in(key))}"
+    parts = [part for part in get_args(declared) if part is not type(None)]
+    if type(None) not in get_args(declared):
+        return TYPE_NAMES[declared]
+    return TYPE_NAMES[parts[0]] + " or null"
+
+
+def _names_in(group: str) -> list[str]:
+    """Keys of a group, without its name; empty for what is none."""
+    below = (key.rpartition(".") for key in all_keys())
+    return sorted(name for parent, _, name in below if group and parent == group)
+
+
+def unknown_key(key: str) -> str:
+    """How to answer a key that the config does not have: the nearest, or those of its group."""
+    secret = _no_secret(key)
+    if secret:
+        return secret
+    mapping = mapping_of(key)
+    if mapping:
+        value = "person (or other, or ignore)" if mapping.endswith(".categories") else "VALUE"
+        return f"{key} is new: write +{key}={value}"
+    group, _, name = key.rpartition(".")
+    siblings = _names_in(group)
+    if siblings:
+        close = close_match(name, siblings)
+        hint = f"did you mean {group}.{close}?" if close else f"{group} has: {', '.join(siblings)}"
+        return f"unknown key {key}; {hint}"
+    close = close_match(key, all_keys()) or close_match(name, {*map(_last, all_keys())})
+    hint = f"did you mean {close}?" if close else "`python -m ptl_sweep --cfg job` lists all"
+    return f"unknown key {key}; {hint}"
+
+
+def _last(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+def _unknown_choice(group: str, choice: str) -> str:
+    choices = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+    close = close_match(choice, choices)
+    hint = f"; did you mean {close}?" if close else ""
+    allowed = f"\nallowed: {', '.join(choices)}" if choices else f"\nno group {group}"
+    return f"unknown choice {group}={choice}{hint}{allowed}"
+
+
+def _first_lines(text: str) -> str:
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    noise = re.compile(r"(object_type|reference_type|set |See https:|None$|.*\$VALUE)")
+    wanted = [line for line in lines if not noise.match(line)]
+    return "\n".join(dict.fromkeys(wanted[:3]))

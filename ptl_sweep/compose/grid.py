@@ -1,0 +1,145 @@
+"""From the command line to cells: Hydra composes and validates, nothing runs here."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple, cast, get_origin
+
+from ptl_sweep.config.schema import Config, ConfigError
+from ptl_sweep.datasets import registry
+
+
+class CellId(NamedTuple):
+    """The coordinates of a cell, as the result columns show them."""
+
+    dataset: str
+    real_count: int
+    synthetic: str
+    target: str
+    seed: int
+
+
+def cell_id(config: Config) -> CellId:
+    """Coordinates of a composed cell."""
+    return CellId(
+        config.dataset.name,
+        config.real_count,
+        config.synthetic.name,
+        config.target.name,
+        config.seed,
+    )
+
+
+def check_grid(cells: Sequence[Config], named: Iterable[str]) -> None:
+    """Refuse a grid that no reader of its results could interpret.
+
+    `named` holds the keys that the command line set. Raises: ConfigError.
+    """
+    keys = set(named)
+    for check in (
+        _check_one_sweep,
+        _check_distinct,
+        _check_target_root,
+        _check_worlds,
+    ):
+        check(cells, keys)
+    largest: dict[str, Config] = {}
+    for config in cells:
+        known = largest.setdefault(config.dataset.name, config)
+        if config.real_count > known.real_count:
+            largest[config.dataset.name] = config
+    for config in largest.values():  # once for each data set: counting may read its files
+        _check_real_count(config)
+
+
+def _check_distinct(cells: Sequence[Config], named: set[str]) -> None:
+    del named
+    seen: dict[CellId, Config] = {}
+    for config in cells:
+        twin = seen.setdefault(cell_id(config), config)
+        if twin is not config:
+            raise ConfigError(
+                f"two cells of the grid are both {_readable(cell_id(config))}; a sweep varies "
+                "dataset, real_count, synthetic, target and seed: run other keys as other sweeps "
+                "(sweep.name=...) or give the choices names (target.name=..., synthetic.name=...)"
+            )
+
+
+def _check_one_sweep(cells: Sequence[Config], named: set[str]) -> None:
+    del named
+    for part in ("launcher", "tracking", "sweep"):
+        if any(getattr(config, part) != getattr(cells[0], part) for config in cells):
+            raise ConfigError(
+                f"{part} must be the same in every cell of a sweep (a comma that is part of a "
+                "value needs quotes inside quotes: 'key=\"a,b\"')"
+            )
+
+
+def _check_target_root(cells: Sequence[Config], named: set[str]) -> None:
+    if "target.root" not in named:
+        return
+    names: dict[str | None, set[str]] = {}
+    for config in cells:
+        names.setdefault(config.target.root, set()).add(config.target.name)
+    for targets in names.values():
+        if len(targets) > 1:
+            raise ConfigError(
+                f"target.root is one folder, but the sweep has {len(targets)} targets "
+                f"({', '.join(sorted(targets))}); set data_root to their common parent"
+            )
+
+
+def _check_worlds(cells: Sequence[Config], named: set[str]) -> None:
+    """A toy target beside a real source is nearly always a forgotten override."""
+    mixed = [
+        c for c in cells if (c.dataset.reader == "miniature") != (c.target.reader == "miniature")
+    ]
+    if mixed and not {"dataset", "target"} <= named:
+        first = mixed[0]
+        raise ConfigError(
+            f"dataset {first.dataset.name} and target {first.target.name}: one is the miniature "
+            "world, the other is not; name both on the command line (dataset=... target=...) "
+            "if you mean it"
+        )
+
+
+def _check_real_count(config: Config) -> None:
+    available = registry.num_eligible(config.dataset, config.dataset.split)
+    if available is not None and config.real_count > available:
+        raise ConfigError(
+            f"real_count={config.real_count}, but {config.dataset.name} ({config.dataset.split}) "
+            f"has {available} images with persons; use 1..{available}"
+        )
+
+
+def _readable(cell: CellId) -> str:
+    return " ".join(f"{name}={value}" for name, value in cell._asdict().items())
+
+
+def all_keys() -> list[str]:
+    """Every config key in dotted form, group names included."""
+    return list(declared_keys())
+
+
+def declared_keys(node: type = Config, prefix: str = "") -> dict[str, Any]:
+    """The declared type of every config key, groups included; a free name in a mapping is none."""
+    keys: dict[str, Any] = {}
+    for field in dataclasses.fields(node):
+        keys[prefix + field.name] = field.type
+        if is_group(field.type):
+            keys |= declared_keys(cast("type", field.type), f"{prefix}{field.name}.")
+    return keys
+
+
+def is_group(declared: Any) -> bool:
+    """Whether a declared type is a group of keys."""
+    return isinstance(declared, type) and dataclasses.is_dataclass(declared)
+
+
+def mappings() -> list[str]:
+    """The keys that hold names of the user's own: classes of the files, options of sbatch."""
+    return [key for key, declared in declared_keys().items() if get_origin(declared) is dict]
+
+
+def mapping_of(key: str) -> str | None:
+    """The mapping in which `key` is a free name; None when it is not below one."""
+    return next((name for name in mappings() if key.startswith(f"{name}.")), None)

@@ -1,0 +1,1 @@
+"""Typed configuration: what Hydra composes, checked where it is made."""

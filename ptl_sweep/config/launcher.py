@@ -1,0 +1,129 @@
+"""Typed config of where stages run and of what their SLURM jobs ask for; never part of a result."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from omegaconf import MISSING
+
+from ptl_sweep.config.checks import ConfigError, at_least, in_range, one_of, positive
+
+TASK_KINDS = ("train", "ptl", "evaluate", "reduce")
+MAX_SIGNAL_DELAY_S = 65535  # sbatch(1), --signal
+
+KEYS_OF_OPTIONS = {  # options of sbatch that keys of the launcher stand for
+    "partition": "launcher.partition",
+    "account": "launcher.account",
+    "qos": "launcher.qos",
+    "constraint": "launcher.constraint",
+    "time": "launcher.time_min",
+    "gpus-per-node": "launcher.gpus",
+    "cpus-per-task": "launcher.cpus",
+    "mem": "launcher.mem_gb",
+    "array": "launcher.array_parallelism",
+    "signal": "launcher.signal_delay_s",
+}
+FIXED_OPTIONS = {  # the order of the tasks and what is known about their jobs hang on these
+    "dependency", "hold", "output", "error", "open-mode", "job-name", "requeue",
+    "kill-on-invalid-dep",
+}  # fmt: skip
+
+
+@dataclass(kw_only=True, slots=True)
+class ResourcesConfig:
+    """What SLURM gives to one task of a kind; read by slurm only."""
+
+    time_min: int  # time limit, minutes; a task that reaches it goes on in its next run
+    gpus: int = 1  # on one node
+    cpus: int = 4  # cores; no result depends on them (train.num_threads)
+    mem_gb: float = 32.0  # host memory, GB of 1024 MB
+
+
+@dataclass(kw_only=True, slots=True)
+class LauncherConfig:
+    """Where stages run. Every key but name and num_workers is read by slurm only."""
+
+    name: str = MISSING  # inline: this process; local: worker processes here; slurm: its jobs
+    num_workers: int = 2  # tasks side by side; read by local only
+
+    partition: str | None = None  # null: what the site has set
+    account: str | None = None  # null: what the site has set
+    qos: str | None = None  # null: what the site has set
+    constraint: str | None = None  # features that the node must have; null: any
+    array_parallelism: int = 64  # tasks of one array that run at once
+    additional_parameters: dict[str, Any] = field(default_factory=dict)  # of sbatch: {nodelist: x}
+
+    # Of one task of each kind; values ours: nothing of the paper's size was timed yet.
+    train: ResourcesConfig = field(default_factory=lambda: ResourcesConfig(time_min=480))
+    ptl: ResourcesConfig = field(default_factory=lambda: ResourcesConfig(time_min=1440))
+    evaluate: ResourcesConfig = field(default_factory=lambda: ResourcesConfig(time_min=120))
+    reduce: ResourcesConfig = field(
+        default_factory=lambda: ResourcesConfig(time_min=60, gpus=0, cpus=2, mem_gb=16.0)
+    )
+    time_min: int | None = None  # minutes, for every kind; null: as each kind says
+    gpus: int | None = None  # for every kind
+    cpus: int | None = None  # for every kind
+    mem_gb: float | None = None  # for every kind
+
+    signal_delay_s: int = 120  # the warning (USR2) comes so long before the time limit: checkpoint
+    max_requeues: int = 20  # how often a task that reaches its time limit goes back into the queue
+    setup: list[str] = field(default_factory=list)  # shell lines before Python: module load ...
+    python: str | None = None  # command that starts Python in a job; null: the one that submits
+    code: str = "live"  # live: a job runs the package as it is then; snapshot: as it is now
+    code_change: str = "warn"  # warn | refuse: a task that finds other code than was submitted
+    dry_run: bool = False  # print arrays, what waits for what and GPU hours; submit nothing
+
+    def __post_init__(self) -> None:
+        """Reject values no run can use."""
+        one_of("launcher.name", self.name, ("inline", "local", "slurm"))
+        at_least("launcher.num_workers", self.num_workers, 1)
+        at_least("launcher.array_parallelism", self.array_parallelism, 1)
+        at_least("launcher.max_requeues", self.max_requeues, 0)
+        in_range("launcher.signal_delay_s", self.signal_delay_s, 1, MAX_SIGNAL_DELAY_S)
+        one_of("launcher.code", self.code, ("live", "snapshot"))
+        one_of("launcher.code_change", self.code_change, ("warn", "refuse"))
+        if self.dry_run and self.name not in ("slurm", MISSING):
+            raise ConfigError(
+                f"launcher.dry_run shows what launcher=slurm would submit; launcher={self.name} "
+                "submits nothing: `python -m ptl_sweep plan` shows what it would run"
+            )
+        if not all(isinstance(line, str) for line in self.setup):
+            raise ConfigError(f"launcher.setup must be a list of shell lines, got {self.setup}")
+        _check_additional(self.additional_parameters)
+        self._check_resources()
+
+    def resources(self, kind: str) -> ResourcesConfig:
+        """What one task of this kind (train, ptl, evaluate or reduce) asks for."""
+        assert kind in TASK_KINDS
+        own: ResourcesConfig = getattr(self, kind)
+        names = ("time_min", "gpus", "cpus", "mem_gb")
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return replace(own, **given)
+
+    def _check_resources(self) -> None:
+        parts = {f"launcher.{kind}": getattr(self, kind) for kind in TASK_KINDS}
+        for key, part in {"launcher": self, **parts}.items():
+            at_least(f"{key}.time_min", part.time_min, 1)
+            at_least(f"{key}.gpus", part.gpus, 0)
+            at_least(f"{key}.cpus", part.cpus, 1)
+            positive(f"{key}.mem_gb", part.mem_gb)
+        for kind in TASK_KINDS:
+            limit_s = 60 * self.resources(kind).time_min
+            if self.name == "slurm" and self.signal_delay_s >= limit_s:
+                key = "launcher" if self.time_min is not None else f"launcher.{kind}"
+                raise ConfigError(
+                    f"launcher.signal_delay_s={self.signal_delay_s} must be less than "
+                    f"{key}.time_min={limit_s // 60} ({limit_s} s): SLURM would warn a task as "
+                    "soon as it starts; raise the time limit, or lower the delay"
+                )
+
+
+def _check_additional(parameters: dict[str, Any]) -> None:
+    """Only options that no other key sets, with values that fit on a line. Raises: ConfigError."""
+    for name, value in parameters.items():
+        key, option = f"launcher.additional_parameters.{name}", name.replace("_", "-")
+        if option in KEYS_OF_OPTIONS:
+            raise ConfigError(f"{key}: --{option} has a key of its own, {KEYS_OF_OPTIONS[option]}")
+        if option in FIXED_OPTIONS:
+            raise ConfigError(f"{key}: --{option} is set by ptl_sweep and cannot be changed")
+        if not isinstance(value, str | int | float):
+            raise ConfigError(f"{key} must be a text, a number, true or false; got {value!r}")

@@ -1,0 +1,385 @@
+"""Typed config of one cell of the grid: every key, its unit, its default, who chose it."""
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, DictConfig, OmegaConf
+
+from ptl_sweep.config.analysis import AnalysisConfig
+from ptl_sweep.config.checks import ConfigError, a_name, at_least, in_range, one_of, positive
+from ptl_sweep.config.launcher import LauncherConfig, ResourcesConfig
+
+__all__ = [
+    "GROUPS", "THREAD_VARIABLES", "AnalysisConfig", "Config", "ConfigError", "DatasetConfig",
+    "DetectorConfig", "EvaluateConfig", "GaussianConfig", "LauncherConfig", "PoolConfig",
+    "ResourcesConfig", "SweepConfig", "SyntheticConfig", "TilingConfig", "TrackingConfig",
+    "TrainConfig", "TranslatorConfig", "conf_dir", "register_schemas", "typed",
+]  # fmt: skip
+
+# Read by OpenMP and BLAS when they load; the last digits of a result depend on the thread count.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def conf_dir() -> Path:
+    """Directory of the YAML files: inside the package in a wheel, beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    for candidate in (package / "conf", package.parent / "conf"):
+        if (candidate / "config.yaml").is_file():
+            return candidate
+    raise FileNotFoundError(
+        f"no conf/config.yaml in {package} or {package.parent}; reinstall ptl-sweep"
+    )
+
+
+@dataclass(kw_only=True, slots=True)
+class DatasetConfig:
+    """A labelled image set: the source of real pictures (`dataset`) or a `target`."""
+
+    name: str = MISSING  # what the result columns show
+    reader: str = MISSING  # a key of datasets.registry.READERS; a target may say `source`
+    root: str | None = None  # folder as the owner ships it; unused by the miniature world
+    split: str = "train"  # which part: real pictures are drawn from it, targets are tested on it
+    validation_split: str = "validation"  # part of the source that no subset ever touches
+    scene_fractions: list[float] | None = None  # train, validation, test share, by whole scenes
+    categories: dict[str, str] = field(default_factory=dict)  # class -> person | other | ignore
+    num_images: int | None = None  # use only so many images of the split; null: all
+    index_root: str | None = None  # folder of cached indexes; null: <sweep.root>/index
+    frame_stride: int = 1  # okutama, sard: only every k-th frame of a sequence
+    domain: str | None = None  # miniature world: town, field, karst or yard
+    world_seed: int = 0  # miniature world: which world
+    licence: str = ""
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        """Reject values no run can use."""
+        a_name("name of dataset or target", self.name)
+        at_least(f"{self.name}.num_images", self.num_images, 1)
+        at_least(f"{self.name}.frame_stride", self.frame_stride, 1)
+        shares = self.scene_fractions
+        if shares is not None and (
+            len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6
+        ):
+            raise ConfigError(
+                f"{self.name}.scene_fractions must be three shares (train, validation, test) "
+                f"that add up to 1, got {shares}"
+            )
+        for source, meaning in self.categories.items():
+            one_of(f"{self.name}.categories.{source}", meaning, ("person", "other", "ignore"))
+
+    def held_back(self) -> "DatasetConfig":
+        """What no training subset ever touches, as a target."""
+        return replace(self, name=f"{self.name}-validation", split=self.validation_split)
+
+
+@dataclass(kw_only=True, slots=True)
+class PoolConfig:
+    """The virtual images V_0 that PTL selects from."""
+
+    name: str = MISSING
+    reader: str = MISSING  # a key of datasets.registry.POOL_READERS
+    root: str | None = None
+    num_images: int | None = None  # null: all
+    index_root: str | None = None  # folder of cached indexes; null: <sweep.root>/index
+    image_size: int = 128  # miniature world: side of the square image, pixels
+    altitude_m: list[float] | None = None  # miniature world: camera height range; null: its own
+    world_seed: int = 0  # miniature world: which world
+    licence: str = ""
+    citation: str = ""
+
+    def __post_init__(self) -> None:
+        """Reject values no run can use."""
+        a_name("pool.name", self.name)
+        at_least("pool.num_images", self.num_images, 1)
+        at_least("pool.image_size", self.image_size, 32)
+        if self.altitude_m is not None and (
+            len(self.altitude_m) != 2 or not 0 < self.altitude_m[0] <= self.altitude_m[1]
+        ):
+            raise ConfigError(
+                f"pool.altitude_m must be [low, high] in metres, got {self.altitude_m}"
+            )
+
+
+@dataclass(kw_only=True, slots=True)
+class SyntheticConfig:
+    """How virtual images enter the training set (PTL section 3)."""
+
+    name: str = MISSING  # what the result columns show
+    method: str = "ptl"  # off: none; ptl: by domain gap (eq. 5); random: uniformly (our control)
+    num_iterations: int = 5  # T
+    images_per_iteration: int = 100  # n, virtual images added per iteration
+    temperature: float = 5.0  # tau of exp(-gap / tau), in squared Mahalanobis distance (eq. 5)
+    scales: list[int] = field(default_factory=lambda: [128, 256, 384, 512])  # S of eq. 4, pixels
+    context: float = 1.0  # side of the square that is resized to s x s, in longer box sides; ours
+
+    def __post_init__(self) -> None:
+        """Reject values no run can use."""
+        a_name("synthetic.name", self.name)
+        one_of("synthetic.method", self.method, ("off", "ptl", "random"))
+        at_least("synthetic.num_iterations", self.num_iterations, 1)
+        at_least("synthetic.images_per_iteration", self.images_per_iteration, 1)
+        positive("synthetic.temperature", self.temperature)
+        at_least("synthetic.context", self.context, 1)
+        if not self.scales:
+            raise ConfigError("synthetic.scales must name at least one size in pixels, got none")
+        for scale in self.scales:
+            at_least("synthetic.scales", scale, 16)
+
+
+@dataclass(kw_only=True, slots=True)
+class TranslatorConfig:
+    """Virtual -> real translation of person crops (PTL section 3.3; CycleGAN recipe)."""
+
+    name: str = MISSING
+    method: str = "cyclegan"  # identity | color_stats | cyclegan
+    num_steps: int = 20000  # at iteration 1 and without warm start; ours
+    num_warm_steps: int = 5000  # later iterations when warm_start is on; ours
+    warm_start: bool = True  # start from the networks of the iteration before
+    batch_size: int = 1
+    learning_rate: float = 2e-4  # Adam (0.5, 0.999)
+    lambda_cycle: float = 10.0
+    lambda_identity: float = 0.5  # times lambda_cycle
+    image_pool_size: int = 50  # earlier fakes that the discriminators are shown
+    load_size: int = 144  # crops are resized to this side, pixels ...
+    crop_size: int = 128  # ... and cut to this one, pixels
+    base_channels: int = 64
+    num_residual_blocks: int = 6
+    min_crop_px: int = 16  # shorter crops train nothing and stay untranslated; ours
+
+    def __post_init__(self) -> None:
+        """Reject values no run can use."""
+        one_of("translator.method", self.method, ("identity", "color_stats", "cyclegan"))
+        at_least("translator.num_steps", self.num_steps, 1)
+        at_least("translator.num_warm_steps", self.num_warm_steps, 0)
+        at_least("translator.batch_size", self.batch_size, 1)
+        positive("translator.learning_rate", self.learning_rate)
+        at_least("translator.lambda_cycle", self.lambda_cycle, 0)
+        at_least("translator.lambda_identity", self.lambda_identity, 0)
+        at_least("translator.image_pool_size", self.image_pool_size, 0)
+        at_least("translator.crop_size", self.crop_size, 16)
+        at_least("translator.load_size", self.load_size, self.crop_size)
+        at_least("translator.base_channels", self.base_channels, 4)
+        at_least("translator.num_residual_blocks", self.num_residual_blocks, 1)
+        at_least("translator.min_crop_px", self.min_crop_px, 1)
+        if self.crop_size % 4:
+            raise ConfigError(f"translator.crop_size must be a multiple of 4, got {self.crop_size}")
+
+
+@dataclass(kw_only=True, slots=True)
+class DetectorConfig:
+    """RetinaNet (torchvision) and the geometry it sees."""
+
+    name: str = MISSING
+    architecture: str = "retinanet_r50"  # retinanet_r50 | retinanet_tiny
+    weights: str = "imagenet"  # none | imagenet | coco | path of a state dict
+    anchor_sizes: list[list[float]] = MISSING  # pixels, one list per pyramid level
+    aspect_ratios: list[float] = MISSING  # height / width
+    min_size: int | None = None  # shorter side is resized to this; null: native resolution
+    max_size: int | None = None  # upper bound of the longer side after that
+    channels: int = 256  # D: pyramid width, and so the dimension of the penultimate feature
+
+    def __post_init__(self) -> None:
+        """Reject values no run can use."""
+        one_of("detector.architecture", self.architecture, ("retinanet_r50", "retinanet_tiny"))
+        at_least("detector.channels", self.channels, 8)
+        at_least("detector.min_size", self.min_size, 32)
+        at_least("detector.max_size", self.max_size, self.min_size or 32)
+        if self.channels % 8:
+            raise ConfigError(f"detector.channels must be a multiple of 8, got {self.channels}")
+        if (self.min_size is None) != (self.max_size is None):
+            raise ConfigError("detector.min_size and detector.max_size go together: set both")
+        if self.architecture == "retinanet_tiny" and self.weights in ("imagenet", "coco"):
+            raise ConfigError(
+                f"detector.weights={self.weights} does not fit retinanet_tiny: none or a path"
+            )
+        if self.anchor_sizes != MISSING and len({len(s) for s in self.anchor_sizes}) != 1:
+            raise ConfigError(
+                "detector.anchor_sizes needs the same number of sizes on every level, "
+                f"got {self.anchor_sizes}"
+            )
+
+
+@dataclass(kw_only=True, slots=True)
+class TilingConfig:
+    """Large images are trained on and searched in square tiles; ours."""
+
+    size: int | None = None  # side of a tile, pixels of the file; null: no image is cut
+    overlap: int = 32  # pixels of the file that neighbouring tiles share, or more
+
+    def __post_init__(self) -> None:
+        """Reject values no run can use."""
+        at_least("tiling.size", self.size, 64)
+        in_range("tiling.overlap", self.overlap, 16, (self.size or 10**6) // 2)
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainConfig:
+    """Training of one detector: the same number of steps for every set size, on and off."""
+
+    num_steps: int = 5000
+    batch_size: int = 16
+    optimizer: str = "sgd"  # sgd (momentum 0.9) | adamw
+    schedule: str = "constant"  # after the warm-up: constant | onecycle
+    learning_rate: float = 0.01
+    weight_decay: float = 1e-4
+    warmup_steps: int = 500
+    clip_norm: float = 10.0  # largest gradient norm
+    crop_size: int | None = None  # train on square crops of this side, pixels; null: images, tiles
+    positive_fraction: float = 0.6  # share of crops and tiles that are placed around a person
+    flip_probability: float = 0.5  # horizontal
+    colour_jitter: float = 0.0  # largest relative change of brightness and of each channel
+    precision: str = "float32"  # float32 | bfloat16 (CUDA only)
+    num_threads: int = 1  # CPU threads of every stage; results depend on it
+    checkpoint_minutes: float = 5.0  # longest work that a killed job repeats
+    image_cache_mb: int = 1024  # decoded images that one worker keeps
+
+    def __post_init__(self) -> None:
+        """Reject values no run can use."""
+        at_least("train.num_steps", self.num_steps, 1)
+        at_least("train.batch_size", self.batch_size, 1)
+        one_of("train.optimizer", self.optimizer, ("sgd", "adamw"))
+        one_of("train.schedule", self.schedule, ("constant", "onecycle"))
+        positive("train.learning_rate", self.learning_rate)
+        at_least("train.weight_decay", self.weight_decay, 0)
+        at_least("train.warmup_steps", self.warmup_steps, 0)
+        positive("train.clip_norm", self.clip_norm)
+        at_least("train.crop_size", self.crop_size, 32)
+        in_range("train.positive_fraction", self.positive_fraction, 0, 1)
+        in_range("train.flip_probability", self.flip_probability, 0, 1)
+        in_range("train.colour_jitter", self.colour_jitter, 0, 1)
+        one_of("train.precision", self.precision, ("float32", "bfloat16"))
+        at_least("train.num_threads", self.num_threads, 1)
+        at_least("train.checkpoint_minutes", self.checkpoint_minutes, 0)
+        at_least("train.image_cache_mb", self.image_cache_mb, 1)
+
+
+@dataclass(kw_only=True, slots=True)
+class GaussianConfig:
+    """The Gaussian of the training features that the domain gap is measured with (PTL eq. 1-2)."""
+
+    covariance: str = "oas"  # ml (as printed; refused at n <= D + 2) | oas | ledoit_wolf | pinv
+    detections: str = "nms"  # nms | pre_nms: which detections give features
+    min_score: float = 0.05  # of a detection that gives a feature; ours
+    min_iou: float = 0.5  # with a ground truth (PTL section 3)
+
+    def __post_init__(self) -> None:
+        """Reject values no run can use."""
+        one_of("gaussian.covariance", self.covariance, ("ml", "oas", "ledoit_wolf", "pinv"))
+        one_of("gaussian.detections", self.detections, ("nms", "pre_nms"))
+        in_range("gaussian.min_score", self.min_score, 0, 1)
+        in_range("gaussian.min_iou", self.min_iou, 0, 1)
+
+
+@dataclass(kw_only=True, slots=True)
+class EvaluateConfig:
+    """One inference setting for evaluation, features and distances; and what is scored."""
+
+    iterations: str = "last"  # last: only the final detector; all: the one of every iteration
+    score_thresholds: list[float] = field(default_factory=lambda: [0.01, 0.1, 0.5])  # s of AP_t2t
+    score_threshold: float = 0.005  # detections below are never made
+    nms_threshold: float = 0.5
+    max_detections: int = 500  # per image, and per tile before tiles are merged
+    candidates_per_level: int = 3000  # per image or tile, before NMS
+    batch_size: int = 8  # images or tiles of one size per forward; shifts results by rounding
+
+    def __post_init__(self) -> None:
+        """Reject values no run can use."""
+        one_of("evaluate.iterations", self.iterations, ("last", "all"))
+        in_range("evaluate.score_threshold", self.score_threshold, 0, 1)
+        in_range("evaluate.nms_threshold", self.nms_threshold, 0, 1)
+        at_least("evaluate.max_detections", self.max_detections, 1)
+        at_least("evaluate.candidates_per_level", self.candidates_per_level, 1)
+        at_least("evaluate.batch_size", self.batch_size, 1)
+        hundredths = [round(100 * score) for score in self.score_thresholds]
+        if len(hundredths) != 3 or sorted({*hundredths}) != hundredths or hundredths[0] < 1:
+            raise ConfigError(
+                "evaluate.score_thresholds must be three scores (low, medium, high confidence) "
+                f"that rise by 0.01 or more from 0.01 on, got {self.score_thresholds}"
+            )
+        if self.score_threshold > self.score_thresholds[0]:
+            raise ConfigError(
+                f"evaluate.score_threshold={self.score_threshold} hides detections that "
+                f"evaluate.score_thresholds starts with ({self.score_thresholds[0]}): lower it"
+            )
+
+
+@dataclass(kw_only=True, slots=True)
+class TrackingConfig:
+    """The Weights & Biases mirror of history.jsonl; never part of a result."""
+
+    mode: str = "offline"  # online | offline (WANDB_MODE wins over both) | off: no wandb at all
+    project: str = "ptl-sweep"
+    entity: str | None = None
+    live_after: float = 120.0  # seconds until an offline run is written while its stage runs; ours
+
+    def __post_init__(self) -> None:
+        """Reject values no run can use."""
+        one_of("tracking.mode", self.mode, ("online", "offline", "off"))
+        at_least("tracking.live_after", self.live_after, 0)
+
+
+@dataclass(kw_only=True, slots=True)
+class SweepConfig:
+    """Name of the sweep and where everything is written."""
+
+    name: str = "sweep"
+    root: str = "outputs"  # holds store/, sweeps/, tracking/ and index/
+
+    def __post_init__(self) -> None:
+        """Reject values no run can use."""
+        a_name("sweep.name", self.name)
+
+
+@dataclass(kw_only=True, slots=True)
+class Config:
+    """One cell: (dataset, real_count, synthetic, target, seed) and how it is computed."""
+
+    real_count: int = MISSING  # real training images
+    seed: int = 0  # subset, initial weights, order of batches, selection
+    data_root: str = "data"  # parent of every data set's folder
+    dataset: DatasetConfig = field(default_factory=DatasetConfig)
+    pool: PoolConfig = field(default_factory=PoolConfig)
+    target: DatasetConfig = field(default_factory=DatasetConfig)
+    synthetic: SyntheticConfig = field(default_factory=SyntheticConfig)
+    translator: TranslatorConfig = field(default_factory=TranslatorConfig)
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
+    tiling: TilingConfig = field(default_factory=TilingConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    gaussian: GaussianConfig = field(default_factory=GaussianConfig)
+    evaluate: EvaluateConfig = field(default_factory=EvaluateConfig)
+    analysis: AnalysisConfig = field(default_factory=AnalysisConfig)
+    launcher: LauncherConfig = field(default_factory=LauncherConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+
+    def __post_init__(self) -> None:
+        """Reject values no run can use."""
+        at_least("real_count", self.real_count, 1)
+        at_least("seed", self.seed, 0)
+        if self.target.reader == "source":  # what the source holds back
+            self.target = self.dataset.held_back()
+        for role in ("dataset", "pool", "target"):
+            data = getattr(self, role)
+            if data.index_root is None:
+                setattr(self, role, replace(data, index_root=str(Path(self.sweep.root, "index"))))
+
+
+GROUPS = (  # folders of conf/ that hold one choice each
+    "dataset", "pool", "target", "synthetic", "translator", "detector", "train", "evaluate",
+    "launcher", "tracking",
+)  # fmt: skip
+
+
+def register_schemas() -> None:
+    """Give Hydra the dataclass that the YAML files fill."""
+    ConfigStore.instance().store(name="schema", node=Config)
+
+
+def typed(cfg: DictConfig) -> Config:
+    """The composed config as dataclasses, every check run.
+
+    Raises: ConfigError for an impossible value.
+    """
+    config = OmegaConf.to_object(cfg)
+    assert isinstance(config, Config)
+    return config

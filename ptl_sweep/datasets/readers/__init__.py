@@ -1,0 +1,1 @@
+"""One data set a file: its official layout, read into records."""

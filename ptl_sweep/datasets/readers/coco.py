@@ -1,0 +1,220 @@
+"""COCO instances JSON: images/ and annotations/instances_SPLIT.json; crowds are ignored regions."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from ptl_sweep.config.schema import ConfigError, DatasetConfig
+from ptl_sweep.datasets.images import FileImage, image_size
+from ptl_sweep.datasets.records import ImageSet
+from ptl_sweep.datasets.subsets import frame_runs, spread
+from ptl_sweep.datasets.validation import (
+    MAX_COORDINATE_PX,
+    DataError,
+    Labels,
+    Validator,
+    class_meanings,
+    data_error,
+    read_text,
+    require_root,
+    shown,
+)
+
+Entry = dict[str, Any]
+
+_ALIASES = {"validation": ("validation", "valid", "val"), "val": ("val", "valid", "validation")}
+_MEND = "correct the file or delete the entry"
+
+
+def read_coco(config: DatasetConfig, split: str) -> ImageSet:
+    """The images of annotations/instances_SPLIT.json (or SPLIT.json), in the order of their names.
+
+    Images lie in images/, images/SPLIT/, SPLIT/ or the root. An image without annotation is a
+    negative. Without `categories`, the category called person is one, and all others are other.
+    Raises: DataError for files that cannot be used; it names the entry, as in annotations[3].bbox.
+    """
+    if config.scene_fractions is not None:
+        raise ConfigError(
+            f"{config.name}.scene_fractions divides a flat folder of reader=yolo; for COCO write "
+            "one JSON file per split and set it to null"
+        )
+    root = require_root(config, "images/ and annotations/instances_<split>.json")
+    path = _annotation_file(root, config, split)
+    content = _content(path)
+    images = _images(content, path)
+    boxes = _boxes_by_image(content, path, set(images), _categories(content, path, config))
+    validator = Validator(config, split)
+    order = sorted(images, key=lambda image_id: images[image_id]["file_name"])
+    stems = [
+        str(PurePosixPath(images[image_id]["file_name"]).with_suffix("")) for image_id in order
+    ]
+    for image_id, scene in spread(
+        list(zip(order, frame_runs(stems), strict=True)), config.num_images
+    ):
+        name = images[image_id]["file_name"]
+        image = FileImage(_image_file(root, split, name, path))
+        size = image_size(image.path)
+        _require_declared_size(images[image_id], size, image.path, path)
+        validator.add(name, scene, image, size, _labels(path, boxes[image_id]))
+    return validator.image_set()
+
+
+def _annotation_file(root: Path, config: DatasetConfig, split: str) -> Path:
+    names = [
+        f"{stem}{alias}.json"
+        for stem in ("instances_", "")
+        for alias in _ALIASES.get(split, (split,))
+    ]
+    for name in names:
+        if (root / "annotations" / name).is_file():
+            return root / "annotations" / name
+    there = ", ".join(path.name for path in sorted((root / "annotations").glob("*.json"))[:5])
+    raise DataError(
+        f"{root / 'annotations'}: none of {', '.join(names)} (there: {there or 'no .json file'})\n"
+        f"  mend: set split of data set {config.name!r} to a file that is there, or rename one"
+    )
+
+
+def _content(path: Path) -> Entry:
+    text = read_text(path)
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        mend = "download or export the file again"
+        raise data_error(path, f"is no JSON: {error.msg}", mend, error.lineno) from error
+    if not isinstance(content, dict):
+        raise data_error(path, "is no COCO instances file", "export it as COCO detection JSON")
+    return content
+
+
+def _entries(content: Entry, key: str, fields: tuple[str, ...], path: Path) -> list[Entry]:
+    """The list under `key`, every entry with all of `fields`."""
+    entries = content.get(key)
+    if not isinstance(entries, list):
+        raise data_error(
+            path,
+            f"{key} is {shown(entries)}, must be a list",
+            "use an instances file with images, annotations and categories",
+        )
+    for index, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            raise data_error(path, f"{key}[{index}] is {shown(entry)}, must be an object", _MEND)
+        for field in fields:
+            if field not in entry:
+                raise data_error(path, f"{key}[{index}] has no {field}", _MEND)
+    return entries
+
+
+def _by_id(entries: list[Entry], key: str, path: Path) -> dict[int | str, Entry]:
+    found: dict[int | str, Entry] = {}
+    for index, entry in enumerate(entries):
+        if not isinstance(entry["id"], int | str) or entry["id"] in found:
+            raise data_error(
+                path,
+                f"{key}[{index}].id is {shown(entry['id'])}, must be a number no other entry has",
+                _MEND,
+            )
+        found[entry["id"]] = entry
+    return found
+
+
+def _images(content: Entry, path: Path) -> dict[int | str, Entry]:
+    """The images by id; their file names are unique and stay inside the root."""
+    entries = _entries(content, "images", ("id", "file_name"), path)
+    seen: set[str] = set()
+    for index, entry in enumerate(entries):
+        name = entry["file_name"]
+        inside = isinstance(name, str) and name and name not in seen
+        if not inside or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise data_error(
+                path,
+                f"images[{index}].file_name is {shown(name)}, must be a path inside the data "
+                "set that no other image has",
+                _MEND,
+            )
+        seen.add(name)
+    if not entries:
+        raise data_error(path, "images is an empty list", "export the split again")
+    return _by_id(entries, "images", path)
+
+
+def _categories(content: Entry, path: Path, config: DatasetConfig) -> dict[int | str, str]:
+    """person, other or ignore by category id."""
+    entries = _entries(content, "categories", ("id", "name"), path)
+    categories = _by_id(entries, "categories", path)
+    names = {number: str(entry["name"]) for number, entry in categories.items()}
+    meanings = class_meanings(names.values(), config, path)
+    return {number: meanings[name] for number, name in names.items()}
+
+
+def _boxes_by_image(
+    content: Entry, path: Path, images: set[int | str], categories: Mapping[int | str, str]
+) -> dict[int | str, list[tuple[float, ...]]]:
+    """Per image id rows of x, y, width, height, is person, is ignored."""
+    rows: dict[int | str, list[tuple[float, ...]]] = {image_id: [] for image_id in images}
+    fields = ("image_id", "category_id", "bbox")
+    for index, entry in enumerate(_entries(content, "annotations", fields, path)):
+        for field, known in (("image_id", rows), ("category_id", categories)):
+            if not isinstance(entry[field], int | str) or entry[field] not in known:
+                raise data_error(
+                    path,
+                    f"annotations[{index}].{field} is {shown(entry[field])}, which is not in the "
+                    f"file's {'images' if field == 'image_id' else 'categories'}",
+                    _MEND,
+                )
+        if not _is_box(entry["bbox"]):
+            raise data_error(
+                path,
+                f"annotations[{index}].bbox is {shown(entry['bbox'])}, must be [x, y, width, "
+                "height] in pixels",
+                _MEND,
+            )
+        meaning = categories[entry["category_id"]]
+        crowd = bool(entry.get("iscrowd", 0)) and meaning == "person"
+        person, ignored = meaning == "person" and not crowd, meaning == "ignore" or crowd
+        rows[entry["image_id"]].append((*entry["bbox"], person, ignored))
+    return rows
+
+
+def _is_box(value: object) -> bool:
+    if not isinstance(value, list) or len(value) != 4:
+        return False
+    if any(isinstance(number, bool) or not isinstance(number, int | float) for number in value):
+        return False
+    inside = all(math.isfinite(number) and abs(number) <= MAX_COORDINATE_PX for number in value)
+    return inside and value[2] >= 0 and value[3] >= 0
+
+
+def _image_file(root: Path, split: str, name: str, path: Path) -> Path:
+    for folder in (root / "images", root / "images" / split, root / split, root):
+        if (folder / name).is_file():
+            return folder / name
+    raise data_error(
+        path,
+        f"file_name {shown(name)} is not in {root / 'images'}",
+        "unpack the images there, or delete the image from the file",
+    )
+
+
+def _require_declared_size(entry: Entry, size: tuple[int, int], image: Path, path: Path) -> None:
+    declared = (entry.get("width", size[0]), entry.get("height", size[1]))
+    if declared == size:
+        return
+    turned = declared == size[::-1]
+    raise data_error(
+        image,
+        f"is {size[0]}x{size[1]}, but {path.name} says {declared[0]}x{declared[1]}",
+        "remove the EXIF orientation from the image; it was labelled without"
+        if turned
+        else "use the images the boxes were drawn on, or scale the boxes to these",
+    )
+
+
+def _labels(path: Path, rows: list[tuple[float, ...]]) -> Labels:
+    values = np.array(rows, dtype=np.float64).reshape(-1, 6)
+    boxes = np.concatenate([values[:, :2], values[:, :2] + values[:, 2:4]], axis=1)
+    return Labels(path, boxes, values[:, 4] == 1, values[:, 5] == 1)

@@ -1,0 +1,337 @@
+"""Okutama-Action: frames of 4K drone videos, one label file per sequence in 3840x2160 pixels."""
+
+import logging
+import re
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy import ndarray
+
+from ptl_sweep.config.schema import ConfigError, DatasetConfig
+from ptl_sweep.datasets.images import IMAGE_SUFFIXES, FileImage, image_size
+from ptl_sweep.datasets.records import ImageSet
+from ptl_sweep.datasets.subsets import spread
+from ptl_sweep.datasets.validation import (
+    DataError,
+    Labels,
+    Table,
+    Validator,
+    data_error,
+    first_other_line_end,
+    parse_table,
+    read_text,
+    require_root,
+    shown,
+)
+
+log = logging.getLogger(__name__)
+
+NUMBERS = (
+    "track_id", "xmin", "ymin", "xmax", "ymax", "frame", "lost", "occluded", "generated",
+)  # fmt: skip
+ROW = f'{" ".join(NUMBERS)} "Person" ["action" ...]'
+LABEL_SIZE = (3840, 2160)  # width and height, pixels, of the pictures that the boxes were drawn on
+LABEL_KINDS = (
+    "MultiActionLabels",
+    "SingleActionLabels",
+    "SingleActionTrackingLabels",
+)  # best first
+TEST_SEQUENCES = frozenset(  # content of the official TestSetFrames.zip
+    ["1.1.8", "1.1.9", "1.2.1", "1.2.3", "1.2.10", "2.1.8", "2.1.9", "2.2.1", "2.2.3", "2.2.10"]
+)
+NUM_SEQUENCES = {"train": 33, "test": 10, "all": 43}
+TRACK_FRAMES = 180  # annotators changed here, and with them every track id
+MIN_CHANGE_IOU = 0.2  # of the last box of one annotator with the first box of the next one
+MAX_WHOLE = 10**9
+_SEQUENCE = re.compile(r"[12]\.[12]\.\d+", re.ASCII)  # drone, part of the day, scenario
+_LABELS = re.compile(r'[ \t]"Person"([ \t]+"[^"]*")*[ \t]*')
+_MEND = "correct the row or delete it"
+
+Files = dict[str, list[Path]]  # by sequence
+
+
+class _Sequence(NamedTuple):
+    name: str
+    frames: dict[int, Path]  # every image, by frame number
+    labels: Path
+
+
+class _Persons(NamedTuple):
+    """The rows of one sequence that show somebody."""
+
+    frame: Float[ndarray, " n"]
+    boxes: Float[ndarray, "n 4"]  # xyxy, pixels of LABEL_SIZE
+
+
+def read_okutama(config: DatasetConfig, split: str) -> ImageSet:
+    """The frames of the split (train, test, all) whose number `frame_stride` divides.
+
+    `root` holds TrainSetFrames/ and TestSetFrames/, or is one of them, or holds what both zips
+    contain; the split follows from the official list of sequences. Boxes are scaled to the size of
+    the stored frame. Rows with lost=1 are dropped, interpolated ones kept; a frame without row is
+    a negative. Scene: the sequence.
+    Raises: DataError for files that cannot be used, ConfigError for keys that do not fit them.
+    """
+    _require_fitting_keys(config, split)
+    root = require_root(config, "TestSetFrames/ or TrainSetFrames/ with Drone1, Drone2 and Labels")
+    validator = Validator(config, split)
+    sequences = {sequence.name: sequence for sequence in _sequences(root, config, split, validator)}
+    listed = [
+        (name, number)
+        for name, sequence in sequences.items()
+        for number in sorted(sequence.frames)
+        if number % config.frame_stride == 0
+    ]
+    chosen = groupby(spread(listed, config.num_images), key=lambda item: item[0])
+    for name, items in chosen:
+        numbers = [number for _, number in items]
+        _add_sequence(sequences[name], numbers, config.frame_stride, validator)
+    return validator.image_set()
+
+
+def _require_fitting_keys(config: DatasetConfig, split: str) -> None:
+    if split not in NUM_SEQUENCES:
+        raise ConfigError(
+            f"{config.name}.split must be one of {', '.join(NUM_SEQUENCES)}; got {split!r}"
+        )
+    if config.scene_fractions is not None:
+        raise ConfigError(
+            f"{config.name}.scene_fractions does not fit Okutama-Action, which has splits of its "
+            "own: set it to null"
+        )
+    if config.categories:
+        raise ConfigError(
+            f"{config.name}.categories does not fit Okutama-Action, where every box is a person: "
+            "leave it empty"
+        )
+
+
+def _sequences(
+    root: Path, config: DatasetConfig, split: str, validator: Validator
+) -> Iterator[_Sequence]:
+    """The sequences of the split that have frames and labels, by name; counts the others."""
+    folders = _only(_frame_folders(root), split)
+    if not folders:
+        raise _nothing_there(root, config, split)
+    labels = _only(_label_files(root, config, validator), split)
+    for name in sorted(labels.keys() - folders.keys()):
+        validator.warn("label files without frames", f"{name}.txt")
+    validator.warn(
+        "official sequences that are not here",
+        f"split {split}",
+        max(0, NUM_SEQUENCES[split] - len(folders)),
+    )
+    for name, places in sorted(folders.items()):
+        frames = _frames(_the_one(places), validator)
+        if name in labels:
+            yield _Sequence(name, frames, _the_one(labels[name]))
+        else:
+            validator.drop("image of a sequence without label file", len(frames))
+            validator.warn("sequences without label file, left out", name)
+
+
+def _only(files: Files, split: str) -> Files:
+    """The sequences of one split."""
+    wanted = {"train": (False,), "test": (True,), "all": (False, True)}[split]
+    return {name: found for name, found in files.items() if (name in TEST_SEQUENCES) in wanted}
+
+
+def _bases(root: Path) -> list[Path]:
+    """Where Drone1, Drone2 and Labels may lie: the root and the folders in it."""
+    inside = (path for path in sorted(root.iterdir()) if path.is_dir())
+    return [root, *(path for path in inside if not path.name.startswith((".", "_")))]
+
+
+def _by_sequence(paths: Iterable[tuple[str, Path]]) -> Files:
+    files: Files = {}
+    for name, path in paths:
+        if _SEQUENCE.fullmatch(name):
+            files.setdefault(name, []).append(path)
+    return files
+
+
+def _frame_folders(root: Path) -> Files:
+    found = (
+        path
+        for base in _bases(root)
+        for path in sorted(base.glob("Drone*/*/Extracted-Frames-*/*"))
+        if path.is_dir()
+    )
+    return _by_sequence((path.name, path) for path in found)
+
+
+def _label_files(root: Path, config: DatasetConfig, validator: Validator) -> Files:
+    """The label files of the first kind of LABEL_KINDS that is there."""
+    place = "x".join(map(str, LABEL_SIZE))
+    for kind in LABEL_KINDS:
+        found = (
+            path
+            for base in _bases(root)
+            for path in sorted((base / "Labels" / kind / place).glob("*.txt"))
+        )
+        files = _by_sequence((path.stem, path) for path in found)
+        if files:
+            log.info("%s: boxes from %s", config.name, kind)
+            if kind != LABEL_KINDS[0]:
+                validator.warn(f"no {LABEL_KINDS[0]}, read {kind}", "Labels")
+            return files
+    raise data_error(
+        root,
+        f"no label file in Labels/{LABEL_KINDS[0]}/{place}, nor one of "
+        f"{' or '.join(LABEL_KINDS[1:])}",
+        "unpack the Labels folder of TrainSetFrames.zip or TestSetFrames.zip beside Drone1",
+    )
+
+
+def _nothing_there(root: Path, config: DatasetConfig, split: str) -> DataError:
+    there = sorted(_frame_folders(root))
+    listed = f"there are {', '.join(there)}" if there else "none of any other either"
+    return data_error(
+        root,
+        f"no frames of split {split!r} in Drone1/Morning/Extracted-Frames-1280x720 and the like "
+        f"({listed})",
+        f"unpack TrainSetFrames.zip or TestSetFrames.zip of okutama-action.org into root of data "
+        f"set {config.name!r}; frames cut from the videos do not fit the labels",
+    )
+
+
+def _the_one(paths: list[Path]) -> Path:
+    if len(paths) > 1:
+        raise data_error(
+            paths[1], f"is there twice, also as {paths[0]}", "delete one of the two copies"
+        )
+    return paths[0]
+
+
+def _frames(folder: Path, validator: Validator) -> dict[int, Path]:
+    """The images by frame number; other images are noted. Raises: DataError for a number twice."""
+    frames: dict[int, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in IMAGE_SUFFIXES or path.name.startswith("."):
+            continue
+        if path.stem.isascii() and path.stem.isdigit():
+            frames.setdefault(int(path.stem), []).append(path)
+        else:
+            validator.warn("images that are named after no frame number, left out", path.name)
+    return {number: _the_one(paths) for number, paths in frames.items()}
+
+
+def _add_sequence(
+    sequence: _Sequence, numbers: list[int], stride: int, validator: Validator
+) -> None:
+    """Add the frames `numbers`; counts the rows that are left out."""
+    table = _read_rows(sequence.labels, validator)
+    frame = table.column("frame")
+    missing = ~np.isin(frame, list(sequence.frames)) & (frame % stride == 0)
+    validator.warn("rows without frame, left out", sequence.labels.name, int(missing.sum()))
+    persons = _persons(table, np.isin(frame, numbers), validator)
+    for number in numbers:
+        path = sequence.frames[number]
+        size = image_size(path)
+        _require_shape(path, size)
+        boxes = persons.boxes[persons.frame == number] * (
+            np.array([*size, *size]) / (LABEL_SIZE * 2)
+        )
+        everybody = np.ones(len(boxes), dtype=np.bool_)
+        labels = Labels(sequence.labels, boxes, everybody, ~everybody)
+        image_id = f"{sequence.name}/{number:05d}"
+        validator.add(image_id, sequence.name, FileImage(path), size, labels)
+
+
+def _require_shape(path: Path, size: tuple[int, int]) -> None:
+    """Raise DataError for a frame of another aspect ratio: the boxes would not fit."""
+    width, height = LABEL_SIZE
+    if abs(size[0] - size[1] * width / height) > 1:
+        raise data_error(
+            path,
+            f"is {size[0]}x{size[1]}, must have the shape of {width}x{height}, as the labels have",
+            "take the official frames of 1280x720, or scale them without cutting",
+        )
+
+
+def _read_rows(path: Path, validator: Validator) -> Table:
+    """The numbers of a label file, checked. Raises: DataError that names the line."""
+    text = read_text(path)
+    if "\r" in text and (line := first_other_line_end(text)) is not None:
+        validator.warn("mixed line ends: was the file edited?", f"{path.name}, line {line}")
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    rows = [line.partition('"') for line in lines]
+    _require_labels(path, rows)
+    table = parse_table(path, "\n".join(numbers for numbers, _, _ in rows), NUMBERS, None)
+    table.require_pixels(("xmin", "ymin", "xmax", "ymax"))
+    for name in ("track_id", "frame"):
+        value = table.column(name)
+        whole = (value == np.round(value)) & (value >= 0) & (value <= MAX_WHOLE)
+        table.require(name, whole, "a whole number from 0 on", _MEND)
+    for name in ("lost", "occluded", "generated"):
+        table.require(name, np.isin(table.column(name), (0, 1)), "0 or 1", _MEND)
+    return table
+
+
+def _require_labels(path: Path, rows: list[tuple[str, str, str]]) -> None:
+    """Raise DataError for the first row that does not end in "Person" and quoted actions."""
+    seen: set[str] = set()  # a file has few endings, so each is looked at once
+    for number, (numbers, quote, rest) in enumerate(rows, 1):
+        if not numbers.strip() and not quote:
+            continue
+        ending = numbers[-1:] + quote + rest
+        if ending not in seen and not _LABELS.fullmatch(ending):
+            raise data_error(
+                path,
+                f'ends in {shown(quote + rest)}, must end in "Person" and actions in quotes',
+                f"one box a line: {ROW}",
+                number,
+            )
+        seen.add(ending)
+
+
+def _persons(table: Table, wanted: Bool[ndarray, " n"], validator: Validator) -> _Persons:
+    """The rows of the wanted frames without the lost, the doubled and the ones with no area."""
+    boxes = table.values[:, 1:5]
+    lost = table.column("lost") == 1
+    doubled = ~lost & _doubled(table, boxes, ~lost)
+    turned = ~lost & ~doubled & (boxes[:, 2:] < boxes[:, :2]).any(axis=1)
+    validator.drop("lost: outside the picture", int((lost & wanted).sum()))
+    validator.drop("second box where the track ids change", int((doubled & wanted).sum()))
+    validator.drop("maximum below minimum", int((turned & wanted).sum()))
+    validator.warn(
+        "boxes turned inside out, dropped", table.path.name, int((turned & wanted).sum())
+    )
+    kept = wanted & ~lost & ~doubled & ~turned
+    return _Persons(table.column("frame")[kept], boxes[kept])
+
+
+def _doubled(
+    table: Table, boxes: Float[ndarray, "n 4"], visible: Bool[ndarray, " n"]
+) -> Bool[ndarray, " n"]:
+    """Last rows of tracks whose person has the first row of the next track in the same frame.
+
+    At every TRACK_FRAMES-th frame both annotators drew a box of the same person.
+    """
+    frame = table.column("frame")
+    _, track = np.unique(table.column("track_id"), return_inverse=True)
+    first = np.full(len(frame), np.inf)
+    np.minimum.at(first, track, frame)
+    changing = visible & (frame > 0) & (frame % TRACK_FRAMES == 0)
+    starting = changing & (first[track] == frame)
+    doubled = np.zeros(len(frame), dtype=np.bool_)
+    for number in np.unique(frame[starting]):
+        old = np.flatnonzero(changing & ~starting & (frame == number))
+        new = np.flatnonzero(starting & (frame == number))
+        doubled[old] = (_iou(boxes[old], boxes[new]) >= MIN_CHANGE_IOU).any(axis=1)
+    return doubled
+
+
+def _iou(one: Float[ndarray, "n 4"], other: Float[ndarray, "m 4"]) -> Float[ndarray, "n m"]:
+    """Intersection over union; 0 for boxes without area."""
+    low = np.maximum(one[:, None, :2], other[None, :, :2])
+    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
+    shared = (high - low).clip(0).prod(axis=2)
+    area, other_area = ((box[:, 2:] - box[:, :2]).clip(0).prod(axis=1) for box in (one, other))
+    union = area[:, None] + other_area[None, :] - shared
+    iou: Float[ndarray, "n m"] = shared / np.where(union > 0, union, 1)
+    return iou

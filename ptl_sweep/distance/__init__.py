@@ -1,0 +1,1 @@
+"""Mahalanobis distances between a training set and a target."""

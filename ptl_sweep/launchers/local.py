@@ -1,0 +1,227 @@
+"""Where tasks run: in this process, in worker processes side by side, on SLURM; the same plan."""
+
+import contextlib
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from rich.console import Console, Group
+from rich.live import Live
+
+from ptl_sweep.config.schema import LauncherConfig
+from ptl_sweep.launchers.slurm import commands
+from ptl_sweep.launchers.slurm.launcher import run_slurm
+from ptl_sweep.pipeline import describe, status
+from ptl_sweep.pipeline.plan import KINDS, Plan, Task, config_of
+from ptl_sweep.stages.worker import (
+    ExitCode,
+    StageFailedError,
+    prepare_process,
+    run_stage,
+    worker_environment,
+)
+from ptl_sweep.store import StageClaimedError
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.2
+STOP_PATIENCE_S = 60.0  # a worker writes its checkpoint within this time
+RETRY_CLAIMED_S = 5.0  # a stage that another sweep computes is looked at again after this
+
+
+class SweepInterrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM; every worker has written its checkpoint."""
+
+
+def run_inline(plan: Plan, config: LauncherConfig, console: Console) -> bool:
+    """Every task in this process, parents first; a failed stage blocks only what needs it."""
+    from ptl_sweep.tracking import Recorder
+
+    del config
+    prepare_process(config_of(plan, 0).train.num_threads)
+    tasks = sorted(plan.tasks, key=lambda task: KINDS.index(task.kind))
+    with Recorder() as recorder:
+        for key in (key for task in tasks for key in task.stages):
+            if not all(plan.store.is_published(parent) for parent in plan.stages[key].parents):
+                continue
+            try:
+                if run_stage(plan, key, should_stop=lambda: False, recorder=recorder):
+                    console.print(f"published {key}")
+            except (StageFailedError, StageClaimedError) as error:
+                log.error("%s", error)  # noqa: TRY400
+            except OSError as error:  # the claim cannot be written
+                log.error("%s: %s", key, plan.store.describe(error))  # noqa: TRY400
+    return True
+
+
+@dataclass(slots=True)
+class _Running:
+    task: Task
+    process: subprocess.Popen[bytes]
+    started: float = field(default_factory=time.monotonic)
+
+
+class LocalLauncher:
+    """Runs ready tasks in up to `num_workers` processes and shows how far they are."""
+
+    def __init__(self, plan: Plan, config: LauncherConfig, console: Console) -> None:
+        self.plan = plan
+        self.num_workers = config.num_workers
+        self.console = console
+        self.waiting = [t for t in plan.tasks if not self._is_done(t)]
+        self.running: list[_Running] = []
+        self.not_before: dict[str, float] = {}  # task -> monotonic time of its next try
+        self.started = time.monotonic()
+
+    def run(self) -> None:
+        """Until nothing runs and nothing can start. Raises: SweepInterrupted when told to stop."""
+        if not self.waiting:
+            return
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
+        try:
+            self._run()
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def _run(self) -> None:
+        with Live(
+            console=self.console,
+            auto_refresh=False,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        ) as live:
+            try:
+                self._loop(live)
+            except KeyboardInterrupt as error:
+                self._stop_workers()
+                raise SweepInterrupted from error
+
+    def _loop(self, live: Live) -> None:
+        drawn = 0.0
+        while True:
+            self._start_ready()
+            if not self.running and not self._is_held_up():
+                return
+            time.sleep(POLL_S)
+            for ended in [r for r in self.running if r.process.poll() is not None]:
+                self.running.remove(ended)
+                self._settle(ended)
+            if time.monotonic() - drawn > 1 and self.console.is_terminal:
+                drawn = time.monotonic()
+                live.update(self._view(), refresh=True)
+
+    def _start_ready(self) -> None:
+        for task in sorted(self.waiting, key=lambda t: KINDS.index(t.kind)):
+            if len(self.running) >= self.num_workers:
+                return
+            if self._is_ready(task):
+                self.waiting.remove(task)
+                self.running.append(_Running(task, self._spawn(task)))
+
+    def _spawn(self, task: Task) -> subprocess.Popen[bytes]:
+        """A session of its own, so that Ctrl-C reaches the launcher alone."""
+        path = self.plan.log_path(task)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        index = self.plan.stage_config[task.stages[0]]
+        with path.open("ab") as file:
+            return subprocess.Popen(
+                [sys.executable, "-m", "ptl_sweep.stages.worker", str(self.plan.folder), task.name],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=worker_environment(config_of(self.plan, index).train.num_threads),
+                start_new_session=True,
+            )
+
+    def _is_done(self, task: Task) -> bool:
+        return all(self.plan.store.is_published(key) for key in task.stages)
+
+    def _is_ready(self, task: Task) -> bool:
+        return time.monotonic() >= self.not_before.get(task.name, 0) and all(
+            self.plan.store.is_published(parent) for parent in self.plan.parents_of(task)
+        )
+
+    def _is_held_up(self) -> bool:
+        """Whether a waiting task may still start: another sweep is computing what it needs."""
+        return any(name in self.not_before for name in (task.name for task in self.waiting))
+
+    def _settle(self, ended: _Running) -> None:
+        code = ended.process.returncode
+        seconds = time.monotonic() - ended.started
+        if code == ExitCode.CLAIMED:
+            self.not_before[ended.task.name] = time.monotonic() + RETRY_CLAIMED_S
+            self.waiting.append(ended.task)
+            return
+        self.not_before.pop(ended.task.name, None)
+        if code not in (ExitCode.OK, ExitCode.INTERRUPTED):
+            self._record_crash(ended)
+        if not self.console.is_terminal or code != ExitCode.OK:
+            outcome = {0: "done", int(ExitCode.INTERRUPTED): "stopped"}.get(code, "FAILED")
+            done, total = self._num_published(), len(self.plan.stages)
+            self.console.print(
+                f"{outcome:7} {ended.task.name}  {seconds:.0f} s  {done}/{total} stages",
+                highlight=False,
+                soft_wrap=True,
+            )
+
+    def _record_crash(self, ended: _Running) -> None:
+        """For a worker that could not say why it ended: killed, out of memory, or never begun."""
+        code, store = ended.process.returncode, self.plan.store
+        key = next((k for k in ended.task.stages if not store.is_published(k)), None)
+        if key is None or store.failure(key) is not None:
+            return
+        name = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        hint = "its log may say why"
+        if code == -signal.SIGKILL:
+            hint = (
+                "mostly the kernel's answer to a full memory: fewer launcher.num_workers or a "
+                "smaller train.batch_size help"
+            )
+        error = RuntimeError(f"the worker process ended with {name}; {hint}")
+        store.record_failure(key, error, log_path=self.plan.log_path(ended.task))
+
+    def _num_published(self) -> int:
+        return sum(self.plan.store.is_published(key) for key in self.plan.stages)
+
+    def _view(self) -> Group:
+        return describe.progress_view(
+            self.plan,
+            status.stage_states(self.plan),
+            elapsed_s=time.monotonic() - self.started,
+            num_workers=self.num_workers,
+        )
+
+    def _stop_workers(self) -> None:
+        self.console.print("stopping: workers write their checkpoints", highlight=False)
+        for running in self.running:
+            with contextlib.suppress(ProcessLookupError):
+                running.process.terminate()
+        deadline = time.monotonic() + STOP_PATIENCE_S
+        for running in self.running:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                running.process.wait(max(0.1, deadline - time.monotonic()))
+            if running.process.poll() is None:
+                os.killpg(running.process.pid, signal.SIGKILL)
+                running.process.wait()
+
+
+def run_local(plan: Plan, config: LauncherConfig, console: Console) -> bool:
+    """Worker processes on this machine."""
+    if commands.is_there():
+        console.print("this machine submits to SLURM: launcher=slurm queues the sweep there")
+    LocalLauncher(plan, config, console).run()
+    return True
+
+
+# Each says whether every task has ended; False: jobs are queued, the reducer is one of them.
+LAUNCHERS: dict[str, Callable[[Plan, LauncherConfig, Console], bool]] = {
+    "inline": run_inline,
+    "local": run_local,
+    "slurm": run_slurm,
+}

@@ -1,0 +1,1 @@
+"""From cells to stages to tasks, and the state of each."""

@@ -1,0 +1,267 @@
+"""Tables for the terminal: at most 100 columns, units in headers, no ANSI when piped."""
+
+import textwrap
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+
+from ptl_sweep.pipeline import status
+from ptl_sweep.pipeline.plan import KINDS, Plan
+from ptl_sweep.pipeline.queue import QueueSnapshot
+from ptl_sweep.pipeline.specs import MISSING_WEIGHTS
+from ptl_sweep.store import read_claim
+from ptl_sweep.terminal import WIDTH, duration, text_table, wrap
+
+
+def grid_line(plan: Plan) -> str:
+    """`grid    12 cells = 2 real_count x 2 synthetic x 3 target x 1 seed`."""
+    axes = plan.cells[0].id._fields
+    counts = {axis: len({getattr(cell.id, axis) for cell in plan.cells}) for axis in axes}
+    shown = [f"{n} {axis}" for axis, n in counts.items() if n > 1 or axis != "dataset"]
+    total = len(plan.cells)
+    product = 1
+    for n in counts.values():
+        product *= n
+    sign = "=" if product == total else "of"
+    return f"grid    {total} cell{'s' * (total != 1)} {sign} {' x '.join(shown)}"
+
+
+def plan_text(plan: Plan) -> str:
+    """The plan: stages naive, unique, cached and to run, with their time."""
+    lines = status.kind_counts(plan)
+    rows = [_plan_row(line) for line in lines]
+    header = [
+        "stage", "naive", "unique", "cached", "to run", "per stage",
+        "hours naive", "unique", "to run",
+    ]  # fmt: skip
+    notes = ["m: measured median, d: default guess; hours of one core (tiny) or one GPU (r50)"]
+    missing = missing_data(plan)
+    if missing:
+        notes.append(f"no data yet for {', '.join(missing)}: their keys are provisional")
+    if any(line.naive > line.unique for line in lines):
+        notes.append(
+            "shared  no training reads the target; synthetic=off is the first detector of on"
+        )
+    reasons = status.reasons_to_run(plan)
+    if reasons:
+        notes.append(f"to run  {reasons}")
+    wrapped = [wrap(note) for note in notes]
+    return "\n".join([f"sweep   {plan.name}", grid_line(plan), text_table(header, rows), *wrapped])
+
+
+def _plan_row(line: status.KindCount) -> list[str]:
+    seconds = line.cost.seconds
+    counts = (line.naive, line.unique, line.cached, line.to_run)
+    hours = (f"{n * seconds / 3600:.2f}" for n in (line.naive, line.unique, line.to_run))
+    per_stage = f"{duration(seconds)} {'m' if line.cost.is_measured else 'd'}"
+    return [line.kind, *map(str, counts), per_stage, *hours]
+
+
+def plan_json(plan: Plan) -> dict[str, Any]:
+    """The same, for scripts."""
+    return {
+        "sweep": plan.name,
+        "cells": len(plan.cells),
+        "stages": {
+            line.kind: {
+                "naive": line.naive,
+                "unique": line.unique,
+                "cached": line.cached,
+                "to_run": line.to_run,
+                "seconds_per_stage": line.cost.seconds,
+                "measured": line.cost.is_measured,
+            }
+            for line in status.kind_counts(plan)
+        },
+        "missing_data": missing_data(plan),
+        "reasons": status.reasons_to_run(plan),
+    }
+
+
+def missing_data(plan: Plan) -> list[str]:
+    """Names of data sets whose files are not there."""
+    names = set()
+    for key, stage in plan.stages.items():
+        config = plan.configs[plan.stage_config[key]]
+        for part, role in (("dataset", "dataset"), ("target", "target"), ("pool", "pool")):
+            content = stage.spec.get(part)
+            if content is not None and content["fingerprint"] is None:
+                names.add(f"{role} {config[role]['name']}")
+        if stage.spec.get("detector", {}).get("weights") == MISSING_WEIGHTS:
+            names.add(f"detector weights {config['detector']['weights']}")
+    return sorted(names)
+
+
+def status_text(plan: Plan, jobs: QueueSnapshot | None = None) -> str:
+    """Counts by state, running stages, the queue, then each failure once, last."""
+    states = status.stage_states(plan, jobs)
+    counts = status.count_states(plan, states)
+    rows = [
+        [kind, *(str(count[state]) if count[state] else "." for state in status.STATES)]
+        for kind, count in counts.items()
+    ]
+    cells = Counter(status.cell_states(plan, states).values())
+    rows.append(["cells", *(str(cells[state]) if cells[state] else "." for state in status.STATES)])
+    parts = [f"sweep   {plan.name}", grid_line(plan), text_table(["stage", *status.STATES], rows)]
+    parts += [
+        f"running {key}  {progress_note(plan, key, jobs)}"
+        for key, state in states.items()
+        if state == "running"
+    ]
+    parts += queue_lines(jobs)
+    parts += [failure_text(plan, key, states, jobs) for key, s in states.items() if s == "failed"]
+    return "\n".join(parts)
+
+
+def cells_text(plan: Plan, jobs: QueueSnapshot | None = None) -> str:
+    """Every cell with its state and the kind of the first stage that it lacks."""
+    states = status.stage_states(plan, jobs)
+    by_cell = status.cell_states(plan, states)
+    rows = []
+    for cell in plan.cells:
+        key = status.first_unpublished(plan, states, cell)
+        lacks = plan.stages[key].kind if key is not None else "."
+        rows.append([*map(str, cell.id), by_cell[cell.id], lacks])
+    return text_table([*plan.cells[0].id._fields, "state", "lacks"], rows)
+
+
+def queue_lines(jobs: QueueSnapshot | None) -> list[str]:
+    """Why jobs wait, which of them wait for nothing that will come, and the reducer."""
+    if jobs is None:
+        return []
+    if jobs.error is not None:
+        said = textwrap.shorten(jobs.error, 2 * WIDTH)
+        return [wrap(f"queue   unknown, the states are the store's: {said}")]
+    reasons = Counter(job.reason for job in jobs.own if job.is_pending)
+    lines = [f"{count} {reason}" for reason, count in reasons.most_common()]
+    text = [f"queue   {', '.join(lines)}"] if lines else []
+    text += [
+        wrap(f"STUCK   {jobs.scheduler} job {job.id} cannot start: {job.reason}; {job.advice}")
+        for job in jobs.stuck_jobs
+    ]
+    if jobs.reducer is not None:
+        note = "waits for all others" if jobs.reducer.is_pending else jobs.reducer.state.lower()
+        text.append(f"reducer {jobs.scheduler} job {jobs.reducer.id}: {note}")
+    return text
+
+
+def status_json(plan: Plan, jobs: QueueSnapshot | None = None) -> dict[str, Any]:
+    """The same, for scripts."""
+    states = status.stage_states(plan, jobs)
+    return {
+        "sweep": plan.name,
+        "folder": str(plan.folder),
+        "stages": states,
+        "cells": [
+            {**cell._asdict(), "state": state}
+            for cell, state in status.cell_states(plan, states).items()
+        ],
+        "jobs": {key: asdict(job) for key, job in jobs.queued.items()} if jobs else {},
+        "stuck": [asdict(job) for job in jobs.stuck_jobs] if jobs else [],
+        "queue_error": jobs.error if jobs else None,
+    }
+
+
+def progress_note(plan: Plan, key: str, jobs: QueueSnapshot | None = None) -> str:
+    """Last logged step of a running stage, its speed, where it runs and the time it has left."""
+    parts = [_step_note(plan, key)]
+    claim = read_claim(plan.store.claim_path(key))
+    if claim is not None:
+        parts.append(f"{claim.host}, seen {duration(claim.age_s)} ago")
+    job = jobs.queued.get(key) if jobs else None
+    if job is not None:
+        parts.append(f"job {job.id}, {job.left} left")
+    return ", ".join(parts)
+
+
+def _step_note(plan: Plan, key: str) -> str:
+    row = plan.store.progress(key)
+    total = plan.configs[plan.stage_config[key]]["train"]["num_steps"]
+    if "train/step" in row:
+        speed = row.get("train/images_per_second")
+        rate = f", {speed:.1f} images/s" if speed is not None else ""
+        return f"train {row['train/step']}/{total}{rate}"
+    if "translate/step" in row:
+        return f"translator step {row['translate/step']}"
+    return "starting"
+
+
+def what_failed(plan: Plan, key: str, jobs: QueueSnapshot | None) -> str:
+    """What FAILED.json says, else how the stage's SLURM job ended."""
+    failure = plan.store.failure(key)
+    if failure is not None:
+        return str(failure["what"])
+    if jobs is None or key not in jobs.ended:
+        return "unknown"
+    return f"{jobs.scheduler} {jobs.ended[key]}"
+
+
+def failure_text(
+    plan: Plan, key: str, states: dict[str, str], jobs: QueueSnapshot | None = None
+) -> str:
+    """What, where, what is kept, what waits for it, and how to mend it."""
+    failure = plan.store.failure(key) or {}
+    waiting = {key} | {k for k, s in states.items() if s == "blocked" and _needs(plan, k, key)}
+    cells = sum(any(r.evaluate in waiting for r in cell.readings) for cell in plan.cells)
+    log = failure.get("log") or plan.log_path(plan.task_of(key))
+    return "\n".join(
+        [
+            f"FAILED  {key}",
+            f"  what    {what_failed(plan, key, jobs)}",
+            f"  where   {failure.get('where') or 'outside our code'}, log {log}",
+            f"  kept    checkpoint and attempts in {plan.store.work_folder(key)}",
+            f"  effect  {len(waiting) - 1} stages and {cells} of {len(plan.cells)} cells wait",
+            f"  fix     {_fix(plan, key, jobs)}",
+            f"  repro   python -m ptl_sweep rerun {key} {plan.folder}",
+        ]
+    )
+
+
+def _fix(plan: Plan, key: str, jobs: QueueSnapshot | None) -> str:
+    again = "the same command again: it queues only what is missing"
+    ended = jobs.ended.get(key) if jobs is not None else None
+    if ended is None or plan.store.failure(key) is not None:
+        return f"fix the cause, then {again}"
+    if ended.raise_keys is None:
+        return again
+    return f"more launcher.{plan.stages[key].kind}.{ended.raise_keys}, then {again}"
+
+
+def _needs(plan: Plan, key: str, ancestor: str) -> bool:
+    parents = plan.stages[key].parents
+    return ancestor in parents or any(_needs(plan, parent, ancestor) for parent in parents)
+
+
+def progress_view(
+    plan: Plan, states: dict[str, str], *, elapsed_s: float, num_workers: int | None
+) -> Group:
+    """Live view: stages by state, how far the running ones are, time left.
+
+    `num_workers` None: on a cluster, where the queue decides; the work that is left is shown.
+    """
+    counts = Table(box=None, padding=(0, 2, 0, 0))
+    for name in ("stage", *status.STATES):
+        counts.add_column(name, justify="left" if name == "stage" else "right")
+    for kind, count in status.count_states(plan, states).items():
+        counts.add_row(kind, *(str(count[state] or ".") for state in status.STATES))
+    running = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    for key, state in states.items():
+        if state == "running":
+            stage = plan.stages[key]
+            running.add_row("running", f"{stage.kind} {stage.label}", progress_note(plan, key))
+    left = duration(time_left(plan, states, num_workers or 1))
+    what = "left" if num_workers else "of work left"
+    return Group(counts, running, f"{duration(elapsed_s)} so far, about {left} {what}")
+
+
+def time_left(plan: Plan, states: dict[str, str], num_workers: int) -> float:
+    """Seconds: the work that is left, spread over the workers."""
+    costs = status.measured_seconds(plan)
+    left = dict.fromkeys(KINDS, 0)
+    for key, state in states.items():
+        if state in ("waiting", "running"):
+            left[plan.stages[key].kind] += 1
+    return sum(left[kind] * costs[kind].seconds for kind in KINDS) / num_workers

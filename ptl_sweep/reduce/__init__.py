@@ -1,0 +1,1 @@
+"""From published stages to the tables and the page of a sweep."""

@@ -1,0 +1,99 @@
+"""False positives cut out of their pictures: the most confident, and those nearest to the training
+set, of one seed per target and value of synthetic.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from ptl_sweep.config.schema import ConfigError
+from ptl_sweep.datasets import registry
+from ptl_sweep.datasets.records import ImageRecord
+from ptl_sweep.datasets.validation import DataError
+from ptl_sweep.metrics.measure import CellMetrics, ErrorBox
+from ptl_sweep.pipeline.plan import Cell, Plan, config_of
+from ptl_sweep.ptl.crops import cut, square_region
+from ptl_sweep.study.study import ErrorCrop
+
+logger = logging.getLogger(__name__)
+
+CONTEXT = 3.0  # side of a crop in longer sides of the box
+SIDE_PX = 144  # of a crop in the report
+BOX_COLOUR = (255, 64, 64)
+
+
+def cut_errors(plan: Plan, cells: Mapping[str, CellMetrics]) -> list[ErrorCrop]:
+    """Crops of the cells with the largest real count and the first seed.
+
+    A crop of an earlier reduction is used again, so a report is written anew without the pictures;
+    without both it is left out.
+    """
+    crops: list[ErrorCrop] = []
+    for cell in _chosen(plan.cells):
+        metrics = cells.get(cell.readings[-1].evaluate)
+        if metrics is not None:
+            crops += _of_cell(plan, cell, metrics.boxes)
+    return crops
+
+
+def _chosen(cells: Sequence[Cell]) -> list[Cell]:
+    """One cell per source, target and value of synthetic."""
+    first: dict[tuple[str, str, str], Cell] = {}
+    for cell in sorted(cells, key=lambda cell: (-cell.id.real_count, cell.id.seed)):
+        first.setdefault((cell.id.dataset, cell.id.target, cell.id.synthetic), cell)
+    return list(first.values())
+
+
+def _of_cell(plan: Plan, cell: Cell, boxes: Sequence[ErrorBox]) -> list[ErrorCrop]:
+    folder = plan.folder / "samples" / "errors"
+    places = [
+        folder / f"{cell.readings[-1].evaluate}-{index:02d}.png" for index in range(len(boxes))
+    ]
+    if not all(path.exists() for path in places):
+        records = _records(plan, cell)
+        for box, path in zip(boxes, places, strict=True):
+            if box.image_id in records:
+                _cut_one(records[box.image_id], box, path)
+    return [
+        ErrorCrop(str(path), box.group, _caption(cell, box))
+        for box, path in zip(boxes, places, strict=True)
+        if path.exists()
+    ]
+
+
+def _records(plan: Plan, cell: Cell) -> dict[str, ImageRecord]:
+    config = config_of(plan, cell.config).target
+    expected = plan.stages[cell.readings[-1].evaluate].spec["target"]["fingerprint"]
+    try:
+        target = registry.read_split(config, config.split)
+    except (ConfigError, DataError) as error:
+        logger.info("no false positives of %s are shown: %s", config.name, error)
+        return {}
+    if target.fingerprint != expected:
+        logger.info("no false positives of %s are shown: its files have changed", config.name)
+        return {}
+    return {record.image_id: record for record in target.records}
+
+
+def _cut_one(record: ImageRecord, box: ErrorBox, path: Path) -> None:
+    """A square around the box, with the box drawn in."""
+    corners = np.array(box.box, dtype=np.float32)
+    region = square_region(corners, CONTEXT, record.width, record.height)
+    picture = Image.fromarray(cut(record.pixels.read(), region))
+    scale = SIDE_PX / region.side
+    picture = picture.resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC)
+    left, top, right, bottom = (corners - np.array([region.left, region.top] * 2)) * scale
+    ImageDraw.Draw(picture).rectangle((left, top, right, bottom), outline=BOX_COLOUR)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(path)
+
+
+def _caption(cell: Cell, box: ErrorBox) -> str:
+    distance = "" if np.isnan(box.distance) else f", distance {box.distance:.0f}"
+    return (
+        f"{cell.id.synthetic}, {cell.id.real_count} real, {cell.id.target}: "
+        f"score {box.score:.2f}{distance}, {box.type}"
+    )

@@ -1,0 +1,66 @@
+"""What the report shows of a sweep's stages beside their numbers: pictures and costs."""
+
+import json
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from ptl_sweep.pipeline.plan import KINDS, Plan
+from ptl_sweep.report import SamplePicture, StageCost
+from ptl_sweep.stages.training_set import MANIFEST
+
+PER_STAGE = 3
+MAX_SAMPLES = 24
+BOX_COLOUR = (255, 64, 64)
+
+
+def sample_pictures(plan: Plan) -> list[SamplePicture]:
+    """Selected virtual images and what became of them, a few per PTL stage, boxes drawn in."""
+    stages = [s for s in plan.stages.values() if s.kind == "ptl" and plan.store.is_published(s.key)]
+    folder = plan.folder / "samples"
+    samples: list[SamplePicture] = []
+    for stage in stages[: MAX_SAMPLES // PER_STAGE]:
+        manifest = json.loads((plan.store.path(stage.key) / MANIFEST).read_text())
+        own = [image for image in manifest["transformed"] if image["stage"] == stage.key]
+        for image in own[:PER_STAGE]:
+            transformed = plan.store.path(stage.key) / image["file"]
+            virtual = transformed.with_name(f"{transformed.stem}-virtual.png")
+            pair = [
+                _with_boxes(path, image["boxes"], folder / f"{stage.key}-{path.name}")
+                for path in (virtual, transformed)
+            ]
+            samples.append(SamplePicture(pair[0], pair[1], f"{stage.label} {image['pool_id']}"))
+    return samples
+
+
+def _with_boxes(path: Path, boxes: list[list[float]], target: Path) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with Image.open(path, formats=("PNG",)) as image:
+        drawn = image.convert("RGB")
+    draw = ImageDraw.Draw(drawn)
+    for left, top, right, bottom in boxes:
+        draw.rectangle((left - 1, top - 1, right, bottom), outline=BOX_COLOUR)
+    drawn.save(target)
+    return target
+
+
+def stage_costs(plan: Plan, states: dict[str, str]) -> list[StageCost]:
+    """Stages and seconds by kind; a stage is `run` when this sweep was the first to need it."""
+    created = (plan.folder / "plan.json").stat().st_mtime
+    costs = []
+    for kind in KINDS:
+        keys = [key for key, stage in plan.stages.items() if stage.kind == kind]
+        metas = [plan.store.meta(key) for key in keys if states[key] == "published"]
+        num_run = sum(meta["started"] >= created for meta in metas)
+        costs.append(
+            StageCost(
+                kind=kind,
+                num_naive=plan.naive[kind],
+                num_unique=len(keys),
+                num_cached=len(metas) - num_run,
+                num_run=num_run,
+                num_failed=sum(states[key] == "failed" for key in keys),
+                seconds=sum(float(meta["seconds"]) for meta in metas),
+            )
+        )
+    return [cost for cost in costs if cost.num_unique]

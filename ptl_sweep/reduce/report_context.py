@@ -1,0 +1,147 @@
+"""What the report shows beside the study: failures, drops, warnings, settings, provenance."""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from ptl_sweep.datasets import registry
+from ptl_sweep.distance.sample_size_bias import DriftRow, simulate
+from ptl_sweep.metrics.measure import CellMetrics
+from ptl_sweep.pipeline import describe
+from ptl_sweep.pipeline.plan import Plan, config_of
+from ptl_sweep.pipeline.provenance import software
+from ptl_sweep.pipeline.queue import QueueSnapshot
+from ptl_sweep.pipeline.seeds import derive_seed
+from ptl_sweep.reduce.pictures import sample_pictures, stage_costs
+from ptl_sweep.reduce.tables import FILES
+from ptl_sweep.report import Provenance, ReportContext, StageFailure
+from ptl_sweep.report.figures import CellHistogram
+from ptl_sweep.study.study import Study
+from ptl_sweep.vocabulary import Group
+
+DRIFT_COUNTS = (30, 100, 300, 1000, 3000)  # features at which the appendix shows the artefact
+MAX_WARNINGS = 10  # about the order of matching
+WHERE = ("launcher", "tracking", "sweep", "data_root")  # keys that no result depends on
+
+
+def report_context(
+    plan: Plan,
+    study: Study,
+    *,
+    states: dict[str, str],
+    jobs: QueueSnapshot | None,
+    cells: Mapping[str, CellMetrics],
+) -> ReportContext:
+    """Everything that the report shows of a reduced sweep; `cells` by key of the evaluate stage."""
+    dimension = config_of(plan, 0).detector.channels
+    return ReportContext(
+        title=plan.name,
+        study=study,
+        stage_costs=stage_costs(plan, states),
+        histograms=list(_histograms(plan, cells)),
+        provenance=_provenance(plan),
+        feature_dim=dimension,
+        is_miniature=any(c["dataset"]["reader"] == "miniature" for c in plan.configs),
+        settings=settings_of(plan),
+        files=FILES,
+        samples=sample_pictures(plan),
+        failures=_failures(plan, states, jobs),
+        drops=_drops(plan),
+        warnings=[*_stage_warnings(plan, states), *_matching_warnings(cells)],
+        drift=_drift(dimension) if cells else [],
+    )
+
+
+def settings_of(plan: Plan) -> dict[str, str]:
+    """Every key of the configuration that all cells share, but for those that no result needs."""
+    cells = [flat(plan.configs[cell.config]) for cell in plan.cells]
+    return {
+        key: value
+        for key, value in cells[0].items()
+        if key.split(".")[0] not in WHERE and all(cell[key] == value for cell in cells)
+    }
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested keys joined by points; values as text."""
+    result: dict[str, str] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and key != "categories":
+            result |= flat(value, f"{prefix}{key}.")
+        else:
+            result[prefix + key] = "null" if value is None else str(value)
+    return result
+
+
+def _drift(dimension: int) -> list[DriftRow]:
+    return simulate(dimension, DRIFT_COUNTS, np.random.default_rng(derive_seed(0, "drift")))
+
+
+def _histograms(plan: Plan, cells: Mapping[str, CellMetrics]) -> Iterator[CellHistogram]:
+    for cell in plan.cells:
+        metrics = cells.get(cell.readings[-1].evaluate)
+        if metrics is not None:
+            place = cell.id
+            group = Group(place.dataset, place.real_count, place.synthetic, place.target)
+            yield CellHistogram(group, metrics.histogram)
+
+
+def _failures(plan: Plan, states: dict[str, str], jobs: QueueSnapshot | None) -> list[StageFailure]:
+    found = []
+    for key, state in states.items():
+        if state == "failed":
+            failure = plan.store.failure(key) or {}
+            path = failure.get("log") or plan.log_path(plan.task_of(key))
+            found.append(StageFailure(key, describe.what_failed(plan, key, jobs), str(path)))
+    return found
+
+
+def _stage_warnings(plan: Plan, states: dict[str, str]) -> list[str]:
+    """What a reader must know about single stages, whatever cell they belong to."""
+    warnings = []
+    for key, state in states.items():
+        summary = plan.store.meta(key)["summary"] if state == "published" else {}
+        if summary.get("num_selected_uniformly") and summary.get("reason"):
+            warnings.append(f"{key}: {summary['reason']}")
+        if summary.get("num_untranslated"):
+            warnings.append(f"{key}: {summary['num_untranslated']} persons stay untranslated")
+        if summary.get("num_capped_images"):
+            warnings.append(
+                f"{key}: {summary['num_capped_images']} images reach evaluate.max_detections"
+            )
+    return warnings
+
+
+def _matching_warnings(cells: Mapping[str, CellMetrics]) -> list[str]:
+    """Where the order of matching decides AP_t2t."""
+    found = [f"{key}: {text}" for key, metrics in cells.items() for text in metrics.warnings]
+    if len(found) <= MAX_WARNINGS:
+        return found
+    rest = f"{len(found) - MAX_WARNINGS} more such changes: columns _rematched of results.csv"
+    return [*found[:MAX_WARNINGS], rest]
+
+
+def _provenance(plan: Plan) -> Provenance:
+    about = software()
+    return Provenance(
+        command=plan.command,
+        commit=about["commit"] or "not a git checkout",
+        created=time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        versions=about["versions"],
+        stage_keys=list(plan.stages),
+    )
+
+
+def _drops(plan: Plan) -> dict[str, dict[str, int]]:
+    """Boxes that the validator left out; the miniature world has none."""
+    drops: dict[str, dict[str, int]] = {}
+    for index in range(len(plan.configs)):
+        config = config_of(plan, index)
+        for data in (config.dataset, config.target):
+            name = f"{data.name} ({data.split})"
+            if data.reader != "miniature" and name not in drops:
+                found = registry.fingerprint(data, data.split)
+                drops[name] = dict(registry.read_split(data, data.split).drops) if found else {}
+    return drops

@@ -1,0 +1,106 @@
+"""Every reading of a sweep as a row: measured, or missing with its reason."""
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+
+from ptl_sweep.config.schema import Config
+from ptl_sweep.metrics.measure import CellMetrics
+from ptl_sweep.pipeline import describe, status
+from ptl_sweep.pipeline.plan import Cell, Plan, Reading, config_of
+from ptl_sweep.pipeline.queue import QueueSnapshot
+from ptl_sweep.reduce.measure import Measurements, measure_sweep
+from ptl_sweep.store import StoreError
+from ptl_sweep.vocabulary import Value
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One reading with its numbers; metrics is None when a stage is missing."""
+
+    cell: Cell
+    reading: Reading
+    row: dict[str, Value]
+    metrics: CellMetrics | None
+
+    @property
+    def is_final(self) -> bool:
+        """Whether this is the reading that the cell stands for."""
+        return self.reading == self.cell.readings[-1]
+
+    @property
+    def place(self) -> dict[str, Value]:
+        """CELL_COLUMNS of this reading."""
+        return {**self.cell.id._asdict(), "iteration": self.reading.iteration}
+
+
+class Reducer:
+    """Measures each detector once, whatever the number of cells that share it."""
+
+    def __init__(self, plan: Plan, jobs: QueueSnapshot | None) -> None:
+        self.plan = plan
+        self.config: Config = config_of(plan, 0)
+        self.jobs = jobs
+        self.states = status.stage_states(plan, self.jobs)
+
+    @cached_property
+    def measurements(self) -> Measurements:
+        """Of every published reading."""
+        return measure_sweep(self.plan, self.states)
+
+    def measure_all(self) -> list[Measured]:
+        """Every reading of every cell, in the order of the plan."""
+        return [self.measure(cell, r) for cell in self.plan.cells for r in cell.readings]
+
+    def measure(self, cell: Cell, reading: Reading) -> Measured:
+        """Row of results.csv or iterations.csv; a missing cell is a row, not a hole."""
+        row: dict[str, Value] = {
+            **cell.id._asdict(),
+            "iteration": reading.iteration,
+            "train_key": reading.detector,
+            "evaluate_key": reading.evaluate,
+        }
+        state = self.states[reading.evaluate]
+        if state != "published":
+            failed = state in ("failed", "blocked")
+            row |= {"status": "failed" if failed else "missing", "reason": self._cause(reading)}
+            return Measured(cell, reading, row, None)
+        problem = self.measurements.problems.get(reading.evaluate)
+        try:
+            columns = self._stage_columns(reading)
+        except StoreError as error:
+            problem = str(error)
+        if problem is not None:
+            row |= {"status": "failed", "reason": problem}
+            return Measured(cell, reading, row, None)
+        metrics = self.measurements.cells[reading.evaluate]
+        trained = self.plan.store.meta(reading.detector)["summary"]
+        reasons = [*metrics.reasons, trained.get("reason")]
+        row |= {"status": "ok", **metrics.columns, **columns}
+        row["reason"] = "; ".join(r for r in reasons if r) or None
+        return Measured(cell, reading, row, metrics)
+
+    def _stage_columns(self, reading: Reading) -> dict[str, Value]:
+        store = self.plan.store
+        metrics = json.loads(store.artifact(reading.evaluate, "metrics.json").read_text())
+        trained = store.meta(reading.detector)["summary"]
+        return {
+            "AP50": metrics["AP50"],
+            "AP": metrics["AP"],
+            "num_train_images": trained["num_train_images"],
+            "num_synthetic": trained["num_synthetic"],
+        }
+
+    def _cause(self, reading: Reading) -> str:
+        """The first failure upstream, or that nothing has run yet."""
+        key: str | None = reading.evaluate
+        while key is not None:
+            if self.states[key] == "failed":
+                return f"{key}: {self.what_failed(key).splitlines()[0]}"
+            parents = self.plan.stages[key].parents
+            key = parents[0] if parents else None
+        return "not computed yet"
+
+    def what_failed(self, key: str) -> str:
+        """What FAILED.json says, else how its job ended."""
+        return describe.what_failed(self.plan, key, self.jobs)

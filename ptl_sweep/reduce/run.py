@@ -1,0 +1,103 @@
+"""The reducer: tables of the study, figures, report and closing words, gaps included."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ptl_sweep.config.schema import TrackingConfig
+from ptl_sweep.pipeline import describe, status
+from ptl_sweep.pipeline.plan import Plan
+from ptl_sweep.pipeline.queue import QueueSnapshot
+from ptl_sweep.reduce.report_context import report_context
+from ptl_sweep.reduce.rows import Reducer
+from ptl_sweep.reduce.tables import study_of, write_study
+from ptl_sweep.reduce.wandb import mirror_study
+from ptl_sweep.report import write_report
+from ptl_sweep.report.answers import answers
+from ptl_sweep.report.sentences import medium_confidence
+from ptl_sweep.study.study import Study
+from ptl_sweep.study.tables import demo_table, result_columns
+from ptl_sweep.terminal import duration, wrap
+
+TOY_NOTE = (
+    "The miniature world is a toy: it proves that the pipeline works, and says nothing about "
+    "VisDrone. Its pool was drawn to cover poses and pitches that its source lacks."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reduced:
+    """What a sweep has come to."""
+
+    report: Path
+    text: str  # for the terminal
+    num_failed: int  # cells without a result
+
+
+def reduce_sweep(
+    plan: Plan,
+    tracking: TrackingConfig,
+    *,
+    jobs: QueueSnapshot | None,
+    submission: str | None = None,
+) -> Reduced:
+    """Write the tables of the study, its figures and report.html into the sweep's folder.
+
+    `jobs`: what the launcher's scheduler says of the stages that are missing; None without one.
+    `submission` names the one that this ends: `wait` looks for it.
+    """
+    started = time.time()
+    reducer = Reducer(plan, jobs)
+    study = study_of(reducer)
+    columns = result_columns(reducer.config.evaluate.score_thresholds)
+    write_study(plan.folder, study, columns)
+    context = report_context(
+        plan,
+        study,
+        states=reducer.states,
+        jobs=reducer.jobs,
+        cells=reducer.measurements.cells,
+    )
+    report = write_report(plan.folder, context)
+    mirror_study(plan, tracking, study, columns)
+    num_failed = sum(row["status"] != "ok" for row in study.rows)
+    text = _closing_text(reducer, study, report, num_failed)
+    reduction = status.Reduction(
+        time=started,
+        num_cells=len(study.rows),
+        num_failed=num_failed,
+        text=text,
+        settings=status.reducer_settings(plan),
+        submission=submission,
+    )
+    status.record_reduction(plan, reduction)
+    return Reduced(report, text, num_failed)
+
+
+def _closing_text(reducer: Reducer, study: Study, report: Path, num_failed: int) -> str:
+    plan = reducer.plan
+    lines = status.kind_counts(plan)
+    naive, unique = sum(line.naive for line in lines), sum(line.unique for line in lines)
+    seconds = sum(
+        float(plan.store.meta(key)["seconds"])
+        for key, state in reducer.states.items()
+        if state == "published"
+    )
+    parts = [demo_table(study.summary), *_findings(study)] if study.summary else []
+    parts.append(f"stages  {naive} naively, {unique} after sharing; {duration(seconds)} of work")
+    if any(c["dataset"]["reader"] == "miniature" for c in plan.configs):
+        parts.append(wrap(f"note    {TOY_NOTE}"))
+    for key, state in reducer.states.items():
+        if state == "failed":
+            parts.append(describe.failure_text(plan, key, reducer.states, reducer.jobs))
+    if num_failed:
+        parts.append(f"{num_failed} of {len(plan.cells)} cells have no result; see above")
+    parts.append(f"report  {report}")
+    return "\n\n".join(parts)
+
+
+def _findings(study: Study) -> list[str]:
+    """The report's sentences on AP50 and on medium confidence, per value of synthetic."""
+    found = [answer.sentence for answer in answers(study.summary)]
+    found += medium_confidence(study.contrasts) if study.contrasts else []
+    return [wrap(f"found   {sentence}") for sentence in found]

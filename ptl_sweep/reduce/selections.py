@@ -1,0 +1,71 @@
+"""What every PTL iteration of a sweep saw of its virtual pool, for the figures of the report."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy import ndarray
+
+from ptl_sweep.config.schema import Config, ConfigError, PoolConfig
+from ptl_sweep.datasets import registry
+from ptl_sweep.datasets.validation import DataError
+from ptl_sweep.pipeline.plan import Plan, config_of
+from ptl_sweep.stages.ptl import SELECTION
+from ptl_sweep.store import Stage
+from ptl_sweep.study.study import Selection
+
+logger = logging.getLogger(__name__)
+
+SHOWN = ("altitude_m", "radius_m")  # attributes that a figure is drawn over
+
+
+def read_selections(plan: Plan) -> list[Selection]:
+    """One per published PTL stage; without the pool's files the attributes are empty."""
+    stages = [s for s in plan.stages.values() if s.kind == "ptl" and plan.store.is_published(s.key)]
+    return [_selection(plan, stage) for stage in stages]
+
+
+def _selection(plan: Plan, stage: Stage) -> Selection:
+    config = config_of(plan, plan.stage_config[stage.key])
+    content = json.loads((plan.store.path(stage.key) / SELECTION).read_text())
+    pool: list[dict[str, Any]] = content["pool"]
+    names = [image["image_id"] for image in pool]
+    chosen = set(content["selected"])
+    return Selection(
+        dataset=config.dataset.name,
+        real_count=config.real_count,
+        synthetic=config.synthetic.name,
+        seed=config.seed,
+        iteration=int(stage.spec["synthetic"]["iteration"]),
+        gap=np.array([np.inf if i["gap"] is None else i["gap"] for i in pool], dtype=np.float64),
+        selected=np.array([name in chosen for name in names], dtype=bool),
+        attributes=_attributes(config, stage.spec["pool"]["fingerprint"], names),
+    )
+
+
+def _attributes(config: Config, fingerprint: str, names: list[str]) -> dict[str, ndarray]:
+    known = _pool_attributes(json.dumps(asdict(config.pool), sort_keys=True), fingerprint)
+    if not all(name in known for name in names):
+        return {}
+    return {
+        attribute: np.array([known[name][attribute] for name in names], dtype=np.float64)
+        for attribute in SHOWN
+        if all(attribute in known[name] for name in names)
+    }
+
+
+@lru_cache(maxsize=4)
+def _pool_attributes(settings: str, fingerprint: str) -> Mapping[str, Mapping[str, float | str]]:
+    """Attributes by image; empty when the pool is not here or is another one by now."""
+    try:
+        pool = registry.read_pool(PoolConfig(**json.loads(settings)))
+    except (ConfigError, DataError) as error:
+        logger.info("the virtual pool cannot be read, so no figure of it is drawn: %s", error)
+        return {}
+    if pool.fingerprint != fingerprint:
+        return {}
+    return {record.image_id: record.attributes for record in pool.records}

@@ -1,0 +1,316 @@
+"""Tables for a paper, made of iterations.csv: Markdown to read, CSV to compute, LaTeX to print.
+
+`crossdomain` has the shape of PTL Table 4; `first_experiments` is one PTL iteration, its train2test
+distances and its AP_t2t (seed).
+"""
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+
+from ptl_sweep.store import write_atomically
+from ptl_sweep.study.groups import ap_t2t_labels, number, text
+from ptl_sweep.study.statistics import Interval, mean_interval
+from ptl_sweep.vocabulary import OFF, Row
+
+GAP = "\N{EN DASH}"
+NOT_COMPARABLE = "n. c."
+PERCENT = 100.0
+AP_COLUMNS = {"AP50": "AP50 [%]", "AP": "AP [%]"}
+SEEDS_NOTE = "±: half of the 95 % Student t interval over seeds; without ±, one seed."
+GAP_NOTE = f"{GAP}: no result."
+
+Series: TypeAlias = dict[int, float]  # seed -> value
+
+
+class Table(NamedTuple):
+    """A table as it is printed; every row has as many cells as the header."""
+
+    title: str
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...]  # what a reader must know, below the table
+
+
+class Place(NamedTuple):
+    """Cells that differ in seed, `synthetic` and iteration only."""
+
+    dataset: str
+    target: str
+    real_count: int
+
+
+class Method(NamedTuple):
+    """A way to train; `off` is iteration 0 of every other one."""
+
+    synthetic: str
+    iteration: int
+
+
+class Quantity(NamedTuple):
+    """A line of the first experiments."""
+
+    experiment: str
+    label: str
+    column: str
+    scale: float
+    is_comparable: bool = True  # between trainings with other numbers of features
+
+
+def crossdomain(iteration_rows: Sequence[Row]) -> Table:
+    """AP50 and AP per target and real count: `off`, and the others at their last iteration.
+
+    Mean over seeds with Student's t interval; the shape of PTL Table 4, whose last iteration is 5.
+    """
+    methods = [Method(OFF, 0), *_last_iterations(iteration_rows)]
+    header = ["trained on", "target", "real"]
+    for method in methods:
+        name = OFF if method.synthetic == OFF else f"{method.synthetic}, it. {method.iteration}"
+        header += [f"{name}: {label}" for label in AP_COLUMNS.values()]
+    rows = [
+        (*_labels(place), *_ap_cells(iteration_rows, place, methods))
+        for place in places(iteration_rows)
+    ]
+    return Table(
+        title="Cross-domain detection",
+        caption="AP50 and AP (IoU .5:.95) with real images only (off) and after the last PTL "
+        "iteration, mean over seeds.",
+        header=(*header, "seeds"),
+        rows=tuple(rows),
+        notes=_notes(rows, "seeds: of each way to train in turn where they differ."),
+    )
+
+
+def first_experiments(iteration_rows: Sequence[Row], iteration: int = 1) -> Table:
+    """One PTL iteration against none: AP, medians of the train2test distance, AP_t2t and its lift.
+
+    `change` is paired by seed. It is left out for the shrunk distance, which also changes with the
+    number of training features (method.md, section 2).
+    """
+    methods = [Method(name, iteration) for name, _ in _last_iterations(iteration_rows)]
+    rows = [
+        (quantity.experiment, *_labels(place), quantity.label, method.synthetic, *cells)
+        for quantity in _quantities(iteration_rows)
+        for place in places(iteration_rows)
+        for method in methods
+        for cells in [_compared(iteration_rows, place, method, quantity)]
+    ]
+    return Table(
+        title="First experiments",
+        caption=f"PTL iteration {iteration} against real images only: detection, medians of the "
+        "squared train2test distance d² of true and false positives (TP, FP), AP ranked by it.",
+        header=(
+            "experiment", "trained on", "target", "real", "quantity", "synthetic", "off", "with",
+            "change", "pairs",
+        ),
+        rows=tuple(rows),
+        notes=_notes(
+            rows,
+            "lift: AP_t2t over that of the same detections in random order.",
+            f"{NOT_COMPARABLE}: not comparable, because the shrunk distance changes with the number"
+            " of training features; equal_n takes the same number for both.",
+        ),
+    )  # fmt: skip
+
+
+def places(rows: Iterable[Row]) -> list[Place]:
+    """Where there are cells, failed and missing ones included, in the order of display."""
+    return sorted({_place(row) for row in rows})
+
+
+def _place(row: Row) -> Place:
+    return Place(text(row, "dataset"), text(row, "target"), int(number(row, "real_count")))
+
+
+def _labels(place: Place) -> tuple[str, str, str]:
+    return place.dataset, place.target, str(place.real_count)
+
+
+def _last_iterations(rows: Iterable[Row]) -> list[Method]:
+    """Per value of `synthetic` but off the last iteration that was planned."""
+    last: dict[str, int] = {}
+    for row in rows:
+        name, iteration = text(row, "synthetic"), number(row, "iteration")
+        if name != OFF and np.isfinite(iteration):
+            last[name] = max(last.get(name, 0), int(iteration))
+    return [Method(name, last[name]) for name in sorted(last)]
+
+
+def _series(rows: Iterable[Row], place: Place, method: Method, column: str) -> Series:
+    """Values by seed; cells without a number are left out."""
+    found: Series = {}
+    for row in rows:
+        belongs = method.synthetic in (OFF, text(row, "synthetic"))
+        if belongs and number(row, "iteration") == method.iteration and _place(row) == place:
+            value = number(row, column)
+            if np.isfinite(value):
+                found[int(number(row, "seed"))] = value
+    return found
+
+
+def _ap_cells(rows: Sequence[Row], place: Place, methods: Sequence[Method]) -> list[str]:
+    """AP50 and AP of every method, then the number of seeds."""
+    series = [_series(rows, place, method, column) for method in methods for column in AP_COLUMNS]
+    counts = [str(len(one)) for one in series[:: len(AP_COLUMNS)]]
+    seeds = counts[0] if len(set(counts)) == 1 else " / ".join(counts)
+    return [*(_cell(_over_seeds(one.values()), PERCENT) for one in series), seeds]
+
+
+def _quantities(rows: Iterable[Row]) -> list[Quantity]:
+    """Lines of the first experiments; score thresholds as the columns say."""
+    first, second, third = "detection", "train2test", "AP_t2t"
+    lines = [Quantity(first, label, column, PERCENT) for column, label in AP_COLUMNS.items()]
+    for kind, name in (("tp", "TP"), ("fp", "FP")):
+        column = f"t2t_{kind}_median"
+        lines += [
+            Quantity(second, f"{name} median, equal_n [d²]", f"{column}_equal_n", 1.0),
+            Quantity(
+                second, f"{name} median, shrunk [d²]", f"{column}_shrunk", 1.0, is_comparable=False
+            ),
+        ]
+    lines.append(Quantity(second, "training features n", "gaussian_n", 1.0))
+    for label in ap_t2t_labels(rows):
+        score = f"score ≥ {int(label) / 100:g}"
+        lines += [
+            Quantity(third, f"{score} [%]", f"AP_t2t_{label}_shrunk", PERCENT),
+            Quantity(third, f"{score}, lift [points]", f"AP_t2t_{label}_lift", PERCENT),
+        ]
+    return lines
+
+
+def _compared(
+    rows: Sequence[Row], place: Place, method: Method, quantity: Quantity
+) -> tuple[str, str, str, str]:
+    """Without, with, change, and the number of seeds that have both."""
+    off = _series(rows, place, Method(OFF, 0), quantity.column)
+    on = _series(rows, place, method, quantity.column)
+    shared = sorted(off.keys() & on.keys())
+    change = _over_seeds(on[seed] - off[seed] for seed in shared)
+    return (
+        _cell(_over_seeds(off.values()), quantity.scale),
+        _cell(_over_seeds(on.values()), quantity.scale),
+        _cell(change, quantity.scale, "+") if quantity.is_comparable else NOT_COMPARABLE,
+        str(len(shared)),
+    )
+
+
+def _over_seeds(values: Iterable[float]) -> Interval:
+    return mean_interval(np.array(list(values), np.float64))
+
+
+def _cell(interval: Interval, scale: float, sign: str = "") -> str:
+    """`12.4 ± 3.1`, `12.4` for one seed, a dash for none."""
+    if np.isnan(interval.mean):
+        return GAP
+    mean = f"{scale * interval.mean:{sign}z.1f}"  # z: no -0.0
+    half = scale * (interval.high - interval.low) / 2
+    return f"{mean} ± {half:.1f}" if interval.known else mean
+
+
+def _notes(rows: Iterable[tuple[str, ...]], *others: str) -> tuple[str, ...]:
+    """The notes, and that on gaps where there are some."""
+    has_gap = any(cell == GAP for row in rows for cell in row)
+    return (SEEDS_NOTE, *others, *([GAP_NOTE] if has_gap else []))
+
+
+def markdown(table: Table) -> str:
+    """A heading, the caption, the table and its notes."""
+    right = _numeric_columns(table)
+    lines = [_pipes(table.header), _pipes("--:" if is_right else "---" for is_right in right)]
+    lines += [_pipes(row) for row in table.rows]
+    parts = [f"## {table.title}", table.caption, "\n".join(lines), "  \n".join(table.notes)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _pipes(cells: Iterable[str]) -> str:
+    escaped = (cell.replace("|", "\\|") for cell in cells)
+    return f"| {' | '.join(escaped)} |"
+
+
+def csv_text(table: Table) -> str:
+    """Header and rows, as printed; numbers with all their digits are in iterations.csv."""
+    target = io.StringIO()
+    csv.writer(target, lineterminator="\n").writerows([table.header, *table.rows])
+    return target.getvalue()
+
+
+# A dash and ± as commands, so that the file is ASCII and compiles with every engine.
+LATEX = str.maketrans(
+    {character: f"\\{character}" for character in "%_&#${}"}
+    | {
+        "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+        "±": r"$\pm$", "≥": r"$\geq$", "²": r"$^2$", GAP: "--", "<": "$<$", ">": "$>$",
+    }
+)  # fmt: skip
+
+
+def latex(table: Table) -> str:
+    """A `table` environment with a plain `tabular`: no package is needed.
+
+    A page is narrow, so words that are the same in every row stand in the caption.
+    """
+    table = _with_constants_in_caption(table)
+    columns = "".join("r" if is_right else "l" for is_right in _numeric_columns(table))
+    lines = [
+        r"\begin{table}",
+        r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
+        rf"\caption{{{f'{table.title}. {table.caption}'.translate(LATEX)}}}",
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\hline",
+        _latex_row(table.header),
+        r"\hline",
+        *map(_latex_row, table.rows),
+        r"\hline",
+        r"\end{tabular}",
+        rf"\par\smallskip {' '.join(table.notes).translate(LATEX)}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _with_constants_in_caption(table: Table) -> Table:
+    columns = dict(zip(table.header, zip(*table.rows, strict=True), strict=False))
+    is_number = dict(zip(table.header, _numeric_columns(table), strict=True))
+    words = [name for name in columns if not is_number[name]]
+    same = [name for name in words if len(set(columns[name])) == 1]
+    kept = [index for index, name in enumerate(table.header) if name not in same]
+    return table._replace(
+        caption=" ".join([table.caption, *(f"{name}: {columns[name][0]}." for name in same)]),
+        header=tuple(table.header[index] for index in kept),
+        rows=tuple(tuple(row[index] for index in kept) for row in table.rows),
+    )
+
+
+def _latex_row(cells: Iterable[str]) -> str:
+    return " & ".join(cell.translate(LATEX) for cell in cells) + r" \\"
+
+
+def _numeric_columns(table: Table) -> list[bool]:
+    """Columns whose every cell is a number, a gap or no comparison: they stand to the right."""
+    pattern = re.compile(rf"[-+]?\d.*|{GAP}|{re.escape(NOT_COMPARABLE)}")
+    columns = zip(*table.rows, strict=True) if table.rows else [()] * len(table.header)
+    return [all(pattern.fullmatch(cell) for cell in column) for column in columns]
+
+
+TABLES: dict[str, Callable[[Sequence[Row]], Table]] = {
+    "crossdomain": crossdomain,
+    "first": first_experiments,
+}
+WRITERS: dict[str, Callable[[Table], str]] = {"md": markdown, "csv": csv_text, "tex": latex}
+
+
+def write_paper_table(table: Table, folder: Path, name: str) -> list[Path]:
+    """Write `name`.md, .csv and .tex into `folder`, each by one rename; returns their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for suffix, writer in WRITERS.items():
+        path = folder / f"{name}.{suffix}"
+        write_atomically(path, writer(table).encode())
+        paths.append(path)
+    return paths

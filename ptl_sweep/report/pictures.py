@@ -1,0 +1,84 @@
+"""Pictures inside the page: thumbnails as data URIs, as many as the page may carry."""
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image
+
+from ptl_sweep.report.context import SamplePicture
+from ptl_sweep.study.study import ErrorCrop
+
+THUMBNAIL_PX = 320  # longer side
+CROP_PX = 160
+
+
+class Picture(NamedTuple):
+    """An image inside the page."""
+
+    uri: str
+    width: int
+    height: int
+
+
+class Plate(NamedTuple):
+    """Pictures that share a caption: one, or before and after."""
+
+    group: str
+    pictures: tuple[Picture, ...]
+    caption: str
+
+
+class Plates(NamedTuple):
+    """What the page has room for, and how many did not fit."""
+
+    kept: list[Plate]
+    num_left_out: int
+
+
+def thumbnail(path: Path, longest: int = THUMBNAIL_PX) -> Picture:
+    """The picture at most `longest` px wide or high, as JPEG in a data URI."""
+    with Image.open(path) as image:
+        small = image.convert("RGB")
+    small.thumbnail((longest, longest))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=88, subsampling=0)
+    encoded = base64.b64encode(buffer.getvalue()).decode()
+    return Picture(f"data:image/jpeg;base64,{encoded}", *small.size)
+
+
+def sample_plates(samples: Sequence[SamplePicture], budget: int) -> Plates:
+    """Selected and transformed, side by side, in at most `budget` bytes."""
+    plates = (
+        Plate("", (thumbnail(one.selected_png), thumbnail(one.transformed_png)), one.caption)
+        for one in samples
+    )
+    return _within(plates, len(samples), budget)
+
+
+def crop_plates(crops: Sequence[ErrorCrop], budget: int) -> Plates:
+    """False positives in at most `budget` bytes; groups take turns, so that each has some."""
+    turn: dict[str, int] = {}
+    ranks = []
+    for crop in crops:
+        turn[crop.group] = turn.get(crop.group, -1) + 1
+        ranks.append(turn[crop.group])
+    order = sorted(range(len(crops)), key=lambda index: ranks[index])
+    plates = (
+        Plate(crops[i].group, (thumbnail(Path(crops[i].path), CROP_PX),), crops[i].caption)
+        for i in order
+    )
+    return _within(plates, len(crops), budget)
+
+
+def _within(plates: Iterable[Plate], num: int, budget: int) -> Plates:
+    kept: list[Plate] = []
+    used = 0
+    for plate in plates:
+        used += sum(len(picture.uri) for picture in plate.pictures)
+        if used > budget:
+            break
+        kept.append(plate)
+    return Plates(kept, num - len(kept))

@@ -1,0 +1,1 @@
+"""Numbers of the whole grid: groups, paired effects, tests, correlations."""

@@ -1,1 +1,0 @@
-"""Grid, plan, workers, launchers and the reducer."""

@@ -1,0 +1,63 @@
+"""What every command prints with: lines of 100 columns, tables, times, progress, JSON."""
+
+import difflib
+import json
+import sys
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from rich.console import Console
+from rich.progress import Progress
+
+WIDTH = 100
+
+
+def duration(seconds: float) -> str:
+    """`3 s`, `4 min 05 s`, `2 h 10 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def wrap(text: str) -> str:
+    """Lines of at most WIDTH columns; later lines are indented."""
+    return textwrap.fill(text, WIDTH, subsequent_indent=" " * 8, break_long_words=False)
+
+
+def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns aligned, first left and the others right."""
+    widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
+    lines = []
+    for row in [header, *rows]:
+        cells = [
+            cell.ljust(w) if i == 0 else cell.rjust(w)
+            for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def output() -> Console:
+    """The terminal, or a pipe without ANSI; 100 columns when nobody says otherwise."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=WIDTH)
+
+
+def print_json(content: object) -> None:
+    """What --json shows."""
+    sys.stdout.write(json.dumps(content, indent=1) + "\n")
+
+
+def progress_bar() -> Progress:
+    """On standard error, gone when done; nothing at all where that is no terminal."""
+    console = Console(stderr=True)
+    return Progress(console=console, transient=True, disable=not console.is_terminal)
+
+
+def close_match(word: str, choices: Iterable[str]) -> str | None:
+    """The choice that `word` was probably meant to be; None when none is like it."""
+    close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
+    return close[0] if close else None

@@ -1,0 +1,245 @@
+"""The command line as a user meets it: exit codes, short answers, verbs, clean pipes."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from ptl_sweep.cli.commands import VERBS
+from ptl_sweep.config.schema import LauncherConfig
+from ptl_sweep.launchers.local import run_inline
+from ptl_sweep.pipeline.plan import Plan
+
+MakePlan = Callable[..., Plan]
+GRID = ("real_count=2", "target=field,karst", "synthetic=off,on")
+
+
+def process(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "ptl_sweep", *arguments],
+        cwd=cwd,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def plan(make_plan: MakePlan, no_training: list[str]) -> Plan:
+    return make_plan(*GRID)
+
+
+MISTAKES = {
+    "unknown key": (["real_cuont=3"], ["real_cuont", "did you mean real_count?"]),
+    "unknown key in a sweep": (["-m", "train.num_stepz=3,4"], ["did you mean train.num_steps?"]),
+    "wrong type": (["real_count=x"], ["real_count: 'x' is not an integer"]),
+    "impossible value": (
+        ["synthetic.temperature=-1"],
+        ["synthetic.temperature must be positive, got -1.0"],
+    ),
+    "more pictures than there are": (
+        ["-m", "real_count=1000", "target=field", "synthetic=off"],
+        ["real_count=1000", "has 200 images with persons; use 1..200"],
+    ),
+    "unknown target": (["target=karstt"], ["target=karstt", "did you mean karst?", "allowed:"]),
+    "swept experiment": (["-m", "experiment=demo,paper"], ["experiment=demo,paper", "one command"]),
+    "one root for several targets": (
+        ["-m", "target.root=/x", "target=field,karst", "real_count=2", "synthetic=off"],
+        ["target.root", "set data_root"],
+    ),
+    "a real target of a toy source": (
+        ["-m", "real_count=2", "target=okutama", "synthetic=off"],
+        ["miniature", "okutama", "name both"],
+    ),
+    "data that is not there": (
+        ["real_count=2", "dataset=visdrone", "target=visdrone", "data_root=/nowhere"],
+        ["/nowhere/visdrone is not a folder", "mend: set root"],
+    ),
+    "unknown verb": (["plam"], ["unknown verb plam; did you mean plan?", "plan, status"]),
+    "several values without -m": (["real_count=2,3"], ["real_count=2,3", "-m"]),
+    "an added key": (["+real_cuont=3"], ["unknown key real_cuont"]),
+    "a removed key": (["~real_count"], ["~real_count", "no key can be added or removed"]),
+    "a name that is no file name": (["target.name=a/b"], ["name of dataset or target", "'a/b'"]),
+    "unknown sweep": (["status", "nowhere"], ["no sweep nowhere"]),
+    "no sweep at all": (["status"], ["no sweep in", "start one, or set sweep.root="]),
+    "an override that status does not know": (["status", "seed=3"], ["seed", "sweep.root=..."]),
+    "unknown key in plan": (["plan", "real_cuont=3"], ["did you mean real_count?"]),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_ends_with_2_and_at_most_three_lines_that_name_it_and_the_mend(
+    mistake: str, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    arguments, words = MISTAKES[mistake]
+    outcome = run(*arguments)
+    assert outcome.code == 2
+    assert 1 <= len(outcome.errors.splitlines()) <= 3
+    for word in words:
+        assert word in outcome.errors
+    assert "Traceback" not in outcome.errors
+    assert not (tmp_path / "outputs").exists()  # nothing was planned, nothing queued
+
+
+def test_a_mistake_in_a_process_of_its_own_is_the_same(tmp_path: Path) -> None:
+    done = process("-m", "real_count=x,3", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "real_count: 'x' is not an integer\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_lists_every_verb_and_no_other(tmp_path: Path) -> None:
+    done = process("--help", cwd=tmp_path)
+    assert done.returncode == 0
+    shown = set(re.findall(r"python -m ptl_sweep ([a-z][a-z-]*)(?= |$)", done.stdout, re.M))
+    assert {word for word in shown if f"{word}=" not in done.stdout} >= set(VERBS)
+    assert shown - {"key"} == set(VERBS)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        VERBS[verb](["--help"])
+    assert end.value.code == 0
+    shown = capsys.readouterr().out
+    assert f"python -m ptl_sweep {verb}" in shown
+    assert VERBS[verb].__doc__ in shown.replace("\n", " ")
+
+
+def test_json_of_verbs_is_json_and_nothing_else(plan: Plan, run: Any) -> None:
+    root = f"sweep.root={plan.root}"
+    for arguments in (
+        ["plan", "--json", *GRID, root],
+        ["status", "--json", root],
+        ["check", "--json", "target=field", "target.num_images=2", "real_count=2"],
+    ):
+        outcome = run(*arguments)
+        assert outcome.code == 0
+        json.loads(outcome.output)
+
+
+def test_exit_codes_of_plan_tell_whether_there_is_work(plan: Plan, run: Any) -> None:
+    arguments = ["plan", *GRID, "analysis.calibration=none", f"sweep.root={plan.root}"]
+    assert run(*arguments).code == 0
+    assert run(*arguments, "--exit-code").code == 2
+    run_inline(plan, LauncherConfig(name="inline"), Console(quiet=True))
+    assert run(*arguments, "--exit-code").code == 0
+
+
+def test_a_plan_writes_nothing(run: Any, tmp_path: Path) -> None:
+    assert run("plan", *GRID, f"sweep.root={tmp_path / 'outputs'}").code == 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_is_found_by_name_by_short_name_by_folder_and_as_the_newest(
+    plan: Plan, run: Any
+) -> None:
+    root = f"sweep.root={plan.root}"
+    shown = {
+        run("status", *name, root).output
+        for name in ([plan.name], ["sweep"], [str(plan.folder)], [])
+    }
+    assert len(shown) == 1
+    assert plan.name in shown.pop()
+
+
+def test_a_sweep_name_with_a_typo_is_answered_with_the_nearest(plan: Plan, run: Any) -> None:
+    outcome = run("status", "swep-" + plan.name[-8:], f"sweep.root={plan.root}")
+    assert outcome.code == 2
+    assert f"did you mean {plan.name}?" in outcome.errors
+    assert len(outcome.errors.splitlines()) <= 3
+
+
+def test_a_damaged_store_is_an_answer_not_a_traceback(plan: Plan, run: Any) -> None:
+    run_inline(plan, LauncherConfig(name="inline"), Console(quiet=True))
+    path = plan.store.path(next(iter(plan.stages))) / "meta.json"
+    path.write_text("{")
+    outcome = run("plan", *GRID, f"sweep.root={plan.root}")
+    assert outcome.code == 1
+    assert f"{path} cannot be read" in outcome.errors
+    assert "run again" in outcome.errors
+    assert len(outcome.errors.splitlines()) == 1
+
+
+def test_one_stage_can_be_repeated_by_its_key(plan: Plan, run: Any, no_training: list[str]) -> None:
+    key = next(iter(plan.stages))
+    root = f"sweep.root={plan.root}"
+    mistyped = run("rerun", key[:-1] + "x", root)
+    assert (mistyped.code, no_training) == (2, [])
+    assert f"did you mean {key}?" in mistyped.errors
+    assert run("rerun", key, root).code == 0
+    assert no_training == [key]
+
+
+def test_piped_output_has_no_ansi_and_tables_of_at_most_100_columns(
+    plan: Plan, tmp_path: Path
+) -> None:
+    for arguments in (["plan", *GRID], ["status"]):
+        done = process(*arguments, f"sweep.root={plan.root}", cwd=tmp_path, TERM="xterm-256color")
+        assert done.returncode == 0
+        assert "\x1b" not in done.stdout + done.stderr
+        assert max(len(line) for line in done.stdout.splitlines() if "/" not in line) <= 100
+
+
+def test_ctrl_c_ends_with_130_and_says_how_to_go_on(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ptl_sweep.cli import commands
+
+    def interrupted(*_: object, **__: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "run_sweep", interrupted)
+    outcome = run("real_count=2")
+    assert outcome.code == 130
+    assert "the same command goes on" in outcome.errors
+
+
+def test_a_full_disk_ends_with_1_and_says_what_to_do(
+    run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ptl_sweep.cli import commands
+
+    def full(*_: object, **__: object) -> int:
+        raise OSError(28, "No space left on device", "outputs/sweeps/x/plan.json")
+
+    monkeypatch.setattr(commands, "run_sweep", full)
+    outcome = run("real_count=2")
+    assert outcome.code == 1
+    assert "outputs/sweeps/x/plan.json" in outcome.errors
+    assert "free some space and run the same command again" in outcome.errors
+
+
+@pytest.mark.slow
+def test_a_disk_that_is_too_small_fails_cells_with_a_reason_and_more_space_mends_them(
+    tiny_grid: list[str], tiny_sweep: Any, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode != 0:
+        pytest.skip("may not mount a small file system")
+    try:
+        arguments = [*tiny_grid, f"sweep.root={disk}"]
+        done = process(*arguments, cwd=tmp_path)
+        assert done.returncode == 1
+        assert "free some" in done.stderr
+        assert "Traceback" not in done.stderr
+        assert not any((disk / "store").glob("train-*[0-9a-f]/"))
+        subprocess.run(["mount", "-o", "remount,size=300m", str(disk)], check=True)
+        done = process(*arguments, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        (path,) = disk.glob("sweeps/*/results.csv")
+        assert path.read_bytes() == tiny_sweep.file("results.csv")
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)

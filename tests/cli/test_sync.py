@@ -1,0 +1,271 @@
+"""`sync`: a sweep comes up whole and once, a dead server loses nothing, mistakes end with 2."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from helpers.wandb_server.backend import FakeBackend
+
+from ptl_sweep.cli import sync
+from ptl_sweep.compose.errors import refuse_secrets, short_message
+from ptl_sweep.config.schema import ConfigError
+from ptl_sweep.pipeline.plan import Plan, load_plan, save_plan
+from ptl_sweep.tracking import run_id
+from ptl_sweep.tracking.syncing import Outcome
+
+MakePlan = Callable[..., Plan]
+GRID = ("real_count=3", "synthetic=off", "target=field")
+SECRET = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Of a process without W&B settings or credentials."""
+    (tmp_path / "home").mkdir()
+    own = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}
+    home = {"HOME": str(tmp_path / "home"), "NETRC": str(tmp_path / "home" / "netrc")}
+    folders = {
+        f"WANDB_{name}_DIR": str(tmp_path / "home" / name.lower()) for name in ("CACHE", "CONFIG")
+    }
+    return own | home | folders | {"WANDB_ERROR_REPORTING": "false", "WANDB_MODE": "offline"}
+
+
+@pytest.fixture
+def server() -> Iterator[FakeBackend]:
+    """A W&B server that is up."""
+    with FakeBackend() as backend:
+        yield backend
+
+
+def account(server: FakeBackend) -> dict[str, str]:
+    return {"WANDB_BASE_URL": server.url, "WANDB_API_KEY": "0" * 40}
+
+
+def command(arguments: list[str], environment: dict[str, str]) -> Any:
+    """The command line as a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "ptl_sweep", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def synced(root: Path, environment: dict[str, str]) -> tuple[int, dict[str, dict[str, Any]]]:
+    """Exit code of `sync --json`, and the runs by id."""
+    done = command(["sync", "--json", f"sweep.root={root}"], environment)
+    assert done.stdout, done.stderr
+    return done.returncode, {run["run"]: run for run in json.loads(done.stdout)["runs"]}
+
+
+@pytest.mark.wandb
+def test_a_sweep_comes_up_whole_and_once_after_the_server_was_away(
+    server: FakeBackend, environment: dict[str, str], tiny: list[str], tmp_path: Path
+) -> None:
+    root = tmp_path / "outputs"
+    tracked = [word for word in tiny if not word.startswith("tracking")]
+    offline = ["-m", *GRID, "seed=0", *tracked, "tracking=offline", f"sweep.root={root}"]
+    done = command(offline, environment)
+    assert done.returncode == 0, done.stderr
+    (folder,) = (root / "sweeps").iterdir()
+    plan = load_plan(folder)
+    expected = {key: history(plan, key) for key in plan.stages}
+    before = files_below(root / "tracking" / "wandb")
+
+    away = environment | account(server) | {"WANDB_BASE_URL": "http://127.0.0.1:9"}
+    code, runs = synced(root, away)
+    assert code == 1
+    assert {run["state"] for run in runs.values()} == {"failed"}
+    assert files_below(root / "tracking" / "wandb") == before
+
+    code, runs = synced(root, environment | account(server))
+    assert code == 0, runs
+    assert {run["state"] for run in runs.values()} == {"uploaded"}
+    assert set(server.runs) == set(runs) >= {run_id(f"reduce-{plan.name}")}
+    for key, rows in expected.items():
+        if rows:
+            sent = server.rows_of(run_id(key))[: len(rows)]
+            pairs = zip(sent, rows, strict=True)
+            assert all(row.items() <= there.items() for there, row in pairs)
+    for run in runs.values():
+        assert (run["before"], run["after"]) == (0, run["rows"])
+        assert len(server.runs[run["run"]].rows) == run["rows"]
+        assert server.runs[run["run"]].about["groupName"] == plan.name
+        assert server.runs[run["run"]].exit_code == 0
+
+    code, again = synced(root, environment | account(server))
+    assert code == 0
+    assert {run["state"] for run in again.values()} == {"already there"}
+    assert {key: run["after"] for key, run in again.items()} == {
+        key: run["rows"] for key, run in runs.items()
+    }
+    shown = command(["sync", f"sweep.root={root}"], environment | account(server))
+    assert shown.returncode == 0
+    assert f"runs    {len(runs)} already there" in shown.stdout
+    assert server.unknown == []
+
+
+REDUCE = """
+import sys
+from pathlib import Path
+from ptl_sweep.config.schema import TrackingConfig
+from ptl_sweep.pipeline.plan import load_plan
+from ptl_sweep.reduce.run import reduce_sweep
+
+reduce_sweep(load_plan(Path(sys.argv[1])), TrackingConfig(), jobs=None)
+"""
+
+
+@pytest.mark.wandb
+def test_a_reduction_that_found_other_results_is_a_step_of_its_own(
+    server: FakeBackend, environment: dict[str, str], make_plan: MakePlan
+) -> None:
+    plan = make_plan(*GRID)
+    save_plan(plan)
+    name = run_id(f"reduce-{plan.name}")
+    failing, *_ = plan.stages
+    states = []
+    for number in range(3):
+        if number == 2:
+            plan.store.record_failure(failing, RuntimeError("no disk"), log_path=plan.folder)
+        words = [sys.executable, "-c", REDUCE, str(plan.folder)]
+        subprocess.run(words, check=True, env=environment, capture_output=True)
+        code, runs = synced(plan.root, environment | account(server))
+        assert code == 0
+        states.append((runs[name]["before"], runs[name]["after"], runs[name]["state"]))
+    assert states == [(0, 1, "uploaded"), (1, 1, "uploaded"), (1, 2, "uploaded")]
+    first, second = server.rows_of(name)
+    assert first["grid/results_sha256"] != second["grid/results_sha256"]
+    assert first["grid/cells_ok"] == second["grid/cells_ok"] == 0
+    for row in (first, second):
+        assert {"grid/results", "grid/summary", "report"} <= row.keys()
+
+
+def history(plan: Plan, key: str) -> list[dict[str, Any]]:
+    path = plan.store.path(key) / "history.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def files_below(folder: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_without_a_key_it_says_where_one_belongs(
+    make_plan: MakePlan, environment: dict[str, str], tmp_path: Path
+) -> None:
+    plan = make_plan(*GRID)
+    (plan.root / "tracking" / "wandb" / "offline-run-20260101_000000-k").mkdir(parents=True)
+    done = command(["sync", f"sweep.root={plan.root}"], environment)
+    assert done.returncode == 2
+    assert "WANDB_API_KEY" in done.stderr
+    assert "netrc" in done.stderr
+
+
+def test_a_sweep_without_tracking_has_nothing_to_sync(make_plan: MakePlan, run: Any) -> None:
+    plan = make_plan(*GRID)
+    outcome = run("sync", f"sweep.root={plan.root}")
+    assert outcome.code == 2
+    assert "tracking=off: nothing to sync" in outcome.errors
+
+
+def test_a_root_without_a_sweep_is_a_mistake(run: Any, tmp_path: Path) -> None:
+    outcome = run("sync", f"sweep.root={tmp_path}")
+    assert outcome.code == 2
+    assert "no sweep in" in outcome.errors
+
+
+def test_two_at_once_would_send_rows_twice(tmp_path: Path) -> None:
+    with (
+        sync.alone(tmp_path),
+        pytest.raises(ConfigError, match="another sync"),
+        sync.alone(tmp_path),
+    ):
+        pass
+    with sync.alone(tmp_path):
+        pass
+
+
+def test_rows_of_a_stage_in_work_are_those_that_are_whole(make_plan: MakePlan) -> None:
+    plan = make_plan(*GRID)
+    key = next(iter(plan.stages))
+    folder = plan.store.work_folder(key)
+    folder.mkdir(parents=True)
+    (folder / "history.jsonl").write_text('{"train/step": 0}\n{"train/st')
+    runs = {found.info.key: found for found in sync.local_runs(plan)}
+    assert runs[key].rows == [{"train/step": 0}]
+    assert (folder / "history.jsonl").read_text().endswith('{"train/st')
+    assert set(runs) == {*plan.stages, f"reduce-{plan.name}"}
+
+
+def test_a_history_that_is_no_json_is_named(make_plan: MakePlan, run: Any) -> None:
+    plan = make_plan(*GRID)
+    folder = plan.store.work_folder(next(iter(plan.stages)))
+    folder.mkdir(parents=True)
+    (folder / "history.jsonl").write_text('{"train/step": 0}\noops\n')
+    outcome = run("sync", f"sweep.root={plan.root}")
+    assert outcome.code == 1
+    assert "history.jsonl:2: not JSON" in outcome.errors
+
+
+def test_a_run_that_is_being_written_is_left_to_its_worker(make_plan: MakePlan) -> None:
+    plan = make_plan(*GRID)
+    key = next(iter(plan.stages))
+    with plan.store.claim(key):
+        assert {r.info.key for r in sync.local_runs(plan) if r.is_running} == {key}
+
+
+def test_the_table_shows_counts_reasons_and_what_was_passed_over(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    there = Outcome(run="a", name="n20 s0", rows=5, before=5, after=5, state="already there")
+    failed = Outcome(
+        run="b", name="n50 s0", rows=4, before=2, after=2, state="failed", why="[x] no"
+    )
+    line = "run-20260101_000000-c: empty"
+    skipped = Outcome(run="c", name="reduce", rows=0, why="nothing", unreadable=(line,))
+    sync.show([there, failed, skipped])
+    lines = [text.split() for text in capsys.readouterr().out.splitlines()]
+    assert ["n20", "s0", "5", "5", "5", "already", "there"] in lines
+    assert ["n50", "s0", "4", "2", "2", "failed:", "[x]", "no"] in lines
+    assert ["reduce", "0", "-", "-", "skipped:", "nothing"] in lines
+    assert ["skipped", *line.split()] in lines
+    assert lines[-1] == ["runs", "1", "already", "there,", "1", "skipped,", "1", "failed"]
+
+
+# the key is no setting
+
+
+@pytest.mark.parametrize(
+    "word", ["tracking.api_key={}", "+tracking.api_key={}", "api_key={}", "tracking.apikey={}"]
+)
+@pytest.mark.parametrize("verb", [[], ["-m"], ["plan"], ["check"]])
+def test_an_api_key_in_the_configuration_is_refused_and_not_repeated(
+    word: str, verb: list[str], run: Any
+) -> None:
+    outcome = run(*verb, word.format(SECRET))
+    assert outcome.code == 2
+    assert "WANDB_API_KEY" in outcome.errors
+    assert "netrc" in outcome.errors
+    assert SECRET not in outcome.errors + outcome.output
+
+
+@pytest.mark.parametrize("value", [f"{SECRET},b", f"{{{SECRET}", f"[{SECRET}", f"'{SECRET}"])
+def test_an_api_key_that_hydra_cannot_read_is_not_repeated(value: str, run: Any) -> None:
+    outcome = run(f"tracking.api_key={value}")
+    assert outcome.code == 2
+    assert "WANDB_API_KEY" in outcome.errors
+    assert SECRET not in outcome.errors + outcome.output
+
+
+def test_secrets_are_found_among_any_words() -> None:
+    refuse_secrets(["status", "--json", "sweep.root=api_key", "detector.key_frames=3"])
+    with pytest.raises(ConfigError, match="WANDB_API_KEY") as caught:
+        refuse_secrets(["status", f"tracking.api_key={SECRET}"])
+    assert SECRET not in short_message(caught.value)

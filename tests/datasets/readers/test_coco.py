@@ -1,0 +1,203 @@
+"""COCO instances JSON."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from ptl_sweep.config.schema import ConfigError, DatasetConfig
+from ptl_sweep.datasets.readers.coco import read_coco
+from ptl_sweep.datasets.validation import DataError
+
+Write = Callable[[dict[str, Any]], Path]
+
+
+def _read(root: Path, split: str = "train", **keys: Any) -> Any:
+    return read_coco(DatasetConfig(name="mine", reader="coco", root=str(root), **keys), split)
+
+
+def test_persons_crowds_and_other_classes_are_told_apart(
+    coco_content: dict[str, Any], coco_root: Write
+) -> None:
+    image_set = _read(coco_root(coco_content))
+    first, second = image_set.records
+    assert (first.image_id, second.image_id) == ("a_1.png", "a_2.png")
+    assert first.boxes.tolist() == [[10, 20, 40.5, 60]]
+    assert second.boxes.shape == (0, 4)
+    assert second.ignored.tolist() == [[0, 0, 50, 50]]
+    assert first.scene == second.scene == "a_1"
+    assert image_set.drops == {"other category": 1}
+    assert image_set.warnings == ()
+
+
+def test_categories_are_an_allow_list(coco_content: dict[str, Any], coco_root: Write) -> None:
+    root = coco_root(coco_content)
+    image_set = _read(root, categories={"person": "ignore", "dog": "person"})
+    assert image_set.num_persons == 1
+    assert [len(record.ignored) for record in image_set.records] == [1, 1]
+    with pytest.raises(DataError, match=r"class 'dog' is not in categories .*nearest is"):
+        _read(root, categories={"person": "person", "dogs": "other"})
+
+
+@pytest.mark.parametrize(
+    ("key", "index", "change", "words"),
+    [
+        ("annotations", 0, {"bbox": [1, 2, 3]}, ("annotations[0].bbox is [1, 2, 3]",)),
+        ("annotations", 1, {"bbox": [1, 2, float("nan"), 4]}, ("annotations[1].bbox",)),
+        ("annotations", 0, {"bbox": [1, 2, -3, 4]}, ("annotations[0].bbox",)),
+        ("annotations", 0, {"bbox": [1, 2, "3", 4]}, ("annotations[0].bbox",)),
+        ("annotations", 0, {"bbox": None}, ("annotations[0].bbox is None",)),
+        ("annotations", 0, {"image_id": 99}, ("annotations[0].image_id is 99", "images")),
+        ("annotations", 0, {"image_id": []}, ("annotations[0].image_id is []",)),
+        ("annotations", 2, {"category_id": 2}, ("annotations[2].category_id is 2",)),
+        ("images", 1, {"file_name": "../a.png"}, ("images[1].file_name is '../a.png'",)),
+        ("images", 1, {"file_name": "/etc/a.png"}, ("images[1].file_name",)),
+        ("images", 1, {"file_name": "a_1.png"}, ("images[1].file_name", "no other image")),
+        ("images", 1, {"file_name": ""}, ("images[1].file_name is ''",)),
+        ("images", 1, {"file_name": 4}, ("images[1].file_name is 4",)),
+        ("images", 1, {"id": 7}, ("images[1].id is 7",)),
+        ("images", 1, {"file_name": "no.png"}, ("'no.png' is not in",)),
+        ("images", 0, {"width": 640}, ("is 100x80", "says 640x80", "scale the boxes")),
+        ("images", 0, {"width": 80, "height": 100}, ("EXIF orientation",)),
+        ("categories", 0, {"name": "walker"}, ("none of its classes is a person",)),
+    ],
+)
+def test_a_bad_entry_is_named_with_its_mend(
+    coco_content: dict[str, Any],
+    coco_root: Write,
+    key: str,
+    index: int,
+    change: dict[str, Any],
+    words: tuple[str, ...],
+) -> None:
+    root = coco_root(coco_content)
+    coco_content[key][index] |= change
+    path = root / "annotations" / "instances_train.json"
+    path.write_text(json.dumps(coco_content))
+    with pytest.raises(DataError) as error:
+        _read(root)
+    text = str(error.value)
+    assert "\n  mend: " in text
+    assert text.count("\n") == 1
+    for word in ("instances_train.json", *words):
+        assert word in text
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"images": [\n', ("line 2", "is no JSON")),
+        ("[]", ("is no COCO instances file",)),
+        ('{"images": []}', ("images is an empty list",)),
+        ('{"images": [3]}', ("images[0] is 3",)),
+        ('{"images": [{"id": 1}]}', ("images[0] has no file_name",)),
+        ('{"images": [{"id": 1, "file_name": "a"}]}', ("categories is None",)),
+    ],
+)
+def test_a_file_that_is_no_instances_json_is_named(
+    tmp_path: Path, content: str, words: tuple[str, ...]
+) -> None:
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "train.json").write_text(content)
+    with pytest.raises(DataError) as error:
+        _read(tmp_path)
+    for word in ("train.json", "mend", *words):
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "split", "images"),
+    [
+        ("instances_val2017.json", "val2017", "val2017"),
+        ("instances_val.json", "validation", "images"),
+        ("valid.json", "val", "images/val"),
+        ("test.json", "test", "."),
+    ],
+)
+def test_files_of_other_names_and_folders_are_found(
+    coco_content: dict[str, Any], coco_root: Write, file: str, split: str, images: str
+) -> None:
+    root = coco_root(coco_content)
+    (root / "annotations" / "instances_train.json").rename(root / "annotations" / file)
+    for name in ("a_1.png", "a_2.png"):
+        path = root / images / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (root / "images" / name).rename(path)
+    assert _read(root, split).num_persons == 1
+
+
+def test_a_split_without_file_says_what_is_there(
+    coco_content: dict[str, Any], coco_root: Write
+) -> None:
+    with pytest.raises(DataError, match=r"none of instances_test.json, .*there: instances_train"):
+        _read(coco_root(coco_content), "test")
+
+
+def test_duplicates_are_dropped_and_images_without_boxes_are_negatives(
+    coco_content: dict[str, Any], coco_root: Write
+) -> None:
+    coco_content["annotations"] = [coco_content["annotations"][0]] * 2
+    image_set = _read(coco_root(coco_content))
+    assert [len(record.boxes) for record in image_set.records] == [1, 0]
+    assert image_set.drops == {"duplicate row": 1}
+
+
+def test_boxes_fit_the_image_as_it_is_seen(coco_content: dict[str, Any], coco_root: Write) -> None:
+    root = coco_root(coco_content)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = root / "images" / "a_1.png"
+    Image.new("RGB", (80, 100)).save(path, format="JPEG", exif=exif)  # seen as 100 x 80
+    assert _read(root).records[0].pixels.read().shape == (80, 100, 3)
+
+
+def test_num_images_and_scene_fractions(coco_content: dict[str, Any], coco_root: Write) -> None:
+    root = coco_root(coco_content)
+    assert [record.image_id for record in _read(root, num_images=1).records] == ["a_1.png"]
+    with pytest.raises(ConfigError, match="scene_fractions"):
+        _read(root, scene_fractions=[1, 0, 0])
+
+
+NUMBERS = st.one_of(
+    st.integers(-50, 200),
+    st.floats(allow_nan=False, allow_infinity=False, width=32),
+    st.sampled_from([None, "3", True, [], {}, float("nan"), float("inf")]),
+)
+
+
+@settings(
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(position=st.integers(0, 3), value=NUMBERS)
+def test_a_changed_side_of_a_box_is_read_as_written_or_named_with_its_entry(
+    coco_content: dict[str, Any], coco_root: Write, position: int, value: Any
+) -> None:
+    content = json.loads(json.dumps(coco_content))
+    box = content["annotations"][0]["bbox"]
+    box[position] = value
+    image_set, refused = None, ""
+    try:
+        image_set = _read(coco_root(content))
+    except DataError as error:
+        refused = str(error)
+    if image_set is None:
+        assert "instances_train.json: annotations[0].bbox" in refused
+        return
+    left, top, width, height = (float(side) for side in box)
+    record = image_set.records[0]
+    clipped = [
+        min(max(side, 0), limit)
+        for side, limit in zip(
+            (left, top, left + width, top + height), (record.width, record.height) * 2, strict=True
+        )
+    ]
+    if clipped[2] - clipped[0] >= 1 and clipped[3] - clipped[1] >= 1:
+        assert record.boxes.tolist() == [pytest.approx(clipped, abs=1e-3)]
+    else:
+        assert len(record.boxes) == 0
+        assert sum(image_set.drops.values()) == 2  # this one, and one of another category

@@ -1,0 +1,119 @@
+"""Pascal VOC folders of anybody: both layouts, lists as splits, every class named."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ptl_sweep.config.schema import ConfigError, DatasetConfig
+from ptl_sweep.datasets.readers.voc import read_voc
+from ptl_sweep.datasets.validation import DataError
+
+WriteImage = Callable[..., Path]
+ROW = ("person", "10", "20", "40", "60")
+
+
+def annotation(*objects: tuple[str, ...], end: str = "\n") -> str:
+    rows = end.join(
+        f"<object><name>{name}</name><bndbox>{end}<xmin>{xmin}</xmin>{end}<ymin>{ymin}</ymin>"
+        f"{end}<xmax>{xmax}</xmax>{end}<ymax>{ymax}</ymax></bndbox></object>"
+        for name, xmin, ymin, xmax, ymax in objects
+    )
+    return f"<annotation>{end}{rows}{end}</annotation>{end}"
+
+
+@pytest.fixture
+def voc(tmp_path: Path, write_image: WriteImage) -> Callable[..., Any]:
+    """read({name: XML text, or None for no file}, lists={split: names}) of 100 x 80 images."""
+
+    def read(
+        files: dict[str, str | None],
+        split: str = "all",
+        lists: dict[str, str] | None = None,
+        layout: tuple[str, str] = ("JPEGImages", "Annotations"),
+        **keys: Any,
+    ) -> Any:
+        for name, text in files.items():
+            write_image(tmp_path / layout[0] / f"{name}.jpg")
+            (tmp_path / layout[1]).mkdir(exist_ok=True)
+            if text is not None:
+                (tmp_path / layout[1] / f"{name}.xml").write_bytes(text.encode())
+        for name, names in (lists or {}).items():
+            (tmp_path / "ImageSets" / "Main").mkdir(parents=True, exist_ok=True)
+            (tmp_path / "ImageSets" / "Main" / f"{name}.txt").write_text(names)
+        return read_voc(DatasetConfig(name="mine", reader="voc", root=str(tmp_path), **keys), split)
+
+    return read
+
+
+@pytest.mark.parametrize("layout", [("JPEGImages", "Annotations"), ("images", "annotations")])
+def test_both_layouts_are_read(voc: Callable[..., Any], layout: tuple[str, str]) -> None:
+    image_set = voc({"a_1": annotation(ROW), "a_2": annotation(end="\r\n")}, layout=layout)
+    first, second = image_set.records
+    assert first.boxes.tolist() == [[10, 20, 40, 60]]
+    assert second.boxes.shape == (0, 4)
+    assert first.scene == second.scene
+
+
+def test_a_split_is_a_list_and_images_without_xml_are_counted(voc: Callable[..., Any]) -> None:
+    files = {"a": annotation(ROW), "b": annotation(ROW), "c": None}
+    image_set = voc(files, "test", lists={"test": "a 1\r\nc -1\n\nlost\n"})
+    assert [record.image_id for record in image_set.records] == ["a"]
+    assert image_set.drops == {"image without annotation file": 1}
+    assert any("no such image: 1" in warning for warning in image_set.warnings)
+    with pytest.raises(DataError, match=r"no split 'val'\n  mend: set split to one of test, all"):
+        voc(files, "val")
+
+
+def test_every_class_but_person_must_be_named(voc: Callable[..., Any]) -> None:
+    files = {"a": annotation(ROW, ("dog", "1", "1", "9", "9"), ("crowd", "50", "1", "99", "70"))}
+    with pytest.raises(DataError, match=r"a\.xml, line .*class 'dog' is not known"):
+        voc(files)
+    image_set = voc(files, categories={"dog": "other", "crowd": "ignore"})
+    (record,) = image_set.records
+    assert (len(record.boxes), len(record.ignored)) == (1, 1)
+    assert image_set.drops == {"other category": 1}
+
+
+def test_keys_that_do_not_fit_are_refused(voc: Callable[..., Any], tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="scene_fractions"):
+        voc({"a": annotation(ROW)}, scene_fractions=[0.5, 0.5, 0.0])
+    with pytest.raises(DataError, match="JPEGImages/ and Annotations/"):
+        read_voc(DatasetConfig(name="mine", reader="voc", root=str(tmp_path / "JPEGImages")), "all")
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    field=st.integers(0, 4),
+    text=st.one_of(
+        st.integers(-30, 130).map(str),
+        st.floats(allow_nan=True).map(str),
+        st.sampled_from(["", " ", "ten", "1,5", "0x10", "1e3", "person", "Persons", "-0"]),
+    ),
+)
+def test_a_changed_field_is_read_as_written_or_named_with_file_and_line(
+    voc: Callable[..., Any], field: int, text: str
+) -> None:
+    row = [*ROW]
+    row[field] = text
+    image_set, refused = None, ""
+    try:
+        image_set = voc({"a": annotation(tuple(row))})
+    except DataError as error:
+        refused = str(error)
+    if image_set is None:
+        assert "a.xml, line " in refused
+        return
+    (record,) = image_set.records
+    left, top, right, bottom = (float(side) for side in row[1:])
+    clipped = [max(left, 0), max(top, 0), min(right, 100), min(bottom, 80)]
+    if clipped[2] - clipped[0] >= 1 and clipped[3] - clipped[1] >= 1:
+        assert record.boxes.tolist() == [pytest.approx(clipped)]
+    else:
+        assert len(record.boxes) == 0
+        assert sum(image_set.drops.values()) == 1

@@ -1,0 +1,265 @@
+"""YOLO folders in all their layouts, and genuine files when PTL_SAMPLE_DATA is set."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ptl_sweep.config.schema import ConfigError, DatasetConfig
+from ptl_sweep.datasets.readers.yolo import read_yolo
+from ptl_sweep.datasets.validation import DataError
+
+ROW = "0 0.5 0.5 0.2 0.5"  # of 100 x 80: 40, 20, 60, 60
+
+Read = Callable[..., Any]
+
+
+def test_shares_become_pixels(yolo: Read) -> None:
+    image_set = yolo({"1": f"{ROW}\n1 0.2 0.2 0.1 0.1\n"})
+    (record,) = image_set.records
+    assert np.allclose(record.boxes, [[40, 20, 60, 60]], atol=1e-4)
+    assert (record.width, record.height) == (100, 80)
+    assert image_set.drops == {"other category": 1}
+
+
+def test_empty_and_missing_label_files_are_negatives_and_missing_ones_are_reported(
+    yolo: Read,
+) -> None:
+    image_set = yolo({"1": "", "2": None, "3": ROW})
+    assert [len(record.boxes) for record in image_set.records] == [0, 0, 1]
+    assert image_set.warnings == (
+        "images without label file, taken as negatives: 1 (files: 1, first: 2.png)",
+    )
+
+
+def test_labels_without_image_are_reported(yolo: Read, tmp_path: Path) -> None:
+    yolo({"1": ROW})
+    (tmp_path / "labels" / "9.txt").write_text(ROW)
+    assert yolo({}).warnings == ("label files without image: 1 (files: 1, first: 9.txt)",)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("0 0.5 0.5 0.2", ("has 4 columns, must have 5",)),
+        ("0 0.5 0.5 0.2 0.5 0.9", ("has 6 columns", "class cx cy width height")),
+        ("2 0.5 0.5 0.2 0.5", ("class is 2", "(0, 1)", "data.yaml")),
+        ("0.5 0.5 0.5 0.2 0.5", ("class is 0.5",)),
+        ("0 50 0.5 0.2 0.5", ("cx is 50", "divide pixels")),
+        ("0 0.5 0.5 -0.2 0.5", ("width is -0.2",)),
+        ("0 0.5 0.5 0.2 nan", ("height is 'nan'",)),
+        ("person 0.5 0.5 0.2 0.5", ("class is 'person'",)),
+    ],
+)
+def test_a_bad_row_names_file_line_field_value_and_mend(
+    yolo: Read, tmp_path: Path, row: str, words: tuple[str, ...]
+) -> None:
+    with pytest.raises(DataError) as error:
+        yolo({"1": f"{ROW}\n\n{row}\n"})
+    text = str(error.value)
+    assert f"{tmp_path / 'labels' / '1.txt'}, line 3: " in text
+    assert "\n  mend: " in text
+    assert text.count("\n") == 1
+    for word in words:
+        assert word in text
+
+
+CELL = st.one_of(
+    st.integers(0, 1000).map(lambda number: str(number / 1000)),
+    st.sampled_from(["2", "-0.1", "nan", "1e400", "x", "0_1", "0,5", "1.02", "0x1", "\u0661"]),
+)
+
+
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    st.integers(0, 4),
+    CELL,
+    st.sampled_from(["\n", "\r\n"]),
+    st.sampled_from(["", " ", " 0.9"]),
+)
+def test_a_mutated_row_is_parsed_right_or_named(
+    yolo: Read, column: int, cell: str, end: str, tail: str
+) -> None:
+    fields = ["0", "0.3", "0.4", "0.1", "0.2"]
+    fields[column] = cell
+    refused = None
+    try:
+        (record,) = yolo({"1": f"{ROW}{end}{' '.join(fields)}{tail}{end}"}).records
+    except DataError as error:
+        refused = str(error)
+    if refused is not None:
+        assert "labels/1.txt, line 2: " in refused
+        return
+    assert tail in ("", " ")
+    number, cx, cy, width, height = (float(field) for field in fields)
+    low = np.array([cx - width / 2, cy - height / 2]) * (100, 80)
+    high = np.array([cx + width / 2, cy + height / 2]) * (100, 80)
+    box = np.clip([*low, *high], 0, [100, 80, 100, 80])
+    if number == 0 and min(box[2:] - box[:2]) >= 1:
+        assert np.allclose(record.boxes[1:], [box], atol=1e-3)
+    else:
+        assert len(record.boxes) == 1
+
+
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        ("nc: 1", "names is None"),
+        ("names: person", "names is 'person'"),
+        ("names: {a: person}", "names is"),
+        ("names: [1, 2]", "names is"),
+        ("names: [person", "is no YAML"),
+        ("- 1", "names is None"),
+        ("names: [walker, dog]", "none of its classes is a person"),
+    ],
+)
+def test_a_bad_data_yaml_is_named_with_its_mend(yolo: Read, data: str, word: str) -> None:
+    with pytest.raises(DataError, match=word) as error:
+        yolo({"1": ROW}, data=data)
+    assert "data.yaml" in str(error.value)
+    assert "\n  mend: " in str(error.value)
+
+
+def test_names_can_be_a_list_or_start_at_one(yolo: Read) -> None:
+    assert yolo({"1": ROW}, data="names: [person]").num_persons == 1
+    assert yolo({"1": ROW.replace("0", "1", 1)}, data="names: {1: person}").num_persons == 1
+
+
+def test_categories_say_which_classes_are_persons(yolo: Read) -> None:
+    rows = {"1": f"{ROW}\n1 0.1 0.1 0.1 0.1\n2 0.9 0.9 0.1 0.1"}
+    data = "names: [Walking, crowd, dog]"
+    categories = {"Walking": "person", "crowd": "ignore", "dog": "other", "Sitting": "person"}
+    image_set = yolo(rows, data=data, categories=categories)
+    assert image_set.num_persons == 1
+    assert len(image_set.records[0].ignored) == 1
+    with pytest.raises(DataError, match=r"class 'crowd' .*nearest is"):
+        yolo(rows, data=data, categories={"Walking": "person", "dog": "other"})
+
+
+def test_a_missing_data_yaml_says_what_to_write(tmp_path: Path) -> None:
+    config = DatasetConfig(name="mine", reader="yolo", root=str(tmp_path))
+    with pytest.raises(DataError, match=r"data.yaml: not found\n  mend: .*names: \{0: person\}"):
+        read_yolo(config, "all")
+
+
+def _layout(root: Path, write_image: Callable[..., Path], images: str, labels: str) -> None:
+    for number in (1, 2):
+        write_image(root / images / f"{number}.jpg")
+        path = root / labels / f"{number}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(ROW)
+    (root / "data.yaml").write_text("names: [person]")
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "split"),
+    [
+        ("train/images", "train/labels", "train"),
+        ("valid/images", "valid/labels", "validation"),
+        ("val/images", "val/labels", "validation"),
+        ("validation/images", "validation/labels", "validation"),
+        ("test/images", "test/labels", "test"),
+        ("images/train", "labels/train", "train"),
+        ("images/val", "labels/val", "validation"),
+        ("images/fold3", "labels/fold3", "fold3"),
+    ],
+)
+def test_split_folders_are_found(
+    tmp_path: Path, write_image: Callable[..., Path], images: str, labels: str, split: str
+) -> None:
+    _layout(tmp_path, write_image, images, labels)
+    config = DatasetConfig(name="mine", reader="yolo", root=str(tmp_path))
+    image_set = read_yolo(config, split)
+    assert [record.image_id for record in image_set.records] == ["1", "2"]
+    assert {record.scene for record in image_set.records} == {"1"}
+    assert image_set.num_persons == 2
+    with pytest.raises(DataError, match=r"no split 'other'|is there"):
+        read_yolo(config, "other")
+
+
+def test_all_takes_every_split_and_keeps_equal_names_apart(
+    tmp_path: Path, write_image: Callable[..., Path]
+) -> None:
+    for split in ("train", "test"):
+        _layout(tmp_path, write_image, f"{split}/images", f"{split}/labels")
+    config = DatasetConfig(
+        name="mine", reader="yolo", root=str(tmp_path), scene_fractions=[0.5, 0.25, 0.25]
+    )
+    image_set = read_yolo(config, "all")
+    ids = [record.image_id for record in image_set.records]
+    assert ids == ["test/1", "test/2", "train/1", "train/2"]
+    assert {record.scene for record in image_set.records} == {"test/1", "train/1"}
+    assert "scene_fractions not used" in image_set.warnings[0]
+    assert len(read_yolo(config, "train").records) == 2
+
+
+def test_a_flat_folder_is_divided_by_scene(yolo: Read) -> None:
+    names = {str(number): ROW for number in (1, 2, 3, 4, 10, 11, 20)}
+    shares = [0.6, 0.2, 0.2]
+    splits = {
+        split: {record.image_id for record in yolo(names, split, scene_fractions=shares).records}
+        for split in ("train", "validation", "test", "all")
+    }
+    assert splits == {
+        "train": {"1", "2", "3", "4"},
+        "validation": {"10", "11"},
+        "test": {"20"},
+        "all": set(names),
+    }
+    assert len(yolo(names, "val", scene_fractions=shares).records) == 2
+
+
+def test_a_flat_folder_without_fractions_has_no_splits(yolo: Read) -> None:
+    with pytest.raises(DataError, match=r"no split 'train'\n  mend: set split=all, or scene_frac"):
+        yolo({"1": ROW}, "train")
+    with pytest.raises(ConfigError, match="gives no image to split 'test'"):
+        yolo({"1": ROW}, "test", scene_fractions=[1, 0, 0])
+    with pytest.raises(ConfigError, match="only 1 scenes"):
+        yolo({"1": ROW, "2": ROW}, "train", scene_fractions=[0.5, 0.5, 0])
+
+
+def test_folders_inside_images_are_mirrored_by_labels(yolo: Read) -> None:
+    image_set = yolo({"a/1": ROW, "b/1": ROW, "b/2.x": ROW})
+    assert [record.image_id for record in image_set.records] == ["a/1", "b/1", "b/2.x"]
+    assert image_set.num_persons == 3
+
+
+def test_two_images_of_one_name_are_an_error(
+    yolo: Read, tmp_path: Path, write_image: Callable[..., Path]
+) -> None:
+    write_image(tmp_path / "images" / "1.jpg")
+    with pytest.raises(DataError, match="'1' occurs twice"):
+        yolo({"1": ROW})
+
+
+SAMPLES = os.environ.get("PTL_SAMPLE_DATA")
+
+
+@pytest.mark.skipif(SAMPLES is None, reason="PTL_SAMPLE_DATA is not set")
+@pytest.mark.parametrize(
+    ("name", "num_images", "num_negative", "num_persons"),
+    [("beaches", 44, 8, 147), ("mountains", 56, 8, 120)],
+)
+def test_genuine_drone_frames_parse_and_divide_by_scene(
+    name: str, num_images: int, num_negative: int, num_persons: int
+) -> None:
+    root = str(Path(SAMPLES or "") / "aerial_people" / name)
+    config = DatasetConfig(name=name, reader="yolo", root=root, scene_fractions=[0.4, 0.3, 0.3])
+    image_set = read_yolo(config, "all")
+    assert len(image_set.records) == num_images
+    assert sum(len(record.boxes) == 0 for record in image_set.records) == num_negative
+    assert image_set.num_persons == num_persons
+    assert image_set.drops == {}
+    parts = [read_yolo(config, split).records for split in ("train", "validation", "test")]
+    assert sum(map(len, parts)) == num_images
+    scenes = [{record.scene for record in part} for part in parts]
+    assert sum(map(len, scenes)) == len(set().union(*scenes))

@@ -1,0 +1,1 @@
+"""A W&B backend on loopback, against which real online runs complete."""

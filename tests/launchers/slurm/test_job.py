@@ -1,0 +1,215 @@
+"""A SLURM job's answer to signals, claims and changed code, without a SLURM."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from ptl_sweep.detection.training import Interrupted
+from ptl_sweep.launchers.slurm import job
+from ptl_sweep.launchers.slurm.job import (
+    CodeChangedError,
+    TaskFailedError,
+    TaskJob,
+    put_back,
+    run_to_the_end,
+)
+from ptl_sweep.pipeline.plan import Plan
+from ptl_sweep.pipeline.provenance import code_fingerprint
+from ptl_sweep.stages import evaluate
+from ptl_sweep.stages.worker import StopOnSignal, run_stage
+from ptl_sweep.tracking import Recorder
+
+MakePlan = Callable[..., Plan]
+
+
+@pytest.fixture
+def plan(make_plan: MakePlan, no_training: list[str]) -> Plan:
+    return make_plan("real_count=2", "target=field", "synthetic=off")
+
+
+@pytest.fixture
+def requeued() -> Iterator[list[int]]:
+    """Stands where submitit's handler stands: it would requeue the job and end the process."""
+    calls: list[int] = []
+
+    def handler(number: int, frame: Any) -> None:
+        calls.append(number)
+        raise SystemExit(255)
+
+    before = signal.signal(signal.SIGUSR2, handler)
+    yield calls
+    signal.signal(signal.SIGUSR2, before)
+
+
+def task_job(plan: Plan, **more: str) -> TaskJob:
+    return TaskJob(
+        sweep=str(plan.folder),
+        task=plan.tasks[0].name,
+        submission="s",
+        **{"code": code_fingerprint(), "code_change": "warn", **more},
+    )
+
+
+def interrupted_by(*numbers: signal.Signals) -> Callable[[Any], dict[str, Any]]:
+    """A stage that gets these signals while it trains, once, and stops at its checkpoint."""
+    left = list(numbers)
+
+    def stage(work: Any) -> dict[str, Any]:
+        if not left:
+            return {"AP": 0.5}
+        while left:
+            signal.raise_signal(left.pop(0))
+        assert work.should_stop()
+        raise Interrupted("checkpoint written")
+
+    return stage
+
+
+def test_a_warning_of_the_time_limit_goes_to_submitit_after_the_checkpoint(
+    plan: Plan, requeued: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(evaluate.RUN, "train", interrupted_by(signal.SIGUSR2))
+    with pytest.raises(SystemExit):
+        run_to_the_end(plan, plan.tasks[0])
+    assert requeued == [signal.SIGUSR2]
+    key = plan.tasks[0].stages[0]
+    assert plan.store.failure(key) is None
+    assert not plan.store.is_running(key)
+
+
+def test_a_warning_outranks_the_sigterm_that_follows_it(
+    plan: Plan, requeued: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(evaluate.RUN, "train", interrupted_by(signal.SIGUSR2, signal.SIGTERM))
+    with pytest.raises(SystemExit):
+        run_to_the_end(plan, plan.tasks[0])
+    assert requeued == [signal.SIGUSR2]
+
+
+def test_after_sigterm_alone_the_job_waits_for_its_end_and_goes_on_when_none_comes(
+    plan: Plan, requeued: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "END_EXPECTED_S", 0.05)
+    monkeypatch.setattr(job, "POLL_S", 0.01)
+    monkeypatch.setitem(evaluate.RUN, "train", interrupted_by(signal.SIGTERM))
+    assert run_to_the_end(plan, plan.tasks[0]) == "done"
+    assert requeued == []
+    assert len(plan.store.meta(plan.tasks[0].stages[0])["attempts"]) == 2
+
+
+def test_while_it_waits_for_its_end_a_warning_still_puts_it_back(
+    plan: Plan, requeued: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "POLL_S", 0.01)
+    monkeypatch.setitem(evaluate.RUN, "train", interrupted_by(signal.SIGTERM))
+    later = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR2))
+    later.start()
+    with pytest.raises(SystemExit):
+        run_to_the_end(plan, plan.tasks[0])
+    later.join()
+    assert requeued == [signal.SIGUSR2]
+
+
+def test_a_job_that_may_not_go_back_again_says_so_in_its_failure(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(number: int, frame: Any) -> None:
+        raise RuntimeError("Job not requeued because: timed-out too many times.")
+
+    before = signal.signal(signal.SIGUSR2, refuse)
+    try:
+        with pytest.raises(TaskFailedError, match="timed-out too many times"):
+            put_back(plan, plan.tasks[0], StopOnSignal())
+    finally:
+        signal.signal(signal.SIGUSR2, before)
+    failure = plan.store.failure(plan.tasks[0].stages[0])
+    assert failure is not None
+    assert "raise launcher.train.time_min or launcher.max_requeues" in failure["what"]
+
+
+def test_a_claim_of_somebody_else_is_waited_for(
+    plan: Plan, no_training: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "RETRY_CLAIMED_S", 0.05)
+    monkeypatch.setattr(job, "POLL_S", 0.01)
+    key = plan.tasks[0].stages[0]
+    taken = threading.Event()
+
+    def compute_elsewhere() -> None:
+        with plan.store.claim(key):
+            taken.set()
+            time.sleep(0.3)
+
+    other = threading.Thread(target=compute_elsewhere)
+    other.start()
+    taken.wait()
+    assert run_to_the_end(plan, plan.tasks[0]) == "done"
+    other.join()
+    assert no_training == [key]
+
+
+def test_what_another_node_has_just_published_is_waited_for(
+    make_plan: MakePlan, no_training: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "POLL_S", 0.01)
+    plan = make_plan("real_count=2", "target=field", "synthetic=off")
+    (train, evaluate) = plan.tasks
+    plan.store.root.mkdir(parents=True)
+    later = threading.Timer(
+        0.2,
+        run_stage,
+        (plan, train.stages[0]),
+        {"should_stop": lambda: False, "recorder": Recorder()},
+    )
+    later.start()
+    job.look_for_parents(plan, evaluate)
+    assert plan.store.is_published(train.stages[0])
+    later.join()
+
+
+def test_parents_that_never_come_are_not_waited_for_for_ever(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "POLL_S", 0.01)
+    monkeypatch.setattr(job, "PARENTS_SEEN_S", 0.05)
+    plan.store.root.mkdir(parents=True)
+    job.look_for_parents(plan, plan.tasks[1])
+    with pytest.raises(TaskFailedError):
+        run_to_the_end(plan, plan.tasks[1])
+
+
+def test_a_failed_stage_fails_the_job(plan: Plan) -> None:
+    plan.store.root.mkdir(parents=True)
+    (plan.store.root / f"fail-{plan.tasks[0].stages[0]}").touch()
+    with pytest.raises(TaskFailedError, match=str(plan.log_path(plan.tasks[0]))):
+        run_to_the_end(plan, plan.tasks[0])
+
+
+def test_changed_code_is_noted_in_the_stage(plan: Plan) -> None:
+    plan.code = "000000000000"
+    key = plan.tasks[0].stages[0]
+    run_stage(plan, key, should_stop=lambda: False, recorder=Recorder())
+    meta = plan.store.meta(key)
+    assert meta["code_changed"] is True
+    assert meta["code"] == code_fingerprint()
+
+
+def test_changed_code_is_refused_when_the_launcher_says_so(plan: Plan) -> None:
+    changed = task_job(plan, code="000000000000", code_change="refuse")
+    with pytest.raises(CodeChangedError, match=r"launcher\.code=snapshot"):
+        changed._check_code(plan, plan.tasks[0])
+    failure = plan.store.failure(plan.tasks[0].stages[0])
+    assert failure is not None
+    assert "000000000000" in failure["what"]
+    task_job(plan, code="000000000000")._check_code(plan, plan.tasks[0])  # only warns
+    task_job(plan, code_change="refuse")._check_code(plan, plan.tasks[0])  # same code
+
+
+def test_submitit_queues_the_same_call_again(plan: Plan) -> None:
+    call = task_job(plan)
+    assert call.checkpoint().function == call

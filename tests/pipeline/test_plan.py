@@ -1,0 +1,257 @@
+"""The plan: equal stages of different cells are one, chains are tasks, and looking is light."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ptl_sweep.config.schema import Config, ConfigError, LauncherConfig
+from ptl_sweep.datasets.validation import DataError
+from ptl_sweep.pipeline.plan import (
+    KINDS,
+    PLAN,
+    Plan,
+    config_of,
+    load_plan,
+    newest_sweep,
+    plan_sweep,
+    save_plan,
+)
+
+Cells = Callable[..., list[Config]]
+MakePlan = Callable[..., Plan]
+
+GRID = ("real_count=2,3", "target=field,karst")
+ALL_ITERATIONS = ("real_count=2,3", "target=field", "evaluate.iterations=all")
+
+# The 96 cells of the paper, in a process that has no data and may load nothing heavy.
+PAPER = """
+import json, sys
+from ptl_sweep.__main__ import main
+code = main(["plan", "--json", "experiment=paper", *sys.argv[1:]])
+heavy = {"torch", "torchvision", "wandb", "matplotlib"} & set(sys.modules)
+answer = {"code": code, "heavy": sorted(heavy)}
+print(json.dumps(answer), file=sys.stderr)
+"""
+
+
+def by_kind(plan: Plan) -> dict[str, int]:
+    return dict(Counter(stage.kind for stage in plan.stages.values()))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "naive", "unique"),
+    [
+        ([], (96, 240, 672), (12, 60, 360)),  # 72 detectors on 4 targets and on validation
+        (["evaluate.iterations=last"], (96, 240, 192), (12, 60, 120)),
+        (["analysis.calibration=crossfit"], (96, 240, 336), (12, 60, 288)),
+    ],
+    ids=["all iterations", "last iteration", "no validation"],
+)
+def test_the_paper_grid_is_planned_without_data_without_torch(
+    overrides: list[str], naive: tuple[int, ...], unique: tuple[int, ...], tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PAPER, f"sweep.root={tmp_path}/outputs", *overrides],
+        cwd=tmp_path,
+        env={**os.environ, "PTL_DATA": str(tmp_path / "nothing")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answer = json.loads(done.stderr.splitlines()[-1])
+    assert (answer["code"], answer["heavy"]) == (0, [])
+    plan = json.loads(done.stdout)
+    assert plan["cells"] == 96
+    assert tuple(plan["stages"][kind]["naive"] for kind in KINDS) == naive
+    assert tuple(plan["stages"][kind]["unique"] for kind in KINDS) == unique
+    assert tuple(plan["stages"][kind]["to_run"] for kind in KINDS) == unique
+    for name in ("dataset visdrone", "pool archangel", "target okutama"):
+        assert name in plan["missing_data"]
+    assert list(tmp_path.iterdir()) == []  # looking writes nothing
+
+
+def test_every_detector_is_evaluated_once_on_what_its_source_holds_back(cells: Cells) -> None:
+    grid = ("real_count=2,3", "target=field,karst", "analysis.calibration=validation")
+    plan = plan_sweep(cells(*grid), "")
+    readings = [reading for cell in plan.cells for reading in cell.readings]
+    assert {r.detector: r.validation for r in readings} == {
+        plan.stages[str(r.validation)].parents[0]: r.validation for r in readings
+    }
+    for reading in readings:
+        assert reading.validation is not None
+        config = config_of(plan, plan.stage_config[reading.validation])
+        assert (config.target.name, config.target.split) == ("miniature-validation", "validation")
+        assert plan.stages[reading.validation].spec["target"]["split"] == "validation"
+    assert [c.config for c in plan.cells] == list(range(len(plan.cells)))
+
+
+def test_a_target_that_is_the_validation_split_is_evaluated_once(cells: Cells) -> None:
+    (cell,) = cells("synthetic=off", "target=source", "analysis.calibration=validation")
+    plan = plan_sweep([cell], "")
+    ((reading,),) = (cell.readings for cell in plan.cells)
+    assert reading.evaluate == reading.validation
+    assert len(plan.configs) == 1
+
+
+def test_a_source_that_holds_nothing_back_is_told_of_crossfit(cells: Cells) -> None:
+    (cell,) = cells("synthetic=off", "target=field", "analysis.calibration=validation")
+    cell.dataset.validation_split = "holdout"
+    with pytest.raises((ConfigError, DataError), match=r"analysis\.calibration=crossfit"):
+        plan_sweep([cell], "")
+
+
+def test_no_training_depends_on_the_target(cells: Cells) -> None:
+    three = plan_sweep(cells("real_count=2", "target=field,karst,yard"), "")
+    one = plan_sweep([c for c in cells("real_count=2") if c.target.name == "yard"], "")
+    trained = [
+        {key for key, stage in plan.stages.items() if stage.kind != "evaluate"}
+        for plan in (one, three)
+    ]
+    assert trained[0] == trained[1]
+    assert by_kind(three)["evaluate"] == 3 * by_kind(one)["evaluate"]
+    for stage in three.stages.values():
+        assert ("target" in stage.spec) == (stage.kind == "evaluate")
+
+
+def test_off_is_the_parent_of_on(cells: Cells) -> None:
+    plan = plan_sweep(cells("real_count=2"), "")
+    off = next(cell for cell in plan.cells if cell.id.synthetic == "off")
+    first = next(stage for stage in plan.stages.values() if stage.kind == "ptl")
+    assert first.parents == (off.readings[-1].detector,)
+    assert plan.stages[off.readings[-1].detector].parents == ()
+
+
+def test_every_choice_of_synthetic_starts_from_the_same_detector(cells: Cells) -> None:
+    plan = plan_sweep(cells("real_count=2", "target=field", "synthetic=off,on,random"), "")
+    assert by_kind(plan) == {"train": 1, "ptl": 4, "evaluate": 3}
+
+
+def test_a_cell_reads_its_last_iteration_or_all(cells: Cells) -> None:
+    (cell,) = cells("real_count=2", "target=field", "synthetic=on")
+    last = plan_sweep([cell], "")
+    cell.evaluate.iterations = "all"
+    every = plan_sweep([cell], "")
+    assert [r.iteration for r in last.cells[0].readings] == [2]
+    assert [r.iteration for r in every.cells[0].readings] == [0, 1, 2]
+    assert every.cells[0].readings[-1] == last.cells[0].readings[0]
+
+
+def test_parents_come_before_their_children(cells: Cells) -> None:
+    plan = plan_sweep(cells(*ALL_ITERATIONS), "")
+    seen: set[str] = set()
+    for key, stage in plan.stages.items():
+        assert set(stage.parents) <= seen
+        seen.add(key)
+
+
+def test_tasks_are_trainings_chains_and_evaluations_of_one_detector(cells: Cells) -> None:
+    plan = plan_sweep(cells(*GRID), "")
+    assert Counter(task.kind for task in plan.tasks) == {"train": 2, "ptl": 2, "evaluate": 4}
+    assert sorted(key for task in plan.tasks for key in task.stages) == sorted(plan.stages)
+    for task in plan.tasks:
+        stages = [plan.stages[key] for key in task.stages]
+        assert {stage.kind for stage in stages} == {task.kind}
+        if task.kind == "ptl":
+            assert [s.parents for s in stages[1:]] == [(s.key,) for s in stages[:-1]]
+            assert plan.parents_of(task) == set(stages[0].parents)
+        if task.kind == "evaluate":
+            assert len(stages) == 2
+            assert len({stage.parents for stage in stages}) == 1
+    assert len({task.name for task in plan.tasks}) == len(plan.tasks)
+
+
+def test_a_chain_that_branches_waits_for_the_stage_that_it_leaves(cells: Cells) -> None:
+    """Two cells whose translators differ at t=2 only."""
+    warm, cold = cells("real_count=2", "target=field,karst", "synthetic=on")
+    cold.translator.warm_start = False
+    plan = plan_sweep([warm, cold], "")
+    chains = [task for task in plan.tasks if task.kind == "ptl"]
+    assert sorted(len(task.stages) for task in chains) == [1, 2]
+    branch = min(chains, key=lambda task: len(task.stages))
+    whole = max(chains, key=lambda task: len(task.stages))
+    assert plan.parents_of(branch) == {whole.stages[0]}
+
+
+def test_a_plan_comes_back_from_disk_as_it_was(make_plan: MakePlan, cells: Cells) -> None:
+    plan = make_plan(*ALL_ITERATIONS)
+    again = load_plan(plan.folder)
+    assert again == plan
+    assert list(again.stages) == list(plan.stages)
+    composed = cells(*ALL_ITERATIONS)
+    for index, config in enumerate(composed):
+        config.sweep.root, config.tracking.mode = str(plan.root), "off"
+        assert config_of(again, index) == config
+
+
+def test_a_plan_does_not_depend_on_the_folder_it_is_run_from(
+    make_plan: MakePlan, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    plan = make_plan("real_count=2")
+    monkeypatch.chdir(tmp_path)
+    relative = load_plan(plan.folder.relative_to(tmp_path))
+    monkeypatch.chdir("/")
+    assert relative.store.root == plan.store.root
+    assert relative.root.is_absolute()
+
+
+def test_the_same_grid_is_the_same_sweep_and_another_grid_is_not(cells: Cells) -> None:
+    def name(**changes: dict[str, Any]) -> str:
+        configs = [
+            dataclasses.replace(
+                config,
+                **{
+                    part: dataclasses.replace(getattr(config, part), **values)
+                    for part, values in changes.items()
+                },
+            )
+            for config in cells(*GRID)
+        ]
+        return plan_sweep(configs, "").name
+
+    same = [
+        name(launcher={"num_workers": 7}),
+        name(tracking={"mode": "online"}),
+        name(sweep={"root": "/scratch"}),
+        plan_sweep(cells(*GRID)[::-1], "").name,
+    ]
+    assert set(same) == {name()}
+    others = [name(train={"num_steps": 7}), plan_sweep(cells(*GRID)[1:], "").name]
+    assert len({name(), *others}) == 3
+
+
+def test_more_cells_add_stages_and_change_none(cells: Cells) -> None:
+    many = plan_sweep(cells(*GRID), "")
+    few = plan_sweep([c for c in cells(*GRID) if c.real_count == 2], "")
+    assert set(few.stages) < set(many.stages)
+
+
+def test_the_newest_sweep_is_the_one_planned_last(make_plan: MakePlan, tmp_path: Path) -> None:
+    assert newest_sweep(tmp_path / "outputs") is None
+    one, two = make_plan("real_count=2"), make_plan(*GRID)
+    os.utime(one.folder / "plan.json", (1, 1))
+    assert newest_sweep(one.root) == two.folder
+    save_plan(one)
+    time.sleep(0.01)
+    assert newest_sweep(one.root) == one.folder
+
+
+def test_a_plan_of_an_older_version_gives_new_keys_their_defaults(make_plan: MakePlan) -> None:
+    plan = make_plan("real_count=2", "target=field")
+    path = plan.folder / PLAN
+    content = json.loads(path.read_text())
+    del content["code"]
+    del content["configs"][0]["launcher"]["signal_delay_s"]
+    del content["configs"][0]["dataset"]["frame_stride"]
+    path.write_text(json.dumps(content))
+    config = config_of(load_plan(plan.folder), 0)
+    assert config.launcher.signal_delay_s == LauncherConfig(name="local").signal_delay_s
+    assert config.dataset.frame_stride == 1

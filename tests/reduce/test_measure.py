@@ -1,0 +1,130 @@
+"""Detectors of a sweep, measured from the store: side by side, and around damage."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ptl_sweep.pipeline import status
+from ptl_sweep.pipeline.plan import Plan
+from ptl_sweep.reduce.error_crops import cut_errors
+from ptl_sweep.reduce.measure import detector_jobs, measure_sweep
+from ptl_sweep.reduce.selections import read_selections
+
+
+def measured(plan: Plan) -> Any:
+    return measure_sweep(plan, status.stage_states(plan))
+
+
+def evaluations(plan: Plan, text: str) -> str:
+    (key,) = [k for k, s in plan.stages.items() if s.kind == "evaluate" and text in k]
+    return key
+
+
+def test_each_detector_is_one_job_with_all_its_targets(tiny_sweep: Any) -> None:
+    jobs = list(detector_jobs(tiny_sweep.plan, status.stage_states(tiny_sweep.plan)))
+    assert [len(job.evaluations) for job in jobs] == [2, 2]
+    assert {job.validation.name for job in jobs if job.validation} == {
+        reading.validation for cell in tiny_sweep.plan.cells for reading in cell.readings
+    }
+    first, second = ([e.seed for e in job.evaluations] for job in jobs)
+    assert first == second  # detectors of one target see the same resamples
+    assert len(set(first)) == 2
+
+
+def test_the_number_of_workers_changes_no_digit(tiny_sweep: Any, copy_of: Any) -> None:
+    plan = copy_of(tiny_sweep).plan
+    found = []
+    for num_workers in (1, 2):
+        for config in plan.configs:
+            config["analysis"]["num_workers"] = num_workers
+        found.append(measured(plan))
+    one, two = found
+    assert list(one.cells) == list(two.cells)
+    for key in one.cells:
+        np.testing.assert_equal(one.cells[key].columns, two.cells[key].columns)
+        np.testing.assert_equal(one.cells[key].replicates, two.cells[key].replicates)
+    np.testing.assert_equal(one.gaussians, two.gaussians)
+
+
+def test_a_killed_process_costs_time_and_no_number(
+    tiny_sweep: Any, copy_of: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any
+) -> None:
+    """The kernel kills a worker whose memory is full; here each ends as it starts."""
+    plan = copy_of(tiny_sweep).plan
+    expected = measured(plan)
+    for config in plan.configs:
+        config["analysis"]["num_workers"] = 2
+    monkeypatch.setenv("PYTHONPATH", str(plan.root))
+    (plan.root / "sitecustomize.py").write_text("import os; os._exit(9)")
+    found = measured(plan)
+    assert "was killed" in caplog.text
+    for key in expected.cells:
+        np.testing.assert_equal(found.cells[key].columns, expected.cells[key].columns)
+
+
+def test_a_damaged_file_costs_its_cell_and_no_other(
+    tiny_sweep: Any, copy_of: Any, flip_byte: Any
+) -> None:
+    plan = copy_of(tiny_sweep).plan
+    key = evaluations(plan, "on-t1-karst")
+    flip_byte(plan.store.path(key) / "truth_features.npy")
+    found = measured(plan)
+    assert set(found.problems) == {key}
+    assert "truth_features.npy" in found.problems[key]
+    assert len(found.cells) == 3
+
+
+def test_a_damaged_validation_costs_calibrated_distances_only(
+    tiny_sweep: Any, copy_of: Any, flip_byte: Any
+) -> None:
+    plan = copy_of(tiny_sweep).plan
+    key = evaluations(plan, "on-t1-miniature-validation")
+    flip_byte(plan.store.path(key) / "features.npy")
+    found = measured(plan)
+    assert not found.problems
+    off, on = (found.cells[evaluations(plan, text)] for text in ("n3-s0-karst", "on-t1-karst"))
+    assert np.isnan(on.columns["t2t_fp_mean_calibrated"])
+    assert any("calibrated" in reason for reason in on.reasons)
+    assert not any("no validation split" in reason for reason in off.reasons)
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [((80, 300), (80, 80)), ((20, 300), (None, 300)), ((20, 30), (None, None))],
+)
+def test_detectors_are_compared_at_the_smallest_number_of_features_that_is_enough(
+    counts: tuple[int, int], expected: tuple[int | None, ...], tiny_sweep: Any, copy_of: Any
+) -> None:
+    plan = copy_of(tiny_sweep).plan
+    detectors = [key for key, stage in plan.stages.items() if stage.kind != "evaluate"]
+    for key, count in zip(detectors, counts, strict=True):
+        path = plan.store.path(key) / "meta.json"
+        meta = json.loads(path.read_text())
+        meta["summary"]["gaussian_n"] = count
+        path.write_text(json.dumps(meta))
+    jobs = {job.key: job for job in detector_jobs(plan, status.stage_states(plan))}
+    assert tuple(jobs[key].equal_n for key in detectors) == expected
+
+
+def test_selections_say_what_an_iteration_saw_and_took(tiny_sweep: Any) -> None:
+    (selection,) = read_selections(tiny_sweep.plan)
+    assert (selection.synthetic, selection.iteration, selection.real_count) == ("on", 1, 3)
+    assert len(selection.gap) == 12
+    assert selection.selected.sum() == 4
+    assert set(selection.attributes) == {"altitude_m", "radius_m"}
+    assert all(len(values) == 12 for values in selection.attributes.values())
+
+
+def test_crops_of_false_positives_are_kept_for_a_reduction_without_the_pictures(
+    tiny_sweep: Any, copy_of: Any
+) -> None:
+    plan = copy_of(tiny_sweep).plan
+    cells = measured(plan).cells
+    crops = cut_errors(plan, cells)
+    assert {crop.group for crop in crops} == {"most confident", "nearest"}
+    assert all(crop.path.endswith(".png") and "3 real" in crop.caption for crop in crops)
+    for config in plan.configs:  # the pictures are gone
+        config["target"] |= {"reader": "yolo", "root": "/nowhere"}
+    assert cut_errors(plan, cells) == crops

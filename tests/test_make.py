@@ -1,0 +1,104 @@
+"""The Makefile: what its targets run is what the command line understands."""
+
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ptl_sweep.cli.commands import VERBS
+from ptl_sweep.compose.compose import compose_grid
+from ptl_sweep.config.schema import ConfigError
+
+ROOT = Path(__file__).resolve().parent.parent
+CELLS = {  # target -> cells in the miniature world, in the paper's
+    "paper": (18, 96),
+    "table-crossdomain": (18, 96),
+    "figure-t2t": (18, 96),
+    "figure-apt2t": (18, 96),
+    "figure-curve": (18, 96),
+    "first-experiments": (18, 12),
+}
+WORLDS = ("miniature", "real")
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", "-n", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def commands(*arguments: str) -> list[list[str]]:
+    """What follows `python -m ptl_sweep` in the lines that make would run."""
+    done = make(*arguments)
+    assert done.returncode == 0, done.stderr
+    lines = [shlex.split(line) for line in done.stdout.splitlines() if "-m ptl_sweep " in line]
+    assert all(line[1:3] == ["-m", "ptl_sweep"] and "python" in line[0] for line in lines)
+    return [line[3:] for line in lines]
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("target", CELLS)
+def test_the_sweep_of_a_target_composes_and_its_verbs_name_that_sweep(
+    target: str, world: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, *verbs = commands(target, f"WORLD={world}", "LAUNCHER=inline", "ARGS=data_root=x")
+    assert run[0] == "-m"
+    cells = compose_grid(run[1:]).cells
+    assert len(cells) == CELLS[target][WORLDS.index(world)]
+    assert {cell.launcher.name for cell in cells} == {"inline"}
+    assert [line[0] for line in verbs] == ["wait", *([] if target == "paper" else [verbs[-1][0]])]
+    monkeypatch.chdir(tmp_path)
+    for verb, *arguments in verbs:
+        assert cells[0].sweep.name in arguments
+        with pytest.raises(ConfigError, match=r"^no sweep") as refused:  # its words are right
+            VERBS[verb](arguments)
+        assert f"no sweep {cells[0].sweep.name} in" in str(refused.value)
+
+
+def test_first_experiments_are_one_iteration_to_one_target_with_three_seeds() -> None:
+    for world in WORLDS:
+        cells = compose_grid(commands("first-experiments", f"WORLD={world}")[0][1:]).cells
+        assert {cell.synthetic.num_iterations for cell in cells} == {1}
+        assert len({cell.target.name for cell in cells}) == 1
+        assert {cell.seed for cell in cells} == {0, 1, 2}
+        assert {cell.evaluate.iterations for cell in cells} == {"all"}
+    assert {(c.dataset.name, c.target.name, c.real_count) for c in cells} == {
+        ("visdrone", "okutama", 20), ("visdrone", "okutama", 50),
+    }  # fmt: skip
+
+
+def test_tables_and_figures_share_the_sweep_of_paper() -> None:
+    sharing = [target for target in CELLS if target != "first-experiments"]
+    for world in WORLDS:
+        assert len({tuple(commands(target, f"WORLD={world}")[0]) for target in sharing}) == 1
+
+
+def test_the_root_reaches_every_command_and_other_arguments_only_the_sweep() -> None:
+    run, *verbs = commands("figure-t2t", "ARGS=sweep.root=/y data_root=/d sweep.name=z")
+    assert run[-4:] == ["sweep.root=/y", "data_root=/d", "sweep.name=z", "sweep.name=paper"]
+    assert compose_grid(run[1:]).cells[0].sweep.name == "paper"
+    assert verbs == [
+        ["wait", "paper", "sweep.root=/y"],
+        ["figure", "t2t", "paper", "sweep.root=/y"],
+    ]
+
+
+def test_an_unknown_world_is_refused_with_those_that_exist() -> None:
+    done = make("paper", "WORLD=moon")
+    assert done.returncode != 0
+    assert "WORLD is real or miniature, not moon" in done.stderr
+
+
+def test_every_target_is_phony_and_explained_by_help() -> None:
+    text = (ROOT / "Makefile").read_text()
+    phony = set(" ".join(re.findall(r"^\.PHONY: (.*)", text, re.M)).split())
+    shown = subprocess.run(
+        ["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert phony == set(re.findall(r"^  make (\S+)", shown, re.M))
+    assert phony >= set(CELLS)
