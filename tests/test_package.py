@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import ptl_sweep
-from ptl_sweep.detection.average_precision import average_precision
+from ptl_sweep.metrics.average_precision import average_precision
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -48,7 +48,9 @@ def test_help_prints_usage_and_loads_neither_torch_nor_wandb_nor_matplotlib(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("module", ["config", "store", "tracking", "sweep.planner", "sweep.status"])
+@pytest.mark.parametrize(
+    "module", ["config.schema", "store", "tracking", "pipeline.plan", "pipeline.status"]
+)
 def test_modules_that_only_look_are_light(module: str) -> None:
     program = (
         f"import sys, ptl_sweep.{module}\n"

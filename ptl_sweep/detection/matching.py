@@ -6,6 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
+IOU_THRESHOLDS: ndarray = np.linspace(0.5, 0.95, 10)  # of AP@[.5:.95]; the first one is AP50
+
 
 class ImageMatch(NamedTuple):
     """Matches of the detections of one image, in the order in which they were given."""

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from pyarrow import parquet
 
-from ptl_sweep.detection.average_precision import IOU_THRESHOLDS
+from ptl_sweep.detection.matching import IOU_THRESHOLDS
 
 ARTIFACTS = (
     "detections.parquet", "features.npy", "truths.parquet", "truth_features.npy", "images.parquet",

@@ -14,13 +14,9 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from ptl_sweep.config.analysis import ApT2tConfig
-from ptl_sweep.detection.average_precision import (
-    IOU_THRESHOLDS,
-    RECALL_LEVELS,
-    precision_recall,
-    ranking,
-)
+from ptl_sweep.detection.matching import IOU_THRESHOLDS
 from ptl_sweep.detection.table import FEATURE_MIN_SCORE, DetectionTable
+from ptl_sweep.metrics.average_precision import RECALL_LEVELS, precision_recall, ranking
 from ptl_sweep.metrics.rematching import CandidatePairs, candidate_pairs, match_in_order
 from ptl_sweep.vocabulary import BANDS, RANKINGS, Value
 

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int, UInt
 from numpy import ndarray
 from scipy import sparse
 
-from ptl_sweep.detection.average_precision import RECALL_LEVELS
+from ptl_sweep.metrics.average_precision import RECALL_LEVELS
 
 FEW_BLOCKS = 20  # below it an interval is marked, and no p value is derived from it
 

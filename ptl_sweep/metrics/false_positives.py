@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from ptl_sweep.detection.average_precision import average_precision, ranking
 from ptl_sweep.detection.matching import box_areas
 from ptl_sweep.detection.table import FEATURE_MIN_SCORE, DetectionTable
+from ptl_sweep.metrics.average_precision import average_precision, ranking
 from ptl_sweep.vocabulary import BANDS, FALSE_POSITIVE_TYPES, NEARNESS, SIZES, Value
 
 DUPLICATE_IOU = 0.5  # from here on the best ground truth is taken, else it would be a hit

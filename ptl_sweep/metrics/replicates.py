@@ -7,8 +7,9 @@ from jaxtyping import Bool, Float, Int, UInt
 from numpy import ndarray
 
 from ptl_sweep.config.analysis import AnalysisConfig, ApT2tConfig
-from ptl_sweep.detection.average_precision import IOU_THRESHOLDS, ranking
+from ptl_sweep.detection.matching import IOU_THRESHOLDS
 from ptl_sweep.detection.table import DetectionTable
+from ptl_sweep.metrics.average_precision import ranking
 from ptl_sweep.metrics.bootstrap import RankedHits, Replicates, block_weights, resampled_ap
 from ptl_sweep.metrics.rematching import candidate_pairs, match_in_order
 

@@ -7,9 +7,8 @@ import torch
 
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.datasets.subsets import real_subset
-from ptl_sweep.detection.average_precision import IOU_THRESHOLDS, average_precision
 from ptl_sweep.detection.inference import detect_and_probe_records
-from ptl_sweep.detection.matching import ImageMatch, match_image
+from ptl_sweep.detection.matching import IOU_THRESHOLDS, ImageMatch, match_image
 from ptl_sweep.detection.pixels import View
 from ptl_sweep.detection.retinanet import Detections, Probes
 from ptl_sweep.detection.table import (
@@ -20,6 +19,7 @@ from ptl_sweep.detection.table import (
     stack_detections,
 )
 from ptl_sweep.detection.training import Interrupted
+from ptl_sweep.metrics.average_precision import average_precision
 from ptl_sweep.stages import wandb_media
 from ptl_sweep.stages.context import Workspace
 from ptl_sweep.stages.detector import FEATURES, MODEL, Summary, fit_detector, load_detector

@@ -23,11 +23,11 @@ from torchvision.models.detection import retinanet_resnet50_fpn
 from ptl_sweep.compose.compose import compose_grid
 from ptl_sweep.config.schema import DatasetConfig, DetectorConfig, conf_dir
 from ptl_sweep.datasets.miniature import read_miniature
-from ptl_sweep.detection.average_precision import IOU_THRESHOLDS, average_precision, ranking
 from ptl_sweep.detection.loss import retinanet_losses
-from ptl_sweep.detection.matching import match_image
+from ptl_sweep.detection.matching import IOU_THRESHOLDS, match_image
 from ptl_sweep.detection.retinanet import build_detector
 from ptl_sweep.distance.gaussian import fit_gaussian, squared_mahalanobis
+from ptl_sweep.metrics.average_precision import average_precision, ranking
 from ptl_sweep.metrics.bootstrap import RankedHits, block_weights, resampled_ap
 from ptl_sweep.pipeline.plan import plan_sweep
 

@@ -66,7 +66,7 @@ def test_every_choice_of_every_group_composes_into_a_valid_config(row: list[str]
 
 def test_groups_of_the_schema_are_the_folders_of_conf() -> None:
     folders = {path.name for path in conf_dir().iterdir() if path.is_dir()}
-    assert folders == {*GROUPS, "experiment", "published"}
+    assert folders == {*GROUPS, "experiment"}
 
 
 def test_choices_of_a_group_differ() -> None:

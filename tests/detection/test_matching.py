@@ -5,8 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy import ndarray
 
-from ptl_sweep.detection.average_precision import IOU_THRESHOLDS
-from ptl_sweep.detection.matching import box_iou, covered_area, match_image
+from ptl_sweep.detection.matching import IOU_THRESHOLDS, box_iou, covered_area, match_image
 
 NONE = np.zeros((0, 4))
 HALF = np.array([0.5])

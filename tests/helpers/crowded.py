@@ -5,8 +5,7 @@ from dataclasses import replace
 import numpy as np
 from numpy import ndarray
 
-from ptl_sweep.detection.average_precision import IOU_THRESHOLDS
-from ptl_sweep.detection.matching import match_image
+from ptl_sweep.detection.matching import IOU_THRESHOLDS, match_image
 from ptl_sweep.detection.table import (
     FEATURE_MIN_SCORE,
     DetectionTable,

@@ -10,8 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ptl_sweep.config.analysis import ApT2tConfig
-from ptl_sweep.detection.average_precision import IOU_THRESHOLDS, RECALL_LEVELS, average_precision
-from ptl_sweep.detection.matching import box_iou
+from ptl_sweep.detection.matching import IOU_THRESHOLDS, box_iou
 from ptl_sweep.detection.table import DetectionTable
 from ptl_sweep.metrics.ap_t2t import (
     ap_t2t,
@@ -21,6 +20,7 @@ from ptl_sweep.metrics.ap_t2t import (
     random_order_null,
     threshold_label,
 )
+from ptl_sweep.metrics.average_precision import RECALL_LEVELS, average_precision
 from ptl_sweep.vocabulary import RANKINGS
 
 THRESHOLDS = (0.01, 0.1, 0.5)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptl_sweep.detection.average_precision import average_precision
+from ptl_sweep.metrics.average_precision import average_precision
 from ptl_sweep.metrics.bootstrap import (
     RankedHits,
     Replicates,

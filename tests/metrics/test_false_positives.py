@@ -6,9 +6,9 @@ from helpers.crowded import crowded_table, scene, stacked, without
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ptl_sweep.detection.average_precision import average_precision, ranking
 from ptl_sweep.detection.matching import match_image
 from ptl_sweep.detection.table import DetectionTable
+from ptl_sweep.metrics.average_precision import average_precision, ranking
 from ptl_sweep.metrics.false_positives import (
     error_rows,
     false_positive_rows,

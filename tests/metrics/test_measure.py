@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from ptl_sweep.config.analysis import AnalysisConfig, ApT2tConfig
-from ptl_sweep.detection.average_precision import average_precision
 from ptl_sweep.detection.table import DetectionTable, save_detections
 from ptl_sweep.distance.gaussian import fit_gaussian, squared_mahalanobis
 from ptl_sweep.metrics.ap_t2t import ap_t2t
+from ptl_sweep.metrics.average_precision import average_precision
 from ptl_sweep.metrics.bootstrap import Replicates
 from ptl_sweep.metrics.measure import DetectorJob, Evaluation, measure_detector
 from ptl_sweep.study.study import (

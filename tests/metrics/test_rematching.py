@@ -4,8 +4,7 @@ from helpers.crowded import crowded_table, scene, stacked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ptl_sweep.detection.average_precision import IOU_THRESHOLDS
-from ptl_sweep.detection.matching import match_image
+from ptl_sweep.detection.matching import IOU_THRESHOLDS, match_image
 from ptl_sweep.detection.table import DetectionTable
 from ptl_sweep.metrics.rematching import candidate_pairs, match_in_order, rematched
 

@@ -10,13 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy import ndarray
 
-from ptl_sweep.detection.average_precision import (
-    IOU_THRESHOLDS,
-    average_precision,
-    precision_recall,
-    ranking,
-)
-from ptl_sweep.detection.matching import match_image
+from ptl_sweep.detection.matching import IOU_THRESHOLDS, match_image
+from ptl_sweep.metrics.average_precision import average_precision, precision_recall, ranking
 
 MAX_DETECTIONS = 500
 

@@ -6,7 +6,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-IOU_THRESHOLDS: ndarray = np.linspace(0.5, 0.95, 10)  # of AP@[.5:.95]; the first one is AP50
 RECALL_LEVELS: ndarray = np.linspace(0.0, 1.0, 101)
 
 
