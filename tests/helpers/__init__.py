@@ -1,0 +1,1 @@
+"""What the tests of several packages share; `tests` is on the path (pyproject.toml)."""
