@@ -13,7 +13,9 @@ launcher) runs the same kernels on the same shapes and is compared with torch.eq
 UNIT below is the spacing of float32 relative to a number: 2**-23, 1.2e-7.
 """
 
+import numpy as np
 import torch
+from numpy import ndarray
 from torch import Tensor
 
 from ptl_sweep.detection.retinanet import Detections
@@ -46,10 +48,18 @@ LOSS = 1e-5
 # is measured against the largest entry of the same parameter.
 GRADIENT = 1e-4
 
+# Squared Mahalanobis distances are computed in float64, of float32 features: they carry the error
+# of the features, squared terms twice that.
+DISTANCE = 2e-4
 
-def assert_boxes_close(found: Tensor, expected: Tensor) -> None:
+# Pixels of 8 bits: a value next to a half is rounded up by one kernel and down by another.
+PIXEL = 1
+
+
+def assert_boxes_close(found: Tensor | ndarray, expected: Tensor | ndarray) -> None:
     """xyxy in pixels, row by row, within BOX_PX."""
-    torch.testing.assert_close(found, expected, rtol=0, atol=BOX_PX)
+    one, other = torch.as_tensor(found), torch.as_tensor(expected)
+    torch.testing.assert_close(one, other, rtol=0, atol=BOX_PX)
 
 
 def assert_scores_close(found: Tensor, expected: Tensor) -> None:
@@ -77,6 +87,17 @@ def assert_losses_close(found: Tensor, expected: Tensor) -> None:
 def assert_gradients_close(found: Tensor, expected: Tensor) -> None:
     """The gradient of one parameter, within GRADIENT of its largest entry."""
     _assert_close_to_the_largest(found, expected, GRADIENT, 1e-8)
+
+
+def assert_distances_close(found: ndarray, expected: ndarray) -> None:
+    """Squared Mahalanobis distances of float32 features, within DISTANCE of themselves."""
+    np.testing.assert_allclose(found, expected, rtol=DISTANCE, atol=0)
+
+
+def assert_pixels_close(found: ndarray, expected: ndarray) -> None:
+    """Pixels of 8 bits that a network made, within PIXEL."""
+    assert found.dtype == expected.dtype == np.uint8
+    np.testing.assert_allclose(found.astype(int), expected.astype(int), rtol=0, atol=PIXEL)
 
 
 def _assert_close_to_the_largest(
