@@ -31,6 +31,7 @@ def boxes_from(seed: int, count: int, *, whole: bool = False) -> Tensor:
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), count=st.integers(1, 30), whole=st.booleans())
 def test_matches_are_those_of_torchvision(seed: int, count: int, whole: bool) -> None:
+    """Exactly: an IoU takes +, -, * and / alone, which every kernel rounds alike."""
     anchors = boxes_from(seed, 500, whole=whole)
     boxes = boxes_from(seed + 1, count, whole=whole)
     expected = Matcher(0.5, 0.4, allow_low_quality_matches=True)(box_iou(boxes, anchors))
