@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-seeds paper first-experiments table-crossdomain figure-t2t figure-apt2t
-.PHONY: figure-curve test test-slow test-wandb test-slurm check bench clean lock build
+.PHONY: figure-curve test test-slow test-kernels test-wandb test-slurm check bench clean lock build
 
 # What the targets from `paper` to `figure-curve` are about, and where it runs:
 #   make table-crossdomain WORLD=miniature
@@ -91,6 +91,10 @@ test: setup  ## The fast tests; those of the report in a browser skip without ch
 
 test-slow: setup  ## The tests that train something
 	$(PY) -m pytest -n 2 -m "slow and not slurm and not wandb"
+
+test-kernels: setup  ## The fast tests of the networks again, on the kernels of a small processor
+	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=AVX2 \
+	  $(PY) -m pytest -n 2 -m "not slow and not slurm and not wandb" tests/detection tests/ptl
 
 test-wandb: setup  ## The tests that talk to a fake W&B backend on loopback
 	$(PY) -m pytest -n 2 -m wandb

@@ -75,12 +75,16 @@ def records(every_set: list[ImageSet]) -> list[ImageRecord]:
 
 @pytest.mark.parametrize("domain", DOMAINS)
 def test_pictures_are_those_of_world_version_1(domain: str) -> None:
-    """Raise WORLD_VERSION with these numbers: fingerprints tell old pictures from new ones."""
+    """Raise WORLD_VERSION with these numbers: fingerprints tell old pictures from new ones.
+
+    A pixel on the edge of a person is covered to just about COVERED, and sines in float32 differ in
+    the last digit between processors: a border may move by that pixel.
+    """
     assert world.WORLD_VERSION == 1
     altitude_m = DOMAINS[domain].altitude_m
     drawn = [render_scene(domain, 0, index, 128, altitude_m) for index in range(4)]
     boxes, colour = PINNED[domain]
-    assert [tuple(rendering.boxes[0]) for rendering in drawn] == boxes
+    np.testing.assert_allclose([rendering.boxes[0] for rendering in drawn], boxes, rtol=0, atol=1)
     np.testing.assert_allclose(drawn[0].image.mean((0, 1)), colour, atol=1)
 
 

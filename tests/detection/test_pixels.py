@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from helpers.closeness import assert_elementwise_close
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from ptl_sweep.config.schema import TilingConfig
@@ -18,7 +19,7 @@ def test_resize_is_torchvisions(size: tuple[int, int], limits: tuple[int, int]) 
     expected, _ = transform.resize(image)
     found = load_image(pixels, limits)
     assert found.shape[1:] == resized_size(*size, limits)
-    torch.testing.assert_close(found, expected)
+    assert_elementwise_close(found, expected)
 
 
 def test_native_resolution_is_a_division_by_255() -> None:

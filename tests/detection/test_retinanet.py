@@ -4,6 +4,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from helpers.closeness import (
+    SCORE,
+    assert_gradients_close,
+    assert_losses_close,
+    assert_scored_boxes_close,
+)
 from torch import Tensor, nn
 
 from ptl_sweep.config.schema import ConfigError, EvaluateConfig
@@ -40,8 +46,7 @@ def test_detections_equal_stock_torchvision(detector: Detector, stock_of: Callab
         expected = reference(list(images))
     for theirs, ours in zip(expected, detector.detect(images, SETTING), strict=True):
         assert len(ours.scores) > 10
-        torch.testing.assert_close(ours.scores, theirs["scores"], rtol=0, atol=0)
-        torch.testing.assert_close(ours.boxes, theirs["boxes"], rtol=0, atol=0)
+        assert_scored_boxes_close(ours.boxes, ours.scores, theirs["boxes"], theirs["scores"])
 
 
 def test_losses_and_gradients_equal_stock_torchvision(
@@ -56,11 +61,11 @@ def test_losses_and_gradients_equal_stock_torchvision(
     theirs = reference(list(images), targets)
     expected = torch.autograd.grad(sum(theirs.values()), parameters)
     ours = detector.losses(images, boxes, nothing(3))
-    torch.testing.assert_close(ours.classification, theirs["classification"], rtol=1e-5, atol=0)
-    torch.testing.assert_close(ours.box_regression, theirs["bbox_regression"], rtol=1e-5, atol=0)
+    assert_losses_close(ours.classification, theirs["classification"])
+    assert_losses_close(ours.box_regression, theirs["bbox_regression"])
     found = torch.autograd.grad(sum(ours), parameters)
     for a, b in zip(found, expected, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4 * float(b.abs().max()) + 1e-12)
+        assert_gradients_close(a, b)
 
 
 def test_feature_is_the_tower_output_at_level_and_cell(detector: Detector) -> None:
@@ -90,7 +95,7 @@ def test_feature_and_its_eight_neighbours_give_the_score(tiny: Detector) -> None
         padded = nn.functional.pad(towers[int(level)][0], (1, 1, 1, 1))
         y, x = divmod(int(cell), padded.shape[2] - 2)
         logits = (layer.weight * padded[:, y : y + 3, x : x + 3]).sum((1, 2, 3)) + layer.bias
-        assert (logits.sigmoid() - score).abs().min() < 1e-5
+        assert (logits.sigmoid() - score).abs().min() <= SCORE
 
 
 def test_detections_before_nms_contain_those_after_it(tiny: Detector) -> None:

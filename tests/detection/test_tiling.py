@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from helpers.closeness import assert_boxes_close
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import Tensor
@@ -102,7 +103,7 @@ def test_every_person_is_found_once_with_its_own_box(
 ) -> None:
     persons, height, width = scene
     found = merged(persons, height, width, overlap, seed)
-    torch.testing.assert_close(by_place(found.boxes), by_place(persons), rtol=0, atol=1e-3)
+    assert_boxes_close(by_place(found.boxes), by_place(persons))
     assert (found.scores.diff() <= 0).all()
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from helpers.closeness import assert_boxes_close
 from helpers.official_layouts import IGNORED, POOL_PATTERN, write_layouts
 
 from ptl_sweep.__main__ import main
@@ -118,10 +119,9 @@ def test_heridal_alone_is_searched_in_tiles(study: Study, target: str) -> None:
     stored, _ = study.evaluations(target)
     in_tiles = detected(study, config, config.tiling)
     assert in_tiles.shape == stored.boxes.shape
-    np.testing.assert_allclose(in_tiles, stored.boxes, atol=1e-2)
+    assert_boxes_close(in_tiles, stored.boxes)
     whole = detected(study, config, TilingConfig())
-    same = whole.shape == in_tiles.shape and np.allclose(whole, in_tiles)
-    assert same == (target != "heridal")
+    assert np.array_equal(whole, in_tiles) == (target != "heridal")
 
 
 def detected(study: Study, config: Config, tiling: TilingConfig) -> np.ndarray:

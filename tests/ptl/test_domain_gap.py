@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from helpers.closeness import assert_distances_close
 from torch import Tensor, nn
 
 from ptl_sweep.config.schema import (
@@ -203,4 +204,4 @@ def test_chunks_and_batches_change_nothing_with_a_real_detector(
     assert np.isfinite(whole).all()
     monkeypatch.setattr(domain_gap, "RECORDS_PER_CHUNK", 2)
     monkeypatch.setattr(domain_gap, "PIXELS_PER_FORWARD", 3 * 32 * 32)
-    assert np.allclose(measure_domain_gap(*arguments, cache=cache), whole, rtol=1e-4)
+    assert_distances_close(measure_domain_gap(*arguments, cache=cache), whole)
