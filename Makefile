@@ -11,7 +11,8 @@ export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-seeds paper first-experiments table-crossdomain figure-t2t figure-apt2t
-.PHONY: figure-curve test test-slow test-kernels test-wandb test-slurm check bench clean lock build
+.PHONY: figure-curve test test-slow test-kernels test-wandb test-slurm check docs bench clean lock
+.PHONY: build
 
 # What the targets from `paper` to `figure-curve` are about, and where it runs:
 #   make table-crossdomain WORLD=miniature
@@ -108,6 +109,9 @@ check: setup  ## Format, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: setup  ## Build docs/ into site/, strictly
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+
 bench: setup  ## Time our kernels against the stock ones
 	$(PY) tests/bench/bench.py
 
@@ -121,5 +125,5 @@ lock: pyproject.toml  ## Resolve requirements.lock anew from pyproject.toml (nee
 	  --custom-compile-command "make lock" --output-file requirements.lock
 
 clean:  ## Remove what the tools cache; never outputs/
-	rm -rf .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 	find ptl_sweep tests -name __pycache__ -type d -prune -exec rm -rf {} +

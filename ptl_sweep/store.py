@@ -16,9 +16,9 @@ import threading
 import time
 import traceback
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ CLAIMS_LOCK = ".claims.lock"  # held while a claim that exists is taken away
 
 
 class StoreError(RuntimeError):
-    """The store on disk does not hold what a stage needs; the message says how to mend it."""
+    """The store on disk does not hold what a stage needs; the message says how to fix it."""
 
 
 class StageClaimedError(StoreError):
@@ -46,27 +46,13 @@ def canonical_json(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
-    """A pure function of `spec` and `parents`; everything that changes its result is in them."""
-
-    kind: str  # train | ptl | evaluate
-    label: str  # readable part of the key
-    version: int  # raised when the code of this kind changes its results
-    spec: Mapping[str, Any]
-    parents: tuple[str, ...]
-    key: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Derive ``<kind>-<label>-<12 hex>``."""
-        content = {
-            "kind": self.kind,
-            "version": self.version,
-            "spec": self.spec,
-            "parents": sorted(self.parents),
-        }
-        digest = hashlib.sha256(canonical_json(content).encode()).hexdigest()[:12]
-        object.__setattr__(self, "key", f"{self.kind}-{self.label}-{digest}")
+def stage_key(
+    kind: str, label: str, *, version: int, spec: Mapping[str, Any], parents: Sequence[str]
+) -> str:
+    """``<kind>-<label>-<12 hex>``; the digits are those of everything but the label."""
+    content = {"kind": kind, "version": version, "spec": spec, "parents": sorted(parents)}
+    digest = hashlib.sha256(canonical_json(content).encode()).hexdigest()[:12]
+    return f"{kind}-{label}-{digest}"
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -191,28 +177,24 @@ class Store:
             heartbeat.join()
             _remove_claim(path, token)
 
-    def publish(self, stage: Stage, meta: Mapping[str, Any]) -> Path:
+    def publish(self, key: str, meta: Mapping[str, Any]) -> Path:
         """Make the claimed work folder the published stage, in one rename.
 
         Raises: OSError when the disk refuses; the work folder then stays as it is.
         """
-        folder = self.work_folder(stage.key)
+        folder = self.work_folder(key)
         files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != META)
         content = {
             **meta,
-            "kind": stage.kind,
-            "version": stage.version,
-            "spec": stage.spec,
-            "parents": list(stage.parents),
             "sha256": {path.relative_to(folder).as_posix(): sha256_of(path) for path in files},
         }
         for path in files:
             _fsync(path)
         write_atomically(folder / META, json.dumps(content, indent=1, sort_keys=True).encode())
         _fsync(folder)
-        folder.rename(self.path(stage.key))
+        folder.rename(self.path(key))
         _fsync(self.root)
-        return self.path(stage.key)
+        return self.path(key)
 
     def record_failure(self, key: str, error: BaseException, *, log_path: Path | None) -> None:
         """Leave FAILED.json in the work folder; the checkpoint beside it is kept."""

@@ -20,13 +20,13 @@ from hypothesis import strategies as st
 
 from ptl_sweep import store as store_module
 from ptl_sweep.store import (
-    Stage,
     StageClaimedError,
     Store,
     StoreError,
     canonical_json,
     is_disk_full,
     read_claim,
+    stage_key,
     take_claim,
     write_atomically,
 )
@@ -40,7 +40,7 @@ from pathlib import Path
 from ptl_sweep import store
 
 root, point = Path(sys.argv[1]), sys.argv[2]
-stage = store.Stage(kind="train", label="x", version=1, spec={"a": 1}, parents=())
+key = store.stage_key("train", "x", version=1, spec={"a": 1}, parents=())
 home = store.Store(root)
 
 def die(*_):
@@ -53,7 +53,7 @@ def at(where):
 real_fsync, real_write, real_claim = store._fsync, store.write_atomically, store.take_claim
 
 def fsync(path):
-    if path == home.work_folder(stage.key):
+    if path == home.work_folder(key):
         at("meta done")
     if path == root:
         at("after rename")
@@ -75,16 +75,16 @@ def claim(path):
     return token
 
 store._fsync, store.write_atomically, store.take_claim = fsync, write, claim
-with home.claim(stage.key) as folder:
+with home.claim(key) as folder:
     at("after the wip folder")
     if point == "half an artifact":
         (folder / "model").write_bytes(b"half")
         die()
     (folder / "model").write_bytes(b"half and half")
     at("written")
-    home.publish(stage, {"status": "ok"})
+    home.publish(key, {"status": "ok"})
     at("committed but not yet returned")
-print(stage.key)
+print(key)
 """
 KILL_POINTS = [
     "before the wip folder", "after the wip folder", "half an artifact", "written", "fsynced",
@@ -100,18 +100,18 @@ from pathlib import Path
 from ptl_sweep import store
 
 root = Path(sys.argv[1])
-stage = store.Stage(kind="train", label="x", version=1, spec={"a": 1}, parents=())
+key = store.stage_key("train", "x", version=1, spec={"a": 1}, parents=())
 
 def work(home):
-    if home.is_published(stage.key):
+    if home.is_published(key):
         return
-    with home.claim(stage.key) as folder:
+    with home.claim(key) as folder:
         (folder / "model").write_bytes(b"half and half")
-        home.publish(stage, {"status": "ok"})
+        home.publish(key, {"status": "ok"})
 
 def check(home):
-    assert home.artifact(stage.key, "model").read_bytes() == b"half and half"
-    names = sorted(path.name for path in home.path(stage.key).iterdir())
+    assert home.artifact(key, "model").read_bytes() == b"half and half"
+    names = sorted(path.name for path in home.path(key).iterdir())
     assert names == ["meta.json", "model"], names
 
 def die_at(number, home):
@@ -137,7 +137,7 @@ for number in range(1, 1000):
     if child == 0:
         die_at(number, home)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if home.is_published(stage.key):
+    if home.is_published(key):
         check(home)
     work(home)
     check(home)
@@ -193,9 +193,9 @@ print(json.dumps(owners))
 """
 
 
-def stage(**changes: Any) -> Stage:
+def key_of(**changes: Any) -> str:
     values = {"kind": "train", "label": "x", "version": 1, "spec": SPEC, "parents": ()}
-    return Stage(**{**values, **changes})
+    return stage_key(**{**values, **changes})
 
 
 def program(text: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -208,25 +208,25 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def publish(store: Store, published: Stage, content: bytes = b"weights") -> Path:
-    with store.claim(published.key) as folder:
+def publish(store: Store, key: str, content: bytes = b"weights") -> Path:
+    with store.claim(key) as folder:
         (folder / "model").write_bytes(content)
-        return store.publish(published, {"status": "ok", "seconds": 1.5})
+        return store.publish(key, {"status": "ok", "seconds": 1.5})
 
 
 # --- keys
 
 
 def test_a_key_is_kind_label_and_twelve_hex_digits() -> None:
-    kind, label, digest = stage().key.split("-")
+    kind, label, digest = key_of().split("-")
     assert (kind, label, len(digest)) == ("train", "x", 12)
     assert int(digest, 16) >= 0
 
 
 def test_equal_content_is_an_equal_key_whatever_the_order_of_its_parts() -> None:
     backwards = {name: SPEC[name] for name in reversed(SPEC)}
-    assert stage(spec=backwards).key == stage().key
-    assert stage(parents=("a", "b")).key == stage(parents=("b", "a")).key
+    assert key_of(spec=backwards) == key_of()
+    assert key_of(parents=("a", "b")) == key_of(parents=("b", "a"))
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_equal_content_is_an_equal_key_whatever_the_order_of_its_parts() -> None
     ],
 )
 def test_any_other_content_is_another_digest(changes: dict[str, Any]) -> None:
-    assert stage(**changes).key[-12:] != stage().key[-12:]
+    assert key_of(**changes)[-12:] != key_of()[-12:]
 
 
 JSON = st.recursive(
@@ -255,19 +255,19 @@ JSON = st.recursive(
 @given(spec=st.dictionaries(st.text(max_size=5), JSON))
 def test_a_stage_that_went_through_json_has_the_same_key(spec: dict[str, Any]) -> None:
     """The worker reads its stage from plan.json, and must publish where the planner looks."""
-    assert stage(spec=json.loads(json.dumps(spec))).key == stage(spec=spec).key
+    assert key_of(spec=json.loads(json.dumps(spec))) == key_of(spec=spec)
 
 
 def test_a_key_does_not_depend_on_the_process() -> None:
     text = (
-        "from ptl_sweep.store import Stage\n"
-        f"print(Stage(kind='train', label='x', version=1, spec={SPEC!r}, parents=()).key)"
+        "from ptl_sweep.store import stage_key\n"
+        f"print(stage_key('train', 'x', version=1, spec={SPEC!r}, parents=()))"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "77"}
     done = subprocess.run(
         [sys.executable, "-c", text], capture_output=True, text=True, check=True, env=environment
     )
-    assert done.stdout.strip() == stage().key
+    assert done.stdout.strip() == key_of()
 
 
 def test_a_spec_that_json_cannot_hold_exactly_is_refused() -> None:
@@ -279,32 +279,31 @@ def test_a_spec_that_json_cannot_hold_exactly_is_refused() -> None:
 
 
 def test_a_published_stage_holds_its_files_and_where_they_came_from(store: Store) -> None:
-    folder = publish(store, stage(parents=("train-y-0",)))
+    folder = publish(store, key_of(parents=("train-y-0",)))
     assert sorted(path.name for path in folder.iterdir()) == ["meta.json", "model"]
-    meta = store.meta(stage(parents=("train-y-0",)).key)
-    assert (meta["spec"], meta["parents"], meta["version"]) == (SPEC, ["train-y-0"], 1)
+    meta = store.meta(key_of(parents=("train-y-0",)))
     assert (meta["status"], meta["seconds"]) == ("ok", 1.5)
     assert store.artifact(folder.name, "model").read_bytes() == b"weights"
 
 
 def test_nothing_of_a_stage_is_visible_before_it_is_whole(store: Store) -> None:
-    key = stage().key
+    key = key_of()
     with store.claim(key) as folder:
         (folder / "model").write_bytes(b"weights")
         assert not store.is_published(key)
         with pytest.raises(StoreError, match=f"{key} is not in"):
             store.artifact(key, "model")
-        store.publish(stage(), {})
+        store.publish(key_of(), {})
         assert store.is_published(key)
     assert sorted(p.name for p in store.root.iterdir()) == [".claims.lock", key]
 
 
 def test_files_in_folders_of_a_stage_are_published_too(store: Store) -> None:
-    with store.claim(stage().key) as folder:
+    with store.claim(key_of()) as folder:
         (folder / "selected").mkdir()
         (folder / "selected" / "0000.png").write_bytes(b"png")
-        store.publish(stage(), {})
-    assert store.artifact(stage().key, "selected/0000.png").read_bytes() == b"png"
+        store.publish(key_of(), {})
+    assert store.artifact(key_of(), "selected/0000.png").read_bytes() == b"png"
 
 
 @pytest.mark.parametrize("point", KILL_POINTS)
@@ -313,7 +312,7 @@ def test_a_worker_killed_at_any_point_leaves_a_whole_stage_or_none(
 ) -> None:
     died = program(WORKER, store.root, point)
     assert died.returncode == 9, died.stderr
-    key = stage(spec={"a": 1}).key
+    key = key_of(spec={"a": 1})
     assert store.is_published(key) == (point in COMMITTED)
     if point not in COMMITTED:
         again = program(WORKER, store.root, "nowhere")
@@ -349,7 +348,7 @@ def test_an_old_file_survives_a_failed_write(
 def test_a_file_that_is_not_the_published_one_is_an_error_that_names_it(
     damage: str, store: Store
 ) -> None:
-    path = publish(store, stage()) / "model"
+    path = publish(store, key_of()) / "model"
     if damage == "one bit":
         path.write_bytes(bytes([path.read_bytes()[0] ^ 1]) + path.read_bytes()[1:])
     if damage == "cut":
@@ -358,17 +357,17 @@ def test_a_file_that_is_not_the_published_one_is_an_error_that_names_it(
         path.unlink()
     name = "other" if damage == "never there" else "model"
     with pytest.raises(StoreError) as caught:
-        store.artifact(stage().key, name)
+        store.artifact(key_of(), name)
     assert str(path.with_name(name)) in str(caught.value)
     assert "move" in str(caught.value)
     assert "run again" in str(caught.value)
 
 
 def test_an_unreadable_meta_file_is_an_error_that_names_it(store: Store) -> None:
-    folder = publish(store, stage())
+    folder = publish(store, key_of())
     (folder / "meta.json").write_text('{"kind": "tra')
     with pytest.raises(StoreError, match=rf"{folder}/meta\.json cannot be read"):
-        store.artifact(stage().key, "model")
+        store.artifact(key_of(), "model")
 
 
 # --- a full disk
@@ -399,18 +398,18 @@ def fill_disk(path: Path) -> None:
 def test_a_disk_that_fills_up_while_a_stage_is_published_loses_nothing(small_disk: Path) -> None:
     store = Store(small_disk / "store")
     filler = small_disk / "filler"
-    with store.claim(stage().key) as folder:
+    with store.claim(key_of()) as folder:
         (folder / "model").write_bytes(b"weights")
         fill_disk(filler)
         with pytest.raises(OSError, match="No space left on device") as caught:
-            store.publish(stage(), {})
+            store.publish(key_of(), {})
         assert is_disk_full(caught.value)
-        assert not store.is_published(stage().key)
+        assert not store.is_published(key_of())
         assert [path.name for path in folder.iterdir()] == ["model"]
     filler.unlink()
-    with store.claim(stage().key):
-        store.publish(stage(), {})
-    assert store.artifact(stage().key, "model").read_bytes() == b"weights"
+    with store.claim(key_of()):
+        store.publish(key_of(), {})
+    assert store.artifact(key_of(), "model").read_bytes() == b"weights"
 
 
 def test_a_claim_that_does_not_fit_on_the_disk_leaves_no_trace(small_disk: Path) -> None:
@@ -418,7 +417,7 @@ def test_a_claim_that_does_not_fit_on_the_disk_leaves_no_trace(small_disk: Path)
     store.root.mkdir()
     filler = small_disk / "filler"
     fill_disk(filler)
-    with pytest.raises(OSError, match="No space"), store.claim(stage().key):
+    with pytest.raises(OSError, match="No space"), store.claim(key_of()):
         pass
     assert list(store.root.iterdir()) == []
 
@@ -427,8 +426,8 @@ def test_a_claim_that_does_not_fit_on_the_disk_leaves_no_trace(small_disk: Path)
 def test_the_record_of_a_full_disk_says_where_and_what_to_do(store: Store, code: int) -> None:
     error = RuntimeError("PytorchStreamWriter: unexpected pos 704")  # as torch.save raises it
     error.__context__ = OSError(code, os.strerror(code))
-    store.record_failure(stage().key, error, log_path=None)
-    failure = store.failure(stage().key)
+    store.record_failure(key_of(), error, log_path=None)
+    failure = store.failure(key_of())
     assert failure is not None
     assert failure["what"].startswith(f"no space left on device in {store.root}: free some")
     assert "same command again" in failure["what"]
@@ -447,9 +446,9 @@ def test_a_failure_that_cannot_be_written_down_is_logged(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(store_module, "write_atomically", full)
-    store.record_failure(stage().key, ValueError("loss is NaN"), log_path=None)
+    store.record_failure(key_of(), ValueError("loss is NaN"), log_path=None)
     assert "No space left on device" in caplog.text
-    assert store.failure(stage().key) is None
+    assert store.failure(key_of()) is None
 
 
 # --- failures
@@ -501,7 +500,7 @@ def test_a_claimed_stage_cannot_be_claimed_again_and_the_answer_says_by_whom(sto
 
 
 def test_another_process_cannot_claim_what_this_one_computes(store: Store) -> None:
-    with store.claim(stage(spec={"a": 1}).key):
+    with store.claim(key_of(spec={"a": 1})):
         other = program(WORKER, store.root, "nowhere")
     assert other.returncode == 1
     assert "StageClaimedError" in other.stderr

@@ -14,11 +14,36 @@ log = logging.getLogger(__name__)
 OK, FAILED = 0, 1
 
 
-def verb_parser(verb: str, description: str) -> argparse.ArgumentParser:
-    """A parser that knows --json."""
-    parser = argparse.ArgumentParser(prog=f"python -m ptl_sweep {verb}", description=description)
+SWEEP_WORDS = (
+    "Of key=value this command takes sweep.root=FOLDER alone, below which sweeps are looked for "
+    "(default: outputs)."
+)
+GRID_WORDS = (
+    "key=value as in a run: a grid, such as real_count=20,50 target=field; -m may be left out. "
+    "The keys: python -m ptl_sweep --help."
+)
+
+
+def verb_parser(
+    verb: str, description: str, *, words: str | None = SWEEP_WORDS
+) -> argparse.ArgumentParser:
+    """A parser that knows --json; `words` says which key=value the command takes."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m ptl_sweep {verb}", description=description, epilog=words
+    )
     parser.add_argument("--json", action="store_true", help="machine-readable")
     return parser
+
+
+def whole_number(text: str) -> int:
+    """A flag's value, 0 or more. Raises: argparse.ArgumentTypeError, which ends with code 2."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"must be a whole number, 0 or more, got {text[:40]}")
+    return number
 
 
 def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -50,7 +75,13 @@ def find_sweep(name: str | None, overrides: Sequence[str]) -> Plan:
     folder = newest_sweep(root) if name is None else _named_sweep(root, name)
     if folder is None:
         raise ConfigError(f"no sweep in {root / 'sweeps'}; start one, or set sweep.root=...")
-    return load_plan(folder)
+    try:
+        return load_plan(folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"{folder / PLAN} cannot be read ({type(error).__name__}: {error})\n"
+            "  fix: run the sweep's command again, which writes it anew"
+        ) from error
 
 
 def _named_sweep(root: Path, name: str) -> Path:

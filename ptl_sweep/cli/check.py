@@ -114,7 +114,7 @@ def _warnings(checked: Checked, found: Sequence[Checked]) -> Iterator[str]:
     if summary.matched_share < MIN_SHARE:
         yield (
             f"anchors match {percent(summary.matched_share)} % of the persons at IoU 0.5, "
-            f"should be {percent(MIN_SHARE)} %\n        mend: {_anchor_mend(checked, found)}"
+            f"should be {percent(MIN_SHARE)} %\n        fix: {_anchor_fix(checked, found)}"
         )
 
 
@@ -128,7 +128,7 @@ def _shared(checked: Checked, found: Sequence[Checked]) -> Iterator[str]:
                 yield f"{len(shared)} images are also in {source.title} (first: {shared[0]})"
 
 
-def _anchor_mend(checked: Checked, found: Sequence[Checked]) -> str:
+def _anchor_fix(checked: Checked, found: Sequence[Checked]) -> str:
     """Settings that were verified to reach MIN_SHARE: for all sets, or for this one."""
     assert checked.seen is not None
     detector = checked.view.detector
@@ -137,13 +137,13 @@ def _anchor_mend(checked: Checked, found: Sequence[Checked]) -> str:
         best = find_anchors(sets, detector)
         if best.share >= MIN_SHARE:
             return f"{percent(best.share)} % or more match {where} with {best.overrides()}"
-    return _tile_mend(checked) or (
+    return _tile_fix(checked) or (
         f"of all anchors tried none match more than {percent(best.share)} %: the persons are "
         "too small at the network's input, so raise detector.min_size and detector.max_size"
     )
 
 
-def _tile_mend(checked: Checked) -> str | None:
+def _tile_fix(checked: Checked) -> str | None:
     """The largest tiles on which these or other anchors reach MIN_SHARE."""
     assert checked.image_set is not None
     records, detector = checked.image_set.records, checked.view.detector

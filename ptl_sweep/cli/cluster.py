@@ -1,11 +1,19 @@
 """Verbs for a sweep that runs elsewhere: follow it to its end, end it, read its logs."""
 
+import sys
 import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-from ptl_sweep.cli.arguments import FAILED, OK, find_sweep, parse_sweep_verb, verb_parser
+from ptl_sweep.cli.arguments import (
+    FAILED,
+    OK,
+    find_sweep,
+    parse_sweep_verb,
+    verb_parser,
+    whole_number,
+)
 from ptl_sweep.compose.grid import CellId
 from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.launchers.slurm import commands
@@ -13,7 +21,8 @@ from ptl_sweep.launchers.slurm.journal import REDUCE, SLURM_LOGS, JobBook
 from ptl_sweep.launchers.slurm.queue import own_ids, view_jobs
 from ptl_sweep.launchers.wait import Waiting
 from ptl_sweep.pipeline import status
-from ptl_sweep.pipeline.plan import Plan, Task
+from ptl_sweep.pipeline.graph import Task
+from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.terminal import close_match, output, print_json
 
 FOLLOW_S = 1.0  # --follow looks for new lines this often
@@ -64,7 +73,9 @@ def logs_verb(arguments: list[str]) -> int:
         "target=field; default: what failed first, else what runs",
     )
     parser.add_argument("--sweep", help="name or folder; default: the newest")
-    parser.add_argument("--lines", type=int, default=40, help="how many; 0: all (default 40)")
+    parser.add_argument(
+        "--lines", type=whole_number, default=40, help="how many; 0: all (default 40)"
+    )
     parser.add_argument("--follow", action="store_true", help="go on until Ctrl-C")
     options = parser.parse_args([a for a in arguments if not a.startswith("sweep.root=")])
     root = [a for a in arguments if a.startswith("sweep.root=")]
@@ -171,7 +182,8 @@ def log_paths(plan: Plan, task: Task) -> list[Path]:
 def last_lines(path: Path, count: int) -> list[str]:
     """The last lines of a log; all of them for 0."""
     with path.open(errors="replace") as file:
-        return [line.rstrip("\n") for line in deque(file, maxlen=count or None)]
+        kept = deque(file, maxlen=min(count, sys.maxsize) or None)
+    return [line.rstrip("\n") for line in kept]
 
 
 def _follow(path: Path) -> None:

@@ -3,11 +3,20 @@
 import argparse
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rich.console import Console
 
-from ptl_sweep.cli.arguments import FAILED, OK, parse_sweep_verb, split_overrides, verb_parser
+from ptl_sweep.cli.arguments import (
+    FAILED,
+    GRID_WORDS,
+    OK,
+    SWEEP_WORDS,
+    parse_sweep_verb,
+    split_overrides,
+    verb_parser,
+)
 from ptl_sweep.cli.cluster import cancel_verb, logs_verb, wait_verb
 from ptl_sweep.cli.data import check_verb, manifest_verb
 from ptl_sweep.cli.publish.publish import publish_verb
@@ -22,11 +31,14 @@ from ptl_sweep.datasets.validation import DataError
 from ptl_sweep.detection import weights
 from ptl_sweep.launchers.slurm.queue import view_jobs
 from ptl_sweep.pipeline import describe
+from ptl_sweep.pipeline.graph import NO_VALIDATION
 from ptl_sweep.pipeline.plan import Plan, plan_sweep, save_plan
-from ptl_sweep.pipeline.specs import NO_VALIDATION, WEIGHTS_FOLDER
+from ptl_sweep.pipeline.store_listing import StoreListing
+from ptl_sweep.stages.inputs import WEIGHTS_FOLDER
+from ptl_sweep.store import canonical_json
 from ptl_sweep.terminal import close_match, output, print_json
 
-WORK_TO_DO = 2
+WORK_TO_DO = 3  # not 2, which is a mistake of the user
 
 
 def run_sweep(arguments: list[str], command: str) -> int:
@@ -68,45 +80,50 @@ def require_data(composed: Composition) -> None:
 
     Raises: ConfigError, DataError.
     """
+    pairs: dict[str, tuple[DatasetConfig, DatasetConfig]] = {}
     for config in composed.cells:
         for data in (config.dataset, config.target):
             if registry.fingerprint(data, data.split) is None:
                 registry.read_split(data, data.split)
         if config.analysis.calibration == "validation":
             require_validation(config.dataset)
-        require_separate(config.dataset, config.target)
+        pair = (config.dataset, config.target)
+        pairs.setdefault(canonical_json([asdict(data) for data in pair]), pair)
         if config.synthetic.method != "off" and registry.pool_fingerprint(config.pool) is None:
             registry.read_pool(config.pool)
         weights.resolve_weights(config.detector, Path(config.sweep.root) / WEIGHTS_FOLDER)
+    for dataset, target in pairs.values():
+        require_separate(dataset, target)
 
 
 def require_validation(dataset: DatasetConfig) -> None:
     """The source holds something back that calibrates distances. Raises: ConfigError, DataError."""
-    held_back = dataset.held_back()
-    if registry.fingerprint(held_back, held_back.split) is None:
+    held_out = dataset.validation_config()
+    if registry.fingerprint(held_out, held_out.split) is None:
         try:
-            registry.read_split(held_back, held_back.split)
+            registry.read_split(held_out, held_out.split)
         except (ConfigError, DataError) as error:
             raise type(error)(f"{error}{NO_VALIDATION}") from error
 
 
 def plan_verb(arguments: list[str]) -> int:
     """What a sweep would compute, without computing it."""
-    parser = verb_parser("plan", plan_verb.__doc__ or "")
-    parser.add_argument("--exit-code", action="store_true", help="0: nothing to do, 2: work to do")
+    parser = verb_parser("plan", plan_verb.__doc__ or "", words=GRID_WORDS)
+    parser.add_argument("--exit-code", action="store_true", help="0: nothing to do, 3: work to do")
     rest, overrides = split_overrides(arguments)
     options = parser.parse_args(rest)
     plan = plan_sweep(compose_grid(overrides).cells, "plan")
+    listing = StoreListing(plan.store)
     if options.json:
-        print_json(describe.plan_json(plan))
+        print_json(describe.plan_json(plan, listing))
     else:
-        output().print(describe.plan_text(plan), markup=False, soft_wrap=True)
-    has_work = any(not plan.store.is_published(key) for key in plan.stages)
+        output().print(describe.plan_text(plan, listing), markup=False, soft_wrap=True)
+    has_work = any(not listing.is_published(key) for key in plan.stages)
     return WORK_TO_DO if options.exit_code and has_work else OK
 
 
 def status_verb(arguments: list[str]) -> int:
-    """Stages by state, what runs now, and every failure with its mend."""
+    """Stages by state, what runs now, and every failure with its fix."""
     parser = verb_parser("status", status_verb.__doc__ or "")
     parser.add_argument("--cells", action="store_true", help="list every cell and its state")
     plan, options = parse_sweep_verb(parser, arguments)
@@ -123,7 +140,7 @@ def status_verb(arguments: list[str]) -> int:
 def rerun_verb(arguments: list[str]) -> int:
     """Run one stage of a sweep in this process: to repeat a failure where it can be watched."""
     parser = argparse.ArgumentParser(
-        prog="python -m ptl_sweep rerun", description=rerun_verb.__doc__
+        prog="python -m ptl_sweep rerun", description=rerun_verb.__doc__, epilog=SWEEP_WORDS
     )
     parser.add_argument("key", help="key of the stage, as `status` shows it")
     plan, options = parse_sweep_verb(parser, arguments)
@@ -132,7 +149,7 @@ def rerun_verb(arguments: list[str]) -> int:
         raise ConfigError(
             f"no stage {options.key} in {plan.name}" + (f"; did you mean {close}?" if close else "")
         )
-    from ptl_sweep.stages.worker import run_single
+    from ptl_sweep.launchers.worker import run_single
 
     return FAILED if run_single(plan, options.key) else OK
 

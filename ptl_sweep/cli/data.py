@@ -4,7 +4,7 @@ import argparse
 import inspect
 from pathlib import Path
 
-from ptl_sweep.cli.arguments import OK, split_overrides, verb_parser
+from ptl_sweep.cli.arguments import GRID_WORDS, OK, split_overrides, verb_parser
 from ptl_sweep.cli.check import check_data
 from ptl_sweep.compose.compose import compose_grid
 from ptl_sweep.datasets.readers.archangel import MANIFESTS
@@ -16,7 +16,7 @@ from ptl_sweep.terminal import output, print_json, progress_bar, wrap
 
 def check_verb(arguments: list[str]) -> int:
     """Read every data set, pool and target of the grid once and say what is in it."""
-    parser = verb_parser("check", check_verb.__doc__ or "")
+    parser = verb_parser("check", check_verb.__doc__ or "", words=GRID_WORDS)
     parser.add_argument("--strict", action="store_true", help="warnings are errors")
     parser.add_argument("--sheet", metavar="FOLDER", help="draw example pictures with boxes there")
     rest, overrides = split_overrides(arguments)
@@ -32,7 +32,7 @@ def check_verb(arguments: list[str]) -> int:
 
 def manifest_verb(arguments: list[str]) -> int:
     """Write the manifest of a virtual pool: boxes from masks, everything else from file names."""
-    parser = verb_parser("manifest", manifest_verb.__doc__ or "")
+    parser = verb_parser("manifest", manifest_verb.__doc__ or "", words=None)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     rules = inspect.cleandoc(build_manifest.__doc__ or "").split("\n\n")
     parser.epilog = "\n\n".join(rules[1:-1])  # between the summary and what callers must know
@@ -63,8 +63,8 @@ def _build(folder: Path, pattern: str, path: Path, masks: str) -> ManifestSummar
         except OSError as error:
             if is_disk_full(error):
                 raise
-            mend = "name another --output"
-            raise data_error(path, f"cannot be written: {error.strerror}", mend) from error
+            fix = "name another --output"
+            raise data_error(path, f"cannot be written: {error.strerror}", fix) from error
 
 
 def _manifest_text(summary: ManifestSummary) -> str:

@@ -58,13 +58,14 @@ def _compare(first: Plan, second: Plan, *, as_json: bool) -> int:
 
 
 def _compared(plan: Plan) -> "Compared":
-    from ptl_sweep.reduce.report_context import settings_of
     from ptl_sweep.report.comparison import Compared
     from ptl_sweep.study.study import Study
 
     reduce_where_needed(plan, RESULTS)
     rows = _rows(plan.folder / RESULTS)
-    return Compared(plan.name, Study(rows=rows, iteration_rows=(), summary=()), settings_of(plan))
+    return Compared(
+        plan.name, Study(rows=rows, iteration_rows=(), summary=()), plan.settings.shared
+    )
 
 
 def _rows(path: Path) -> list[dict[str, str | int | float | None]]:

@@ -35,7 +35,7 @@ def require_separate(dataset: DatasetConfig, target: DatasetConfig) -> None:
         raise ConfigError(
             f"target {target.name} ({target.split}) shares images with {dataset.name} "
             f"({dataset.split}), from which training subsets are drawn (first: {shared[0]})\n"
-            "  mend: set target.split or dataset.split to another part, or use target=source, "
+            "  fix: set target.split or dataset.split to another part, or use target=source, "
             "which tests on what the source holds back"
         )
 

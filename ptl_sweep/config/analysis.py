@@ -1,7 +1,7 @@
 """Typed config of the analysis: how stored detections become train2test, AP_t2t and intervals.
 
 Read by the reducer alone, so another choice retrains nothing; `calibration` adds evaluations. The
-seed's text leaves these points open: every default is ours (method.md, sections 2 to 4).
+ICIP paper's text could not be read: every default is ours (docs/method.md, sections 2 to 4).
 """
 
 from dataclasses import dataclass, field

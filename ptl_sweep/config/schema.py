@@ -2,19 +2,31 @@
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from ptl_sweep.config.analysis import AnalysisConfig
-from ptl_sweep.config.checks import ConfigError, a_name, at_least, in_range, one_of, positive
+from ptl_sweep.config.checks import ConfigError, a_name, at_least, one_of, positive
+from ptl_sweep.config.detector import (
+    DetectorConfig,
+    EvaluateConfig,
+    FeatureConfig,
+    GaussianConfig,
+    InferenceConfig,
+    TilingConfig,
+    TrainConfig,
+    TrainRecipe,
+)
 from ptl_sweep.config.launcher import LauncherConfig, ResourcesConfig
 
 __all__ = [
     "GROUPS", "THREAD_VARIABLES", "AnalysisConfig", "Config", "ConfigError", "DatasetConfig",
-    "DetectorConfig", "EvaluateConfig", "GaussianConfig", "LauncherConfig", "PoolConfig",
-    "ResourcesConfig", "SweepConfig", "SyntheticConfig", "TilingConfig", "TrackingConfig",
-    "TrainConfig", "TranslatorConfig", "conf_dir", "register_schemas", "typed",
+    "DetectorConfig", "EvaluateConfig", "FeatureConfig", "GaussianConfig", "InferenceConfig",
+    "LauncherConfig", "PoolConfig", "ResourcesConfig", "SweepConfig", "SyntheticConfig",
+    "TilingConfig", "TrackingConfig", "TrainConfig", "TrainRecipe", "TranslatorConfig", "conf_dir",
+    "register_schemas", "typed",
 ]  # fmt: skip
 
 # Read by OpenMP and BLAS when they load; the last digits of a result depend on the thread count.
@@ -67,7 +79,7 @@ class DatasetConfig:
         for source, meaning in self.categories.items():
             one_of(f"{self.name}.categories.{source}", meaning, ("person", "other", "ignore"))
 
-    def held_back(self) -> "DatasetConfig":
+    def validation_config(self) -> "DatasetConfig":
         """What no training subset ever touches, as a target."""
         return replace(self, name=f"{self.name}-validation", split=self.validation_split)
 
@@ -106,16 +118,17 @@ class SyntheticConfig:
 
     name: str = MISSING  # what the result columns show
     method: str = "ptl"  # off: none; ptl: by domain gap (eq. 5); random: uniformly (our control)
+    # or the name of another file in ptl_sweep/ptl/methods
     num_iterations: int = 5  # T
     images_per_iteration: int = 100  # n, virtual images added per iteration
     temperature: float = 5.0  # tau of exp(-gap / tau), in squared Mahalanobis distance (eq. 5)
     scales: list[int] = field(default_factory=lambda: [128, 256, 384, 512])  # S of eq. 4, pixels
     context: float = 1.0  # side of the square that is resized to s x s, in longer box sides; ours
+    options: dict[str, Any] = field(default_factory=dict)  # parameters of a method of your own
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
         a_name("synthetic.name", self.name)
-        one_of("synthetic.method", self.method, ("off", "ptl", "random"))
         at_least("synthetic.num_iterations", self.num_iterations, 1)
         at_least("synthetic.images_per_iteration", self.images_per_iteration, 1)
         positive("synthetic.temperature", self.temperature)
@@ -131,7 +144,8 @@ class TranslatorConfig:
     """Virtual -> real translation of person crops (PTL section 3.3; CycleGAN recipe)."""
 
     name: str = MISSING
-    method: str = "cyclegan"  # identity | color_stats | cyclegan
+    method: str = "cyclegan"  # identity | color_stats | cyclegan, or another file in
+    # ptl_sweep/ptl/translators
     num_steps: int = 20000  # at iteration 1 and without warm start; ours
     num_warm_steps: int = 5000  # later iterations when warm_start is on; ours
     warm_start: bool = True  # start from the networks of the iteration before
@@ -145,10 +159,10 @@ class TranslatorConfig:
     base_channels: int = 64
     num_residual_blocks: int = 6
     min_crop_px: int = 16  # shorter crops train nothing and stay untranslated; ours
+    options: dict[str, Any] = field(default_factory=dict)  # parameters of a translator of your own
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
-        one_of("translator.method", self.method, ("identity", "color_stats", "cyclegan"))
         at_least("translator.num_steps", self.num_steps, 1)
         at_least("translator.num_warm_steps", self.num_warm_steps, 0)
         at_least("translator.batch_size", self.batch_size, 1)
@@ -166,156 +180,16 @@ class TranslatorConfig:
 
 
 @dataclass(kw_only=True, slots=True)
-class DetectorConfig:
-    """RetinaNet (torchvision) and the geometry it sees."""
-
-    name: str = MISSING
-    architecture: str = "retinanet_r50"  # retinanet_r50 | retinanet_tiny
-    weights: str = "imagenet"  # none | imagenet | coco | path of a state dict
-    anchor_sizes: list[list[float]] = MISSING  # pixels, one list per pyramid level
-    aspect_ratios: list[float] = MISSING  # height / width
-    min_size: int | None = None  # shorter side is resized to this; null: native resolution
-    max_size: int | None = None  # upper bound of the longer side after that
-    channels: int = 256  # D: pyramid width, and so the dimension of the penultimate feature
-
-    def __post_init__(self) -> None:
-        """Reject values no run can use."""
-        one_of("detector.architecture", self.architecture, ("retinanet_r50", "retinanet_tiny"))
-        at_least("detector.channels", self.channels, 8)
-        at_least("detector.min_size", self.min_size, 32)
-        at_least("detector.max_size", self.max_size, self.min_size or 32)
-        if self.channels % 8:
-            raise ConfigError(f"detector.channels must be a multiple of 8, got {self.channels}")
-        if (self.min_size is None) != (self.max_size is None):
-            raise ConfigError("detector.min_size and detector.max_size go together: set both")
-        if self.architecture == "retinanet_tiny" and self.weights in ("imagenet", "coco"):
-            raise ConfigError(
-                f"detector.weights={self.weights} does not fit retinanet_tiny: none or a path"
-            )
-        if self.anchor_sizes != MISSING and len({len(s) for s in self.anchor_sizes}) != 1:
-            raise ConfigError(
-                "detector.anchor_sizes needs the same number of sizes on every level, "
-                f"got {self.anchor_sizes}"
-            )
-
-
-@dataclass(kw_only=True, slots=True)
-class TilingConfig:
-    """Large images are trained on and searched in square tiles; ours."""
-
-    size: int | None = None  # side of a tile, pixels of the file; null: no image is cut
-    overlap: int = 32  # pixels of the file that neighbouring tiles share, or more
-
-    def __post_init__(self) -> None:
-        """Reject values no run can use."""
-        at_least("tiling.size", self.size, 64)
-        in_range("tiling.overlap", self.overlap, 16, (self.size or 10**6) // 2)
-
-
-@dataclass(kw_only=True, slots=True)
-class TrainConfig:
-    """Training of one detector: the same number of steps for every set size, on and off."""
-
-    num_steps: int = 5000
-    batch_size: int = 16
-    optimizer: str = "sgd"  # sgd (momentum 0.9) | adamw
-    schedule: str = "constant"  # after the warm-up: constant | onecycle
-    learning_rate: float = 0.01
-    weight_decay: float = 1e-4
-    warmup_steps: int = 500
-    clip_norm: float = 10.0  # largest gradient norm
-    crop_size: int | None = None  # train on square crops of this side, pixels; null: images, tiles
-    positive_fraction: float = 0.6  # share of crops and tiles that are placed around a person
-    flip_probability: float = 0.5  # horizontal
-    colour_jitter: float = 0.0  # largest relative change of brightness and of each channel
-    precision: str = "float32"  # float32 | bfloat16 (CUDA only)
-    num_threads: int = 1  # CPU threads of every stage; results depend on it
-    checkpoint_minutes: float = 5.0  # longest work that a killed job repeats
-    image_cache_mb: int = 1024  # decoded images that one worker keeps
-
-    def __post_init__(self) -> None:
-        """Reject values no run can use."""
-        at_least("train.num_steps", self.num_steps, 1)
-        at_least("train.batch_size", self.batch_size, 1)
-        one_of("train.optimizer", self.optimizer, ("sgd", "adamw"))
-        one_of("train.schedule", self.schedule, ("constant", "onecycle"))
-        positive("train.learning_rate", self.learning_rate)
-        at_least("train.weight_decay", self.weight_decay, 0)
-        at_least("train.warmup_steps", self.warmup_steps, 0)
-        positive("train.clip_norm", self.clip_norm)
-        at_least("train.crop_size", self.crop_size, 32)
-        in_range("train.positive_fraction", self.positive_fraction, 0, 1)
-        in_range("train.flip_probability", self.flip_probability, 0, 1)
-        in_range("train.colour_jitter", self.colour_jitter, 0, 1)
-        one_of("train.precision", self.precision, ("float32", "bfloat16"))
-        at_least("train.num_threads", self.num_threads, 1)
-        at_least("train.checkpoint_minutes", self.checkpoint_minutes, 0)
-        at_least("train.image_cache_mb", self.image_cache_mb, 1)
-
-
-@dataclass(kw_only=True, slots=True)
-class GaussianConfig:
-    """The Gaussian of the training features that the domain gap is measured with (PTL eq. 1-2)."""
-
-    covariance: str = "oas"  # ml (as printed; refused at n <= D + 2) | oas | ledoit_wolf | pinv
-    detections: str = "nms"  # nms | pre_nms: which detections give features
-    min_score: float = 0.05  # of a detection that gives a feature; ours
-    min_iou: float = 0.5  # with a ground truth (PTL section 3)
-
-    def __post_init__(self) -> None:
-        """Reject values no run can use."""
-        one_of("gaussian.covariance", self.covariance, ("ml", "oas", "ledoit_wolf", "pinv"))
-        one_of("gaussian.detections", self.detections, ("nms", "pre_nms"))
-        in_range("gaussian.min_score", self.min_score, 0, 1)
-        in_range("gaussian.min_iou", self.min_iou, 0, 1)
-
-
-@dataclass(kw_only=True, slots=True)
-class EvaluateConfig:
-    """One inference setting for evaluation, features and distances; and what is scored."""
-
-    iterations: str = "last"  # last: only the final detector; all: the one of every iteration
-    score_thresholds: list[float] = field(default_factory=lambda: [0.01, 0.1, 0.5])  # s of AP_t2t
-    score_threshold: float = 0.005  # detections below are never made
-    nms_threshold: float = 0.5
-    max_detections: int = 500  # per image, and per tile before tiles are merged
-    candidates_per_level: int = 3000  # per image or tile, before NMS
-    batch_size: int = 8  # images or tiles of one size per forward; shifts results by rounding
-
-    def __post_init__(self) -> None:
-        """Reject values no run can use."""
-        one_of("evaluate.iterations", self.iterations, ("last", "all"))
-        in_range("evaluate.score_threshold", self.score_threshold, 0, 1)
-        in_range("evaluate.nms_threshold", self.nms_threshold, 0, 1)
-        at_least("evaluate.max_detections", self.max_detections, 1)
-        at_least("evaluate.candidates_per_level", self.candidates_per_level, 1)
-        at_least("evaluate.batch_size", self.batch_size, 1)
-        hundredths = [round(100 * score) for score in self.score_thresholds]
-        if len(hundredths) != 3 or sorted({*hundredths}) != hundredths or hundredths[0] < 1:
-            raise ConfigError(
-                "evaluate.score_thresholds must be three scores (low, medium, high confidence) "
-                f"that rise by 0.01 or more from 0.01 on, got {self.score_thresholds}"
-            )
-        if self.score_threshold > self.score_thresholds[0]:
-            raise ConfigError(
-                f"evaluate.score_threshold={self.score_threshold} hides detections that "
-                f"evaluate.score_thresholds starts with ({self.score_thresholds[0]}): lower it"
-            )
-
-
-@dataclass(kw_only=True, slots=True)
 class TrackingConfig:
     """The Weights & Biases mirror of history.jsonl; never part of a result."""
 
     mode: str = "offline"  # online | offline (WANDB_MODE wins over both) | off: no wandb at all
     project: str = "ptl-sweep"
     entity: str | None = None
-    live_after: float = 120.0  # seconds until an offline run is written while its stage runs; ours
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
         one_of("tracking.mode", self.mode, ("online", "offline", "off"))
-        at_least("tracking.live_after", self.live_after, 0)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -357,7 +231,7 @@ class Config:
         at_least("real_count", self.real_count, 1)
         at_least("seed", self.seed, 0)
         if self.target.reader == "source":  # what the source holds back
-            self.target = self.dataset.held_back()
+            self.target = self.dataset.validation_config()
         for role in ("dataset", "pool", "target"):
             data = getattr(self, role)
             if data.index_root is None:

@@ -14,7 +14,7 @@ from numpy import ndarray
 from PIL import ExifTags, Image
 
 from ptl_sweep.datasets.records import ImageRecord, PixelSource
-from ptl_sweep.datasets.validation import LFS_HEADER, LFS_MEND, DataError, data_error
+from ptl_sweep.datasets.validation import LFS_FIX, LFS_HEADER, DataError, data_error
 
 MAX_PIXELS = 100_000_000  # 6000x4000 is a quarter of it; a bomb of 0.6 MB can hold 196 million
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -96,8 +96,8 @@ def _unreadable(path: Path, error: Exception) -> DataError:
     except OSError as closed:
         return data_error(path, f"cannot be read: {closed.strerror}", "check its permissions")
     if head == LFS_HEADER:
-        return data_error(path, "is a git-LFS pointer, not the image itself", LFS_MEND)
-    reason = "is empty" if not head else f"is no whole JPEG or PNG image ({error})"
+        return data_error(path, "is a git-LFS pointer, not the image itself", LFS_FIX)
+    reason = "is empty" if not head else f"is not a complete JPEG or PNG image ({error})"
     return data_error(path, reason, "copy or download the file again")
 
 
@@ -180,7 +180,7 @@ class ImageCache:
         if (width, height) != (record.width, record.height):
             raise DataError(
                 f"image {record.image_id!r} is {width}x{height}, was {record.width}x"
-                f"{record.height} when the data set was read\n  mend: start the run again"
+                f"{record.height} when the data set was read\n  fix: start the run again"
             )
         if pixels.nbytes <= self._max_bytes:
             self._keep(key, record.pixels, pixels)

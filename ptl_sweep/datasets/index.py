@@ -52,7 +52,7 @@ class Listing(NamedTuple):
     mtimes_ns: list[int]
 
 
-class Place(NamedTuple):
+class IndexPlace(NamedTuple):
     """Where the index of one image set is, and what it is an index of."""
 
     path: Path
@@ -86,7 +86,7 @@ def look_up(config: DatasetConfig | PoolConfig, split: str) -> Summary | None:
     return None if place is None else _load(place, lambda: peek(place.path, place.key))
 
 
-def _keep(image_set: ImageSet, place: Place) -> None:
+def _keep(image_set: ImageSet, place: IndexPlace) -> None:
     """Write the index; a reason against it is said and no error."""
     try:
         _require_settled(place)
@@ -104,7 +104,7 @@ def _keep(image_set: ImageSet, place: Place) -> None:
         log.info("%s, split %s: no index: %s", image_set.name, image_set.split, error)
 
 
-def _place(config: DatasetConfig | PoolConfig, split: str) -> Place | None:
+def _place(config: DatasetConfig | PoolConfig, split: str) -> IndexPlace | None:
     """None when the config asks for no index, or there are no files to be listed."""
     if config.index_root is None or config.root is None:
         return None
@@ -120,7 +120,7 @@ def _place(config: DatasetConfig | PoolConfig, split: str) -> Place | None:
     key = hashlib.sha256(decisive.encode()).hexdigest()[:16]
     stem = re.sub(r"[^\w.-]", "_", f"{config.reader}-{config.name}-{split}", flags=re.ASCII)[:150]
     path = Path(config.index_root).expanduser() / f"{stem}-{key}.parquet"
-    return Place(path, key, root, listing, now)
+    return IndexPlace(path, key, root, listing, now)
 
 
 def _sources() -> str:
@@ -170,7 +170,7 @@ def _add_file(listing: Listing, prefix: str, entry: os.DirEntry[str]) -> None:
     listing.mtimes_ns.append(status.st_mtime_ns)
 
 
-def _require_settled(place: Place) -> None:
+def _require_settled(place: IndexPlace) -> None:
     """Raise NotIndexedError when what was read may be something else than what was listed."""
     if any(abs(place.time_ns - mtime) < SETTLED_NS for mtime in place.listing.mtimes_ns):
         raise NotIndexedError("files were written a moment ago")
@@ -178,7 +178,7 @@ def _require_settled(place: Place) -> None:
         raise NotIndexedError("files changed while they were read")
 
 
-def _delete_oldest(place: Place) -> None:
+def _delete_oldest(place: IndexPlace) -> None:
     """All but the KEPT newest indexes of this reader, name and split."""
     own = place.path.name.removesuffix(f"{place.key}.parquet")
     pattern = re.compile(re.escape(own) + r"[0-9a-f]{16}\.parquet")
@@ -198,7 +198,7 @@ def _mtime_ns(entry: os.DirEntry[str]) -> int:
         return 0
 
 
-def _load(place: Place, read: Callable[[], Item]) -> Item | None:
+def _load(place: IndexPlace, read: Callable[[], Item]) -> Item | None:
     """None when there is no index, or none that can be used."""
     try:
         return read() if place.path.is_file() else None

@@ -39,7 +39,7 @@ class Summary(NamedTuple):
         return cls(image_set.fingerprint, num_eligible)
 
 
-class Column(NamedTuple):
+class IndexColumn(NamedTuple):
     """Values of all rows, one after the other; of a column of lists, where each row starts."""
 
     values: list[Any] | Num[ndarray, " n"]
@@ -57,7 +57,7 @@ class Kind(NamedTuple):
 
     source: type
     arrays: Callable[[Sequence[Any], str], dict[str, Any]]  # (sources, folder) -> for pyarrow
-    sources: Callable[[dict[str, Column], str], Iterator[PixelSource]]
+    sources: Callable[[dict[str, IndexColumn], str], Iterator[PixelSource]]
 
 
 def encode(image_set: ImageSet, root: Path, key: str) -> bytes:
@@ -128,7 +128,7 @@ def _header_sha256(header: dict[str, Any]) -> str:
     return hashlib.sha256(canonical_json(header).encode()).hexdigest()
 
 
-def _columns_sha256(columns: dict[str, Column]) -> str:
+def _columns_sha256(columns: dict[str, IndexColumn]) -> str:
     """Parquet itself does not see every flipped bit."""
     digest = hashlib.sha256()
     for name, (values, starts) in columns.items():
@@ -141,15 +141,15 @@ def _columns_sha256(columns: dict[str, Column]) -> str:
     return digest.hexdigest()
 
 
-def _columns(table: Any) -> dict[str, Column]:
+def _columns(table: Any) -> dict[str, IndexColumn]:
     """The columns of a pyarrow table."""
     columns = {}
     for name, chunks in zip(table.column_names, table.columns, strict=True):
         array = chunks.combine_chunks()
         if str(array.type).startswith("list"):
-            columns[name] = Column(_values(array.values), array.offsets.to_pylist())
+            columns[name] = IndexColumn(_values(array.values), array.offsets.to_pylist())
         else:
-            columns[name] = Column(_values(array))
+            columns[name] = IndexColumn(_values(array))
     return columns
 
 
@@ -183,7 +183,9 @@ def _record_arrays(records: Sequence[ImageRecord]) -> dict[str, Any]:
     return arrays
 
 
-def _records(columns: dict[str, Column], sources: Iterator[PixelSource]) -> Iterator[ImageRecord]:
+def _records(
+    columns: dict[str, IndexColumn], sources: Iterator[PixelSource]
+) -> Iterator[ImageRecord]:
     rows = zip(
         columns["image_id"].values,
         columns["scene"].values,
@@ -238,7 +240,7 @@ def _file_arrays(sources: Sequence[FileImage], folder: str) -> dict[str, Any]:
     return {"path": [_below(source.path, folder) for source in sources]}
 
 
-def _files(columns: dict[str, Column], folder: str) -> Iterator[FileImage]:
+def _files(columns: dict[str, IndexColumn], folder: str) -> Iterator[FileImage]:
     for path in _paths(columns["path"].values, folder):
         yield FileImage(path)
 
@@ -258,7 +260,7 @@ def _pool_arrays(sources: Sequence[PoolImage], folder: str) -> dict[str, Any]:
     }
 
 
-def _pool_images(columns: dict[str, Column], folder: str) -> Iterator[PoolImage]:
+def _pool_images(columns: dict[str, IndexColumn], folder: str) -> Iterator[PoolImage]:
     """The size of a pool's image is that of its record."""
     corners = np.asarray(columns["windows"].values).reshape(-1, 4).tolist()
     windows = [None if window == list(NO_WINDOW) else tuple(window) for window in corners]
@@ -267,7 +269,7 @@ def _pool_images(columns: dict[str, Column], folder: str) -> Iterator[PoolImage]
         _paths(columns["path"].values, folder),
         np.asarray(columns["width"].values).tolist(),
         np.asarray(columns["height"].values).tolist(),
-        Column(masks, columns["masks"].starts).rows(),
+        IndexColumn(masks, columns["masks"].starts).rows(),
         strict=True,
     )
     for path, width, height, own in rows:

@@ -49,6 +49,14 @@ POOL_READERS: dict[str, PoolReader] = {
     "archangel": read_archangel,
 }
 
+READER_KEYS = {"scene_fractions", "categories", "frame_stride", "domain", "world_seed"}
+FILE_KEYS = {"scene_fractions", "categories"}
+OTHER_KEYS = {  # readers that read other ones of READER_KEYS than FILE_KEYS
+    "miniature": {"domain", "world_seed"},
+    "okutama": FILE_KEYS | {"frame_stride"},
+    "sard": FILE_KEYS | {"frame_stride"},
+}
+
 MEMO_SIZE = 32  # image sets kept per process
 
 
@@ -91,6 +99,11 @@ def _read_pool(config_json: str) -> ImageSet:
     config = PoolConfig(**json.loads(config_json))
     read = partial(POOL_READERS[config.reader], config)
     return read() if config.reader == "miniature" else read_indexed(config, "pool", read)
+
+
+def keys_read(reader: str) -> set[str]:
+    """Those of READER_KEYS that a reader's result depends on; a stage hands it no others."""
+    return OTHER_KEYS.get(reader, FILE_KEYS)
 
 
 def fingerprint(config: DatasetConfig, split: str) -> str | None:

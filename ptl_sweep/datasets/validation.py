@@ -1,4 +1,4 @@
-"""The validator that every reader goes through: an error names file, line, field, value and mend;
+"""The validator that every reader goes through: an error names file, line, field, value and fix;
 whatever is left out is counted by reason.
 """
 
@@ -19,7 +19,7 @@ from ptl_sweep.config.schema import DatasetConfig
 from ptl_sweep.datasets.records import ImageRecord, ImageSet, PixelSource
 
 LFS_HEADER = b"version https://git-lfs"
-LFS_MEND = "run `git lfs pull` where the file came from, or download it again"
+LFS_FIX = "run `git lfs pull` where the file came from, or download it again"
 MIN_SIDE_PX = 1.0  # shorter boxes are dropped
 MAX_COORDINATE_PX = 1e5  # no image is that large: a number beyond it is a mistake
 CLIP_TOLERANCE_PX = 1.0  # boxes that leave the image by less are not worth a warning
@@ -28,13 +28,13 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 class DataError(ValueError):
-    """Data on disk that cannot be used; the message names file, line, field, value and mend."""
+    """Data on disk that cannot be used; the message names file, line, field, value and fix."""
 
 
-def data_error(path: Path, problem: str, mend: str, line: int | None = None) -> DataError:
-    """An error of two lines: where and what, then how to mend it."""
+def data_error(path: Path, problem: str, fix: str, line: int | None = None) -> DataError:
+    """An error of two lines: where and what, then how to fix it."""
     where = str(path) if line is None else f"{path}, line {line}"
-    return DataError(f"{where}: {problem}\n  mend: {mend}")
+    return DataError(f"{where}: {problem}\n  fix: {fix}")
 
 
 def shown(value: object) -> str:
@@ -60,7 +60,7 @@ def require_root(config: DatasetConfig, holds: str) -> Path:
         return path
     tried = "root is not set" if path is None else f"{path} is not a folder"
     raise DataError(
-        f"data set {config.name!r}: {tried}\n  mend: set root of data set {config.name!r} "
+        f"data set {config.name!r}: {tried}\n  fix: set root of data set {config.name!r} "
         f"(dataset.root or target.root) to the folder that holds {holds}"
     )
 
@@ -107,7 +107,7 @@ def read_text(path: Path) -> str:
             path, f"cannot be read: {error.strerror}", "check the path and its permissions"
         ) from error
     if data.startswith(LFS_HEADER):
-        raise data_error(path, "is a git-LFS pointer, not the file itself", LFS_MEND, line=1)
+        raise data_error(path, "is a git-LFS pointer, not the file itself", LFS_FIX, line=1)
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -119,7 +119,7 @@ def read_text(path: Path) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class DelimitedTable:
     """The numbers of one annotation file and the line each row stands on."""
 
     path: Path
@@ -131,7 +131,7 @@ class Table:
         """One column by name."""
         return self.values[:, self.columns.index(name)]
 
-    def require(self, name: str, valid: Bool[ndarray, " n"], allowed: str, mend: str) -> None:
+    def require(self, name: str, valid: Bool[ndarray, " n"], allowed: str, fix: str) -> None:
         """Raise DataError that names the first row whose field `name` is not valid."""
         if valid.all():
             return
@@ -139,7 +139,7 @@ class Table:
         raise data_error(
             self.path,
             f"{name} is {self.column(name)[row]:g}, must be {allowed}",
-            mend,
+            fix,
             int(self.lines[row]),
         )
 
@@ -156,7 +156,9 @@ class Table:
             )
 
 
-def parse_table(path: Path, text: str, columns: tuple[str, ...], delimiter: str | None) -> Table:
+def parse_table(
+    path: Path, text: str, columns: tuple[str, ...], delimiter: str | None
+) -> DelimitedTable:
     """The rows of a text of numbers; blank lines and one trailing delimiter are allowed.
 
     Raises: DataError for a wrong number of columns and for anything that is no finite number.
@@ -167,14 +169,14 @@ def parse_table(path: Path, text: str, columns: tuple[str, ...], delimiter: str 
     rows = [line.removesuffix(delimiter) if delimiter else line for _, line in kept]
     numbers = np.array([number for number, _ in kept], dtype=np.int64)
     if not rows:
-        return Table(path, columns, np.zeros((0, len(columns))), numbers)
+        return DelimitedTable(path, columns, np.zeros((0, len(columns))), numbers)
     try:
         values = np.loadtxt(rows, delimiter=delimiter, comments=None, ndmin=2)
     except ValueError:
         values = _parse_exactly(path, rows, numbers, columns, delimiter)
     if values.shape[1] != len(columns) or not np.isfinite(values).all():
         values = _parse_exactly(path, rows, numbers, columns, delimiter)
-    return Table(path, columns, values, numbers)
+    return DelimitedTable(path, columns, values, numbers)
 
 
 def _parse_exactly(
@@ -251,7 +253,9 @@ class Validator:
         if count:
             self._odd.setdefault(kind, Counter())[where] += count
 
-    def read_table(self, path: Path, columns: tuple[str, ...], delimiter: str | None) -> Table:
+    def read_table(
+        self, path: Path, columns: tuple[str, ...], delimiter: str | None
+    ) -> DelimitedTable:
         """The numbers of an annotation file; warns of mixed line ends. Raises: DataError."""
         text = read_text(path)
         if "\r" in text and (line := first_other_line_end(text)) is not None:
@@ -310,7 +314,7 @@ class Validator:
         if not self._records:
             raise DataError(
                 f"data set {self._name!r}, split {self._split!r}: no image has annotations\n"
-                "  mend: put the annotation files where the reader expects them (README, data)"
+                "  fix: put the annotation files where the reader expects them (README, data)"
             )
         records = tuple(self._records[image_id] for image_id in sorted(self._records))
         return ImageSet(

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from ptl_sweep.config.schema import EvaluateConfig
+from ptl_sweep.config.schema import InferenceConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.detection.pixels import Resize, View, load_image, resized_size
@@ -28,7 +28,7 @@ PADDING = 32  # pixels, at most as many as an image is padded with
 NO_BOXES = torch.zeros(0, 4)
 
 
-class Picture(NamedTuple):
+class NetworkInput(NamedTuple):
     """What the detector sees at once, and the factor that leads back to stored pixels."""
 
     image: Float[Tensor, "3 h w"]
@@ -46,7 +46,7 @@ class Found(NamedTuple):
 def detect_records(
     detector: Detector,
     records: Iterable[ImageRecord],
-    setting: EvaluateConfig,
+    inference: InferenceConfig,
     *,
     cache: ImageCache,
     view: View,
@@ -59,15 +59,15 @@ def detect_records(
     from tile to tile, so that (level, cell) still names one place.
     """
     detector.eval()
-    search = partial(_searched, detector, setting=setting, nms=nms)
-    for found in _over_records(search, records, setting, cache=cache, view=view, nms=nms):
+    search = partial(_searched, detector, inference=inference, nms=nms)
+    for found in _over_records(search, records, inference, cache=cache, view=view, nms=nms):
         yield found.detections
 
 
 def detect_and_probe_records(
     detector: Detector,
     records: Iterable[ImageRecord],
-    setting: EvaluateConfig,
+    inference: InferenceConfig,
     *,
     cache: ImageCache,
     view: View,
@@ -77,19 +77,19 @@ def detect_and_probe_records(
     In a tiled image a person is looked up in the tile whose border is farthest from its box.
     """
     detector.eval()
-    search = partial(_probed, detector, setting=setting)
-    for found in _over_records(search, records, setting, cache=cache, view=view, nms=True):
+    search = partial(_probed, detector, inference=inference)
+    for found in _over_records(search, records, inference, cache=cache, view=view, nms=True):
         assert found.probes is not None
         yield found.detections, found.probes
 
 
-Search = Callable[[Iterator[Picture]], Iterator[Found]]
+Search = Callable[[Iterator[NetworkInput]], Iterator[Found]]
 
 
 def _over_records(
     search: Search,
     records: Iterable[ImageRecord],
-    setting: EvaluateConfig,
+    inference: InferenceConfig,
     *,
     cache: ImageCache,
     view: View,
@@ -98,7 +98,7 @@ def _over_records(
     for side, run in groupby(records, lambda record: view.tile_side(record.height, record.width)):
         if side is not None:
             for record in run:
-                yield _tiled(search, record, cache.read(record), setting, view, nms=nms)
+                yield _tiled(search, record, cache.read(record), inference, view, nms=nms)
             continue
         yield from search(
             _picture(cache.read(record), view.resize, torch.from_numpy(record.boxes))
@@ -108,15 +108,15 @@ def _over_records(
 
 def _picture(
     pixels: UInt8[ndarray, "h w 3"], resize: Resize, boxes: Float[Tensor, "m 4"] = NO_BOXES
-) -> Picture:
+) -> NetworkInput:
     image = load_image(pixels, resize)
     down, across = (pixels.shape[axis] / image.shape[axis + 1] for axis in (0, 1))
-    return Picture(image, torch.tensor([across, down, across, down]), boxes)
+    return NetworkInput(image, torch.tensor([across, down, across, down]), boxes)
 
 
-def _same_size(pictures: Iterator[Picture], limit: int) -> Iterator[list[Picture]]:
+def _same_size(pictures: Iterator[NetworkInput], limit: int) -> Iterator[list[NetworkInput]]:
     """Runs of neighbouring pictures of one size, at most `limit` long."""
-    group: list[Picture] = []
+    group: list[NetworkInput] = []
     for picture in pictures:
         if group and (len(group) == limit or picture.image.shape != group[0].image.shape):
             yield group
@@ -127,28 +127,28 @@ def _same_size(pictures: Iterator[Picture], limit: int) -> Iterator[list[Picture
 
 
 def _searched(
-    detector: Detector, pictures: Iterator[Picture], setting: EvaluateConfig, *, nms: bool
+    detector: Detector, pictures: Iterator[NetworkInput], inference: InferenceConfig, *, nms: bool
 ) -> Iterator[Found]:
-    for group in _same_size(pictures, setting.batch_size):
+    for group in _same_size(pictures, inference.batch_size):
         images = torch.stack([picture.image for picture in group]).to(detector.mean.device)
-        found = detector.detect(images, setting, nms=nms)
+        found = detector.detect(images, inference, nms=nms)
         for picture, detections in zip(group, found, strict=True):
             yield Found(_stored(detections, picture), None)
 
 
 def _probed(
-    detector: Detector, pictures: Iterator[Picture], setting: EvaluateConfig
+    detector: Detector, pictures: Iterator[NetworkInput], inference: InferenceConfig
 ) -> Iterator[Found]:
-    for group in _same_size(pictures, setting.batch_size):
+    for group in _same_size(pictures, inference.batch_size):
         images = torch.stack([picture.image for picture in group]).to(detector.mean.device)
         wanted = [(picture.boxes / picture.to_stored).to(images) for picture in group]
-        found, probed = detector.detect_and_probe(images, wanted, setting)
+        found, probed = detector.detect_and_probe(images, wanted, inference)
         for picture, detections, probes in zip(group, found, probed, strict=True):
             on_cpu = Probes(*(part.cpu() for part in probes))
             yield Found(_stored(detections, picture), on_cpu)
 
 
-def _stored(detections: Detections, picture: Picture) -> Detections:
+def _stored(detections: Detections, picture: NetworkInput) -> Detections:
     """On the CPU, boxes in stored pixels."""
     on_cpu = Detections(*(part.cpu() for part in detections))
     return on_cpu._replace(boxes=on_cpu.boxes * picture.to_stored)
@@ -158,15 +158,15 @@ def _tiled(
     search: Search,
     record: ImageRecord,
     pixels: UInt8[ndarray, "h w 3"],
-    setting: EvaluateConfig,
+    inference: InferenceConfig,
     view: View,
     *,
     nms: bool,
 ) -> Found:
     """One image, searched in tiles of its stored pixels.
 
-    Each tile is resized and searched as a whole image is, `setting.batch_size` of them at once, and
-    `setting` holds for each; max_detections holds once more for the merged detections.
+    Each tile is resized and searched as a whole image is, `inference.batch_size` at a time, and
+    `inference` holds for each; max_detections holds once more for the merged detections.
     """
     side = view.tiling.size
     assert side is not None
@@ -187,7 +187,7 @@ def _tiled(
     touch = TOUCH * max(height / seen[0], width / seen[1])
     parts = _numbered(search(pictures), _most_cells(*seen))
     probes: list[Probes | None] = []
-    detections = merge_tiles(_kept(parts, probes), grid, setting, touch=touch, nms=nms)
+    detections = merge_tiles(_kept(parts, probes), grid, inference, touch=touch, nms=nms)
     return Found(detections, _in_order(probes, owner))
 
 

@@ -15,7 +15,7 @@ from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops import FrozenBatchNorm2d, clip_boxes_to_image
 from torchvision.ops import nms as non_maximum_suppression
 
-from ptl_sweep.config.schema import ConfigError, DetectorConfig, EvaluateConfig
+from ptl_sweep.config.schema import ConfigError, DetectorConfig, InferenceConfig
 from ptl_sweep.detection.backbones import TinyBackbone, group_norm, resnet50_fpn
 from ptl_sweep.detection.loss import Losses, best_anchors, retinanet_losses
 
@@ -99,7 +99,7 @@ class Detector(nn.Module):
 
     @torch.no_grad()
     def detect(
-        self, images: Float[Tensor, "b 3 h w"], setting: EvaluateConfig, *, nms: bool = True
+        self, images: Float[Tensor, "b 3 h w"], inference: InferenceConfig, *, nms: bool = True
     ) -> list[Detections]:
         """Detections of each RGB image in [0, 1]; boxes are clipped to it.
 
@@ -108,14 +108,14 @@ class Detector(nn.Module):
         """
         prepared = self._prepare(images)
         raw = self._predict(prepared)
-        return self._detections(raw, self._anchors_of(prepared, raw.grids), images, setting, nms)
+        return self._detections(raw, self._anchors_of(prepared, raw.grids), images, inference, nms)
 
     @torch.no_grad()
     def detect_and_probe(
         self,
         images: Float[Tensor, "b 3 h w"],
         boxes: list[Float[Tensor, "_ 4"]],
-        setting: EvaluateConfig,
+        inference: InferenceConfig,
     ) -> tuple[list[Detections], list[Probes]]:
         """`detect`, and what the same pass computes at given boxes, in pixels of the images."""
         prepared = self._prepare(images)
@@ -125,29 +125,29 @@ class Detector(nn.Module):
         for image, wanted in enumerate(boxes):
             iou, index = best_anchors(anchors, wanted)
             probes.append(Probes(*self._features_of(raw, image, index), iou))
-        return self._detections(raw, anchors, images, setting, nms=True), probes
+        return self._detections(raw, anchors, images, inference, nms=True), probes
 
     def _detections(
         self,
         raw: Predictions,
         anchors: Float[Tensor, "s 4"],
         images: Float[Tensor, "b 3 h w"],
-        setting: EvaluateConfig,
+        inference: InferenceConfig,
         nms: bool,
     ) -> list[Detections]:
         scores, indices = _best_anchors(
             raw.logits.float(),
             [height * width * self.num_shapes for height, width in raw.grids],
-            setting.candidates_per_level,
+            inference.candidates_per_level,
         )
         decode = self.head.regression_head.box_coder.decode_single
         found = []
         for image in range(len(images)):
-            above = scores[image] > setting.score_threshold
+            above = scores[image] > inference.score_threshold
             score, index = scores[image, above], indices[image, above]
             boxes = decode(raw.offsets[image, index].float(), anchors[index])
             boxes = clip_boxes_to_image(boxes, (images.shape[2], images.shape[3]))
-            kept = best_boxes(boxes, score, setting, nms=nms)
+            kept = best_boxes(boxes, score, inference, nms=nms)
             features, levels, cells = self._features_of(raw, image, index[kept])
             found.append(Detections(boxes[kept], score[kept], features, levels, cells))
         return found
@@ -198,13 +198,17 @@ class Detector(nn.Module):
 
 
 def best_boxes(
-    boxes: Float[Tensor, "n 4"], scores: Float[Tensor, " n"], setting: EvaluateConfig, *, nms: bool
+    boxes: Float[Tensor, "n 4"],
+    scores: Float[Tensor, " n"],
+    inference: InferenceConfig,
+    *,
+    nms: bool,
 ) -> Int[Tensor, " k"]:
     """Indices by falling score: what is left after NMS, at most max_detections; else all."""
     if not nms:
         return scores.argsort(descending=True, stable=True)
-    kept: Tensor = non_maximum_suppression(boxes, scores, setting.nms_threshold)
-    return kept[: setting.max_detections]
+    kept: Tensor = non_maximum_suppression(boxes, scores, inference.nms_threshold)
+    return kept[: inference.max_detections]
 
 
 def _best_anchors(

@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor
 
-from ptl_sweep.config.schema import TrainConfig
+from ptl_sweep.config.schema import TrainRecipe
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.detection.matching import box_areas
@@ -22,7 +22,7 @@ MIN_VISIBLE = 0.5  # share of a person's box on the crop; below it the person is
 MIN_SIDE = 1.0  # pixels; smaller boxes are ignored: their logarithm ruins the box loss
 
 
-class Window(NamedTuple):
+class CropWindow(NamedTuple):
     """Part of an image, pixels."""
 
     left: int
@@ -62,7 +62,7 @@ class Sample(NamedTuple):
 
 def draw_batch(
     records: Sequence[ImageRecord],
-    config: TrainConfig,
+    config: TrainRecipe,
     rng: np.random.Generator,
     *,
     cache: ImageCache,
@@ -91,7 +91,7 @@ def draw_batch(
 
 def draw_sample(
     record: ImageRecord,
-    config: TrainConfig,
+    config: TrainRecipe,
     rng: np.random.Generator,
     *,
     cache: ImageCache,
@@ -103,7 +103,7 @@ def draw_sample(
     height, width = resized_size(pixels.shape[0], pixels.shape[1], view.resize)
     scale = np.tile([width / pixels.shape[1], height / pixels.shape[0]], 2)
     persons = stored.boxes * scale
-    window = Window(0, 0, width, height)
+    window = CropWindow(0, 0, width, height)
     if config.crop_size is not None:
         window = draw_window(persons, window, config.crop_size, config.positive_fraction, rng)
     boxes, ignored = cut_boxes(persons, stored.ignored * scale, window)
@@ -116,7 +116,7 @@ def draw_sample(
 
 def _stored_part(
     record: ImageRecord,
-    config: TrainConfig,
+    config: TrainRecipe,
     rng: np.random.Generator,
     *,
     cache: ImageCache,
@@ -128,7 +128,7 @@ def _stored_part(
     side = view.tile_side(height, width)
     if side is None or config.crop_size is not None:
         return Stored(pixels, record.boxes, record.ignored)
-    whole = Window(0, 0, width, height)
+    whole = CropWindow(0, 0, width, height)
     tile = draw_window(record.boxes, whole, side, config.positive_fraction, rng)
     corner = np.tile([tile.left, tile.top], 2)
     rows, columns = tile.slices
@@ -137,11 +137,11 @@ def _stored_part(
 
 def draw_window(
     persons: Float[ndarray, "n 4"],
-    image: Window,
+    image: CropWindow,
     side: int,
     positive_fraction: float,
     rng: np.random.Generator,
-) -> Window:
+) -> CropWindow:
     """A square of this side, around a random person for a share `positive_fraction` of the draws.
 
     The person is anywhere on it, whole if it fits. Images smaller than the square stay whole along
@@ -160,11 +160,11 @@ def draw_window(
         first = int(np.ceil(low))
         corner.append(int(rng.integers(first, max(first, int(high)) + 1)))
         sides.append(crop)
-    return Window(*corner, *sides)
+    return CropWindow(*corner, *sides)
 
 
 def cut_boxes(
-    persons: Float[ndarray, "n 4"], ignored: Float[ndarray, "m 4"], window: Window
+    persons: Float[ndarray, "n 4"], ignored: Float[ndarray, "m 4"], window: CropWindow
 ) -> tuple[Float[ndarray, "p 4"], Float[ndarray, "q 4"]]:
     """Persons and ignored regions on the window, clipped, in its pixels, float32.
 
@@ -190,7 +190,7 @@ def jitter_colour(
     return (image * gain.to(image.dtype)[:, None, None]).clamp(0, 1)
 
 
-def _cut_image(pixels: UInt8[ndarray, "h w 3"], window: Window, resize: Resize) -> Tensor:
+def _cut_image(pixels: UInt8[ndarray, "h w 3"], window: CropWindow, resize: Resize) -> Tensor:
     """The window of the resized image, 3 x height x width; converts no more than it must."""
     rows, columns = window.slices
     if resize is None:
@@ -198,7 +198,7 @@ def _cut_image(pixels: UInt8[ndarray, "h w 3"], window: Window, resize: Resize) 
     return load_image(pixels, resize)[:, rows, columns]
 
 
-def _clipped(boxes: Float[ndarray, "n 4"], window: Window) -> Float[ndarray, "n 4"]:
+def _clipped(boxes: Float[ndarray, "n 4"], window: CropWindow) -> Float[ndarray, "n 4"]:
     shifted = boxes.astype(np.float64) - np.tile([window.left, window.top], 2)
     limit = np.tile([window.width, window.height], 2)
     clipped: Float[ndarray, "n 4"] = np.clip(shifted, 0, limit)

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torchvision.ops import box_iou
 
-from ptl_sweep.config.schema import EvaluateConfig
+from ptl_sweep.config.schema import InferenceConfig
 from ptl_sweep.detection.retinanet import Detections, best_boxes
 
 
@@ -64,7 +64,7 @@ def _tiles(length: int, side: int, overlap: int) -> Tiles:
 
 
 def merge_tiles(
-    found: Iterable[Detections], grid: Grid, setting: EvaluateConfig, *, touch: float, nms: bool
+    found: Iterable[Detections], grid: Grid, inference: InferenceConfig, *, touch: float, nms: bool
 ) -> Detections:
     """Detections of an image from those of its tiles, given in the grid's order.
 
@@ -75,8 +75,8 @@ def merge_tiles(
     tiles = [_moved(part, *corner) for part, corner in zip(found, grid.corners(), strict=True)]
     count = len(grid.columns.starts)
     lines = [tiles[first : first + count] for first in range(0, len(tiles), count)]
-    rows = [_merged(line, grid.columns.seams, 0, setting, touch=touch, nms=nms) for line in lines]
-    return _merged(rows, grid.rows.seams, 1, setting, touch=touch, nms=nms)
+    rows = [_merged(line, grid.columns.seams, 0, inference, touch=touch, nms=nms) for line in lines]
+    return _merged(rows, grid.rows.seams, 1, inference, touch=touch, nms=nms)
 
 
 def _moved(found: Detections, top: int, left: int) -> Detections:
@@ -87,7 +87,7 @@ def _merged(
     parts: Sequence[Detections],
     seams: Sequence[Seam],
     axis: int,
-    setting: EvaluateConfig,
+    inference: InferenceConfig,
     *,
     touch: float,
     nms: bool,
@@ -99,12 +99,12 @@ def _merged(
     whole, *others = parts if nms else [_stacked(parts)]
     for part, seam in zip(others, seams, strict=False):
         pairs = _pairs(
-            whole.boxes, part.boxes, seam, axis, touch=touch, least=setting.nms_threshold
+            whole.boxes, part.boxes, seam, axis, touch=touch, least=inference.nms_threshold
         )
         one, two = pairs.unbind(1)
         both = _united(_chosen(whole, one), _chosen(part, two))
         whole = _stacked([_without(whole, one), _without(part, two), both])
-    return _chosen(whole, best_boxes(whole.boxes, whole.scores, setting, nms=nms))
+    return _chosen(whole, best_boxes(whole.boxes, whole.scores, inference, nms=nms))
 
 
 def _without_hidden(

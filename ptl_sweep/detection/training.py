@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ptl_sweep.config.schema import ConfigError, TrainConfig
+from ptl_sweep.config.schema import ConfigError, TrainRecipe
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.detection.pixels import View
@@ -49,13 +49,14 @@ def never() -> bool:
 def train_detector(  # noqa: PLR0913 (what a training is made of; all by name but three)
     detector: Detector,
     records: Sequence[ImageRecord],
-    config: TrainConfig,
+    config: TrainRecipe,
     *,
     seed: int,
     folder: Path,
     cache: ImageCache,
     on_step: Callable[[int, dict[str, float]], None],
     view: View,
+    checkpoint_minutes: float = 5.0,
     should_stop: Callable[[], bool] = never,
 ) -> None:
     """Train in place, on the device where the detector is, and leave it in eval mode.
@@ -67,7 +68,7 @@ def train_detector(  # noqa: PLR0913 (what a training is made of; all by name bu
     """
     device = detector.mean.device
     _check(config, records, device)
-    run = _Run(detector, config, folder / CHECKPOINT_NAME)
+    run = _Run(detector, config, folder / CHECKPOINT_NAME, checkpoint_minutes)
     run.resume()
     detector.train()
 
@@ -90,7 +91,7 @@ def train_detector(  # noqa: PLR0913 (what a training is made of; all by name bu
     detector.eval()
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
+def learning_rate(config: TrainRecipe, step: int) -> float:
     """Learning rate of the step that follows `step` finished ones.
 
     constant: linear warm-up, then constant. onecycle: cosine up, then cosine down, as
@@ -110,7 +111,7 @@ def _cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) / 2 * (1 + cos(pi * share))
 
 
-def _check(config: TrainConfig, records: Sequence[ImageRecord], device: torch.device) -> None:
+def _check(config: TrainRecipe, records: Sequence[ImageRecord], device: torch.device) -> None:
     if not records:
         raise ConfigError("the training set holds no image")
     if config.precision == "bfloat16" and device.type != "cuda":
@@ -144,10 +145,13 @@ def _to_device(tensor: Tensor, device: torch.device) -> Tensor:
 class _Run:
     """Weights, optimizer and step of one training, and what was not yet reported."""
 
-    def __init__(self, detector: Detector, config: TrainConfig, checkpoint: Path) -> None:
+    def __init__(
+        self, detector: Detector, config: TrainRecipe, checkpoint: Path, checkpoint_minutes: float
+    ) -> None:
         self.detector = detector
         self.config = config
         self.checkpoint = checkpoint
+        self.checkpoint_minutes = checkpoint_minutes
         self.device = detector.mean.device
         self.parameters = [p for p in detector.parameters() if p.requires_grad]
         self.optimizer = _optimizer(self.parameters, config)
@@ -209,7 +213,7 @@ class _Run:
 
     def save_when_due(self) -> None:
         """Save when `checkpoint_minutes` have passed since the last time."""
-        if time.monotonic() - self._saved >= 60 * self.config.checkpoint_minutes:
+        if time.monotonic() - self._saved >= 60 * self.checkpoint_minutes:
             self.save()
 
     def save(self) -> None:
@@ -240,7 +244,7 @@ class _Run:
         logger.info("resumed at step %d from %s", self.step, self.checkpoint)
 
 
-def _optimizer(parameters: list[nn.Parameter], config: TrainConfig) -> torch.optim.Optimizer:
+def _optimizer(parameters: list[nn.Parameter], config: TrainRecipe) -> torch.optim.Optimizer:
     if config.optimizer == "adamw":
         return torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay)
     return torch.optim.SGD(

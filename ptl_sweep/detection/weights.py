@@ -4,6 +4,7 @@ The planner uses this module, so it imports no torch; `pretrained` reads the fil
 downloads: a missing file is an error that names its address.
 """
 
+import functools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,15 +59,27 @@ def resolve_weights(config: DetectorConfig, cache_dir: Path) -> WeightsFile | No
         return None
     published = PUBLISHED.get(config.weights)
     if not path.is_file():
-        mend = f"download {published.url} to that path" if published else "correct the path"
-        raise ConfigError(f"detector.weights={config.weights}: no file at {path}; {mend}")
-    sha256 = sha256_of(path)
+        fix = f"download {published.url} to that path" if published else "correct the path"
+        raise ConfigError(f"detector.weights={config.weights}: no file at {path}; {fix}")
+    sha256 = _sha256_once(path)
     if published and not sha256.startswith(published.sha256_prefix):
         raise ConfigError(
             f"detector.weights={config.weights}: SHA-256 of {path} starts with {sha256[:8]}, not "
             f"{published.sha256_prefix}; download {published.url} again"
         )
     return WeightsFile(path, sha256)
+
+
+def _sha256_once(path: Path) -> str:
+    """SHA-256 of a file, read again only when its size or time has changed: every stage asks."""
+    stat = path.stat()
+    return _sha256_of_version(path.resolve(), stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=32)
+def _sha256_of_version(path: Path, size: int, mtime_ns: int) -> str:
+    del size, mtime_ns  # part of what is remembered
+    return sha256_of(path)
 
 
 def weights_sha256(config: DetectorConfig, cache_dir: Path) -> str | None:

@@ -1,7 +1,7 @@
 """The unit of calibrated distances: mean shrunk distance of detections nothing has shifted.
 
 A calibrated distance is the shrunk one divided by it, so that 1 means "as far as unseen real data
-of the source" (method.md, section 2; ours, in none of the papers).
+of the source" (docs/method.md, section 2; ours, in none of the papers).
 """
 
 from typing import NamedTuple

@@ -1,8 +1,8 @@
 """Does a Gaussian describe the features of a detector? One row of the study's table of Gaussians.
 
-The checks are method.md, section 2: quantiles of the raw distance against Hotelling's law, Mardia
-kurtosis, dead channels, all on true positives of the source's validation split, which nothing has
-shifted. The seed's text gives no thresholds: those of `warning` are ours.
+The checks are those of docs/method.md, section 2: quantiles of the raw distance against Hotelling's
+law, Mardia kurtosis, dead channels, all on true positives of the source's validation split, which
+nothing has shifted. The seed's text gives no thresholds: those of `warning` are ours.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from ptl_sweep.distance.equal_n import QuadraticForm
 from ptl_sweep.distance.gaussian import Gaussian, GaussianRefusal, fit_gaussian
 from ptl_sweep.distance.train2test import (
     Measures,
-    TrainingFeatures,
+    StoredFeatures,
     distances,
     expected_raw_distance,
 )
@@ -33,9 +33,9 @@ MAX_DEAD_SHARE = 0.25  # of the channels
 
 
 def diagnose(
-    measures: Measures, training: TrainingFeatures, validation: Float[ndarray, "m d"] | None
+    measures: Measures, training: StoredFeatures, validation: Float[ndarray, "m d"] | None
 ) -> dict[str, Value]:
-    """The columns of GAUSSIAN_COLUMNS from `n` on; NaN or None where one does not exist."""
+    """The columns of schemas.GAUSSIANS from `n` on; NaN or None where one does not exist."""
     shares = shares_below(measures.raw, validation)
     kurtosis = _kurtosis_of(measures.shrunk, validation)
     form = measures.equal_n

@@ -2,7 +2,7 @@
 
 Features are subsampled by image to the same n for every detector and the covariance is shrunk by
 the same rho, so the expected distance of given data does not depend on how many features the
-detector has (method.md, section 2; ours, in none of the papers).
+detector has (docs/method.md, section 2; ours, in none of the papers).
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
 """How each distance depends on the number of training features when nothing else changes.
 
 Gaussian data of known spectrum are measured by the code that measures detectors; behind the
-appendix of the report (method.md, section 2: the finite-sample artefact).
+appendix of the report (docs/method.md, section 2: the finite-sample artefact).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +12,12 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from ptl_sweep.config.analysis import AnalysisConfig
-from ptl_sweep.distance.train2test import TrainingFeatures, expected_raw_distance, fit_measures
+from ptl_sweep.distance.train2test import (
+    Measures,
+    StoredFeatures,
+    expected_raw_distance,
+    fit_measures,
+)
 from ptl_sweep.vocabulary import VARIANTS
 
 # Variance of principal component k = 1..D; distances do not depend on its scale.
@@ -46,6 +51,7 @@ def simulate(
     counts: Sequence[int],
     rng: np.random.Generator,
     *,
+    settings: AnalysisConfig | None = None,
     shift: float = 1.0,
 ) -> list[DriftRow]:
     """Mean distances of the same test features from training sets of each of `counts` features.
@@ -53,8 +59,12 @@ def simulate(
     The shifted test data lie equally far off along every principal component, `shift` standard
     deviations in the root mean square: most in terms of the spread where features vary least.
     Means are over up to 6 training sets, because one set of few features scatters by several
-    percent about what its n gives on average. equal_n takes min(counts) features.
+    percent about what its n gives on average. `settings` are the sweep's (None: the defaults);
+    equal_n takes the smallest of `counts` that is at least `analysis.equal_n_min`, and does not
+    exist below it, as for detectors.
     """
+    settings = settings or AnalysisConfig()
+    equal_n = min((n for n in counts if n >= settings.equal_n_min), default=None)
     rows = []
     for spectrum, law in SPECTRA.items():
         deviations = np.sqrt(law(np.arange(1.0, dimension + 1)))
@@ -64,7 +74,16 @@ def simulate(
         for n in counts:
             num_repeats = min(max(MAX_VALUES // (n * dimension), 1), MAX_REPEATS)
             means = [
-                _means(_training(n, deviations, rng), tests, fresh[1], min(counts), rng)
+                _means(
+                    fit_measures(
+                        _training(n, deviations, rng),
+                        settings,
+                        equal_n=equal_n if equal_n is not None and n >= equal_n else None,
+                        validation=fresh[1],
+                        rng=rng,
+                    ),
+                    tests,
+                )
                 for _ in range(num_repeats)
             ]
             for shifted in tests:
@@ -76,28 +95,19 @@ def simulate(
 
 
 def _means(
-    training: TrainingFeatures,
-    tests: Mapping[bool, Float[ndarray, "m d"]],
-    validation: Float[ndarray, "m d"],
-    equal_n: int,
-    rng: np.random.Generator,
+    measures: Measures, tests: Mapping[bool, Float[ndarray, "m d"]]
 ) -> dict[bool, dict[str, float]]:
     """Mean test distance by shift and variant."""
-    measures = fit_measures(
-        training, AnalysisConfig(), equal_n=equal_n, validation=validation, rng=rng
-    )
     return {
         shifted: {name: float(d.mean()) for name, d in measures.distances(features).items()}
         for shifted, features in tests.items()
     }
 
 
-def _training(
-    n: int, deviations: Float[ndarray, " d"], rng: np.random.Generator
-) -> TrainingFeatures:
+def _training(n: int, deviations: Float[ndarray, " d"], rng: np.random.Generator) -> StoredFeatures:
     """N features on images of 1 to 40 of them."""
     features = rng.normal(size=(n, len(deviations))) * deviations
-    return TrainingFeatures(features, image_of_features(n, rng))
+    return StoredFeatures(features, image_of_features(n, rng))
 
 
 def image_of_features(n: int, rng: np.random.Generator) -> Int[ndarray, " n"]:

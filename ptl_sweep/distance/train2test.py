@@ -2,7 +2,7 @@
 
 The train2test distance of a test detection x is d(x) = (f(x) - mu)^T Sigma^-1 (f(x) - mu), squared,
 with mu and Sigma of the training set of the same detector. It is measured in four ways (`VARIANTS`;
-method.md, section 2), because that of the papers depends on how many training features there are.
+docs/method.md, section 2), because that of the papers depends on the number of training features.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ from ptl_sweep.vocabulary import BANDS, VARIANTS, Value
 DISTANCE_EDGES: Float[ndarray, " e"] = np.geomspace(1.0, 1e6, 97)
 
 
-class TrainingFeatures(NamedTuple):
+class StoredFeatures(NamedTuple):
     """Features of the training detections that a detector's Gaussian is fitted to."""
 
     features: Float[ndarray, "n d"]
@@ -61,14 +61,14 @@ class Measures:
 
 
 def fit_measures(
-    training: TrainingFeatures,
+    training: StoredFeatures,
     settings: AnalysisConfig,
     *,
     equal_n: int | None,
     validation: Float[ndarray, "m d"] | None,
     rng: np.random.Generator,
 ) -> Measures:
-    """Everything that the distances of one detector need (method.md, section 2).
+    """Everything that the distances of one detector need (docs/method.md, section 2).
 
     `equal_n` is the number of features that all compared detectors have, None when this one has
     too few; `validation` are the features of its true positives on the source's validation split,
@@ -97,7 +97,7 @@ def fit_measures(
 
 
 def _equal_n_form(
-    training: TrainingFeatures,
+    training: StoredFeatures,
     settings: AnalysisConfig,
     equal_n: int | None,
     rng: np.random.Generator,
@@ -154,8 +154,8 @@ def expected_raw_distance(n: int, dimension: int, squared_shift: float = 0.0) ->
     """(D (n + 1) + n shift) / (n - D - 2): mean raw distance of fresh data of the distribution
     that the n features are from, with its mean moved by `squared_shift` (squared Mahalanobis).
 
-    NaN where it does not exist (n <= D + 2). method.md, section 2, for a shift of 0; with one, by
-    E[Sigma_ML^-1] = n / (n - D - 2) Sigma^-1 (inverse Wishart). It falls with n although nothing
+    NaN where it does not exist (n <= D + 2). docs/method.md, section 2, for a shift of 0; with one,
+    by E[Sigma_ML^-1] = n / (n - D - 2) Sigma^-1 (inverse Wishart). It falls with n although nothing
     has changed.
     """
     if n <= dimension + 2:

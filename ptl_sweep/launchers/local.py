@@ -16,15 +16,17 @@ from rich.live import Live
 from ptl_sweep.config.schema import LauncherConfig
 from ptl_sweep.launchers.slurm import commands
 from ptl_sweep.launchers.slurm.launcher import run_slurm
-from ptl_sweep.pipeline import describe, status
-from ptl_sweep.pipeline.plan import KINDS, Plan, Task, config_of
-from ptl_sweep.stages.worker import (
+from ptl_sweep.launchers.worker import (
     ExitCode,
     StageFailedError,
     prepare_process,
     run_stage,
     worker_environment,
 )
+from ptl_sweep.pipeline import describe, status
+from ptl_sweep.pipeline.graph import Task
+from ptl_sweep.pipeline.plan import Plan
+from ptl_sweep.stages.base import KINDS
 from ptl_sweep.store import StageClaimedError
 
 log = logging.getLogger(__name__)
@@ -40,17 +42,17 @@ class SweepInterrupted(KeyboardInterrupt):
 
 def run_inline(plan: Plan, config: LauncherConfig, console: Console) -> bool:
     """Every task in this process, parents first; a failed stage blocks only what needs it."""
-    from ptl_sweep.tracking import Recorder
+    from ptl_sweep.tracking import Companion
 
     del config
-    prepare_process(config_of(plan, 0).train.num_threads)
+    prepare_process(plan.num_threads)
     tasks = sorted(plan.tasks, key=lambda task: KINDS.index(task.kind))
-    with Recorder() as recorder:
+    with Companion() as companion:
         for key in (key for task in tasks for key in task.stages):
             if not all(plan.store.is_published(parent) for parent in plan.stages[key].parents):
                 continue
             try:
-                if run_stage(plan, key, should_stop=lambda: False, recorder=recorder):
+                if run_stage(plan, key, should_stop=lambda: False, companion=companion):
                     console.print(f"published {key}")
             except (StageFailedError, StageClaimedError) as error:
                 log.error("%s", error)  # noqa: TRY400
@@ -128,14 +130,20 @@ class LocalLauncher:
         """A session of its own, so that Ctrl-C reaches the launcher alone."""
         path = self.plan.log_path(task)
         path.parent.mkdir(parents=True, exist_ok=True)
-        index = self.plan.stage_config[task.stages[0]]
+        num_threads = self.plan.stages[task.stages[0]].num_threads
         with path.open("ab") as file:
             return subprocess.Popen(
-                [sys.executable, "-m", "ptl_sweep.stages.worker", str(self.plan.folder), task.name],
+                [
+                    sys.executable,
+                    "-m",
+                    "ptl_sweep.launchers.worker",
+                    str(self.plan.folder),
+                    task.name,
+                ],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env=worker_environment(config_of(self.plan, index).train.num_threads),
+                env=worker_environment(num_threads),
                 start_new_session=True,
             )
 

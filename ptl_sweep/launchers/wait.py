@@ -19,7 +19,7 @@ LOOKS_BEFORE_GIVING_UP = 3  # a job that has just ended, or was not yet released
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class WaitOutcome:
     """How a sweep ended."""
 
     is_ok: bool  # every cell has a result
@@ -36,7 +36,7 @@ class Waiting:
         self.fruitless_looks = 0
         self.shown = ""
 
-    def run(self) -> Outcome:
+    def run(self) -> WaitOutcome:
         """Until the end."""
         with Live(console=self.console, auto_refresh=False, transient=True) as live:
             asked = -ASK_S
@@ -51,19 +51,19 @@ class Waiting:
                         return given_up
                 time.sleep(LOOK_S)
 
-    def _ended_outcome(self) -> Outcome | None:
+    def _ended_outcome(self) -> WaitOutcome | None:
         """The reducer's word, when it is about the newest submission."""
         reduction = status.last_reduction(self.plan)
         if reduction is None or not (self._is_newest(reduction) or status.is_complete(self.plan)):
             return None
-        return Outcome(reduction.num_failed == 0, reduction.text)
+        return WaitOutcome(reduction.num_failed == 0, reduction.text)
 
     def _is_newest(self, reduction: Reduction) -> bool:
         if self.submission is not None:
             return reduction.submission == self.submission
         return reduction.time >= status.planned_at(self.plan)
 
-    def _look(self, live: Live) -> Outcome | None:
+    def _look(self, live: Live) -> WaitOutcome | None:
         """Show how far it is; an outcome when nothing will come any more."""
         jobs = view_jobs(self.plan, with_accounting=False)  # squeue alone, however long it takes
         states = status.stage_states(self.plan, jobs)
@@ -78,7 +78,7 @@ class Waiting:
             return None
         text = describe.status_text(self.plan, view_jobs(self.plan))
         why = "no job of it can go on" if jobs and jobs.own else "nothing of it runs or is queued"
-        return Outcome(
+        return WaitOutcome(
             is_ok=False, text=f"{text}\n{self.plan.name}: {why}; the same command queues the rest"
         )
 

@@ -1,8 +1,9 @@
 """AP_t2t: average precision by train2test distance instead of score (seed, section on AP_t2t).
 
-Only the ranking differs from that of AP. What the seed's text leaves open is `analysis.ap_t2t`, its
-defaults ours (method.md, section 3): every ground truth is in the denominator of recall, the true
-positives are those of the AP, matched once in the order of the scores.
+Only the ranking differs from that of AP. We could not read the seed's text: recall,
+matching and interpolation are `ApT2tConfig`, with our defaults (docs/method.md, section 3). Every
+ground truth is in the denominator of recall, and the true positives are those of the AP, matched
+once in the order of the scores.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,19 +19,8 @@ from ptl_sweep.detection.matching import IOU_THRESHOLDS
 from ptl_sweep.detection.table import FEATURE_MIN_SCORE, DetectionTable
 from ptl_sweep.metrics.average_precision import RECALL_LEVELS, precision_recall, ranking
 from ptl_sweep.metrics.rematching import CandidatePairs, candidate_pairs, match_in_order
-from ptl_sweep.vocabulary import BANDS, RANKINGS, Value
+from ptl_sweep.vocabulary import BANDS, RANKINGS, ApT2t, ApT2tVariant, Value, band_name
 
-DISTANCE_COLUMNS = ("t2t_tp_mean", "t2t_fp_mean", "t2t_tp_median", "t2t_fp_median")
-COLUMN_KINDS = (
-    "",  # raw distance
-    "_shrunk",  # the headline; all below use this ranking too, but for equal_n and null
-    "_equal_n",
-    "_lift",  # over the null
-    "_null",  # random order
-    "_matched",  # recall over the ground truths that the detections hit
-    "_rematched",  # matched in the order of the distances
-    "_50_95",  # mean over ten IoU thresholds, matched in the order of the scores
-)
 MATCHING_TOLERANCE = 0.005  # difference between the two matchings from which a warning is given
 DEFAULT_RULE = ApT2tConfig()
 
@@ -42,16 +32,10 @@ class ApT2tColumns(NamedTuple):
     warnings: tuple[str, ...]
 
 
-def threshold_label(score_threshold: float) -> str:
-    """`010` for 0.1: the suffix of the AP_t2t columns."""
-    return f"{round(100 * score_threshold):03d}"
-
-
 def ap_t2t_column_names(thresholds: Sequence[float]) -> tuple[str, ...]:
     """Columns of `ap_t2t_columns`: kind after kind, the thresholds of each, then the bands."""
-    names = [f"AP_t2t_{threshold_label(threshold)}" for threshold in thresholds]
-    cumulative = [name + kind for kind in COLUMN_KINDS for name in names]
-    return (*cumulative, *(f"AP_t2t_{band}" for band in BANDS))
+    cumulative = [ApT2t(score, kind).name for kind in ApT2tVariant for score in thresholds]
+    return (*cumulative, *map(band_name, BANDS))
 
 
 def ap_t2t(
@@ -135,13 +119,12 @@ def ap_t2t_columns(
     )
     columns: dict[str, float] = {}
     for s in thresholds:
-        name = f"AP_t2t_{threshold_label(s)}"
-        columns[name] = raw.precision(rule, s)
-        columns[f"{name}_equal_n"] = equal_n.precision(rule, s)
+        columns[ApT2t(s, ApT2tVariant.RAW).name] = raw.precision(rule, s)
+        columns[ApT2t(s, ApT2tVariant.EQUAL_N).name] = equal_n.precision(rule, s)
         null = random_order_null(table, s, rng, rule)
-        columns |= {f"{name}{kind}": value for kind, value in _of_shrunk(shrunk, rule, s, null)}
+        columns |= {ApT2t(s, kind).name: v for kind, v in _of_shrunk(shrunk, rule, s, null)}
     for band, low, below in zip(BANDS, thresholds, (*thresholds[1:], None), strict=True):
-        columns[f"AP_t2t_{band}"] = shrunk.precision(rule, low, below=below)
+        columns[band_name(band)] = shrunk.precision(rule, low, below=below)
     names = ap_t2t_column_names(thresholds)
     return ApT2tColumns(
         {name: columns[name] for name in names}, tuple(_warnings(shrunk, rule, thresholds))
@@ -198,17 +181,17 @@ class _Nearest:
 
 def _of_shrunk(
     shrunk: _Nearest, rule: ApT2tConfig, low: float, null: float
-) -> Iterator[tuple[str, float]]:
+) -> Iterator[tuple[ApT2tVariant, float]]:
     """Kinds of columns of the shrunk ranking at one threshold."""
     headline = shrunk.precision(rule, low)
     by_score = replace(rule, matching="score")
     every = [shrunk.precision(by_score, low, iou=index) for index in range(len(IOU_THRESHOLDS))]
-    yield "_shrunk", headline
-    yield "_null", null
-    yield "_lift", headline - null
-    yield "_matched", shrunk.precision(replace(rule, recall="matched"), low)
-    yield "_rematched", shrunk.precision(replace(rule, matching="distance"), low)
-    yield "_50_95", float(np.mean(every))
+    yield ApT2tVariant.SHRUNK, headline
+    yield ApT2tVariant.NULL, null
+    yield ApT2tVariant.LIFT, headline - null
+    yield ApT2tVariant.MATCHED, shrunk.precision(replace(rule, recall="matched"), low)
+    yield ApT2tVariant.REMATCHED, shrunk.precision(replace(rule, matching="distance"), low)
+    yield ApT2tVariant.IOU_50_95, float(np.mean(every))
 
 
 def _warnings(shrunk: _Nearest, rule: ApT2tConfig, thresholds: Sequence[float]) -> Iterator[str]:

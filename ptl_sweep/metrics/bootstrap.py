@@ -1,4 +1,7 @@
-"""TODO."""
+"""AP of resampled test images or scenes (ours; docs/method.md, section 4).
+
+All detectors of one target are resampled with the same weights, so their differences are paired.
+"""
 
 from collections.abc import Iterator
 from typing import NamedTuple

@@ -20,17 +20,13 @@ from ptl_sweep.distance.train2test import (
     DistanceHistogram,
     DistanceSummary,
     Measures,
-    TrainingFeatures,
+    StoredFeatures,
     distance_histogram,
     fit_measures,
     spread_rows,
     summarise_distances,
 )
-from ptl_sweep.metrics.ap_t2t import (
-    DISTANCE_COLUMNS,
-    ap_t2t_columns,
-    curve_rows,
-)
+from ptl_sweep.metrics.ap_t2t import ap_t2t_columns, curve_rows
 from ptl_sweep.metrics.bootstrap import Replicates
 from ptl_sweep.metrics.false_positives import (
     error_rows,
@@ -39,9 +35,8 @@ from ptl_sweep.metrics.false_positives import (
     sheet_rows,
 )
 from ptl_sweep.metrics.replicates import cell_replicates
-from ptl_sweep.vocabulary import FALSE_POSITIVE_TYPES, Value
+from ptl_sweep.vocabulary import DISTANCES, FALSE_POSITIVE_TYPES, VARIANTS, Value
 
-SUFFIXES = {"raw": "", "shrunk": "_shrunk", "calibrated": "_calibrated", "equal_n": "_equal_n"}
 ERRORS_PER_SHEET = 4  # false positives of one cell that are cut out, per group
 
 Rows = list[dict[str, Value]]
@@ -102,7 +97,7 @@ class DetectorMetrics:
     """One detector: its Gaussians, and its cells by key of the evaluate stage."""
 
     key: str
-    gaussian: dict[str, Value]  # GAUSSIAN_COLUMNS from `n` on
+    gaussian: dict[str, Value]  # columns of schemas.GAUSSIANS from `n` on
     cells: dict[str, CellMetrics]
 
 
@@ -131,10 +126,10 @@ def measure_detector(job: DetectorJob) -> DetectorMetrics:
     )
 
 
-def read_training_features(path: Path) -> TrainingFeatures:
+def read_training_features(path: Path) -> StoredFeatures:
     """The training features that a train or ptl stage has published."""
     with np.load(path) as stored:
-        return TrainingFeatures(stored["features"], stored["images"])
+        return StoredFeatures(stored["features"], stored["images"])
 
 
 def _true_positives(folder: Path) -> Float[ndarray, "m d"]:
@@ -149,7 +144,7 @@ def _measure_cell(job: DetectorJob, evaluation: Evaluation, measures: Measures) 
     thresholds, rule = job.score_thresholds, job.settings.ap_t2t
     distances = measures.distances(table.features)
     shrunk = distances["shrunk"]
-    summaries = {name: summarise_distances(table, distances[name]) for name in SUFFIXES}
+    summaries = {name: summarise_distances(table, distances[name]) for name in VARIANTS}
     by_distance = ap_t2t_columns(
         table, distances, thresholds, rule, np.random.default_rng([job.seed, 1])
     )
@@ -189,11 +184,11 @@ def _spreads(
 
 def _distance_columns(summaries: Mapping[str, DistanceSummary]) -> dict[str, Value]:
     columns: dict[str, Value] = {}
-    for variant, suffix in SUFFIXES.items():
-        hit, missed = summaries[variant].true_positive, summaries[variant].false_positive
-        values = (hit.mean, missed.mean, hit.median, missed.median)
-        named = zip(DISTANCE_COLUMNS, values, strict=True)
-        columns |= {name + suffix: value for name, value in named}
+    for variant, found in summaries.items():
+        spreads = {"tp": found.true_positive, "fp": found.false_positive}
+        for one in DISTANCES:
+            value: float = getattr(spreads[one.kind], one.statistic)
+            columns[one._replace(variant=variant).name] = value
     return columns
 
 

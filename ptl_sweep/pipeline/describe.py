@@ -9,9 +9,12 @@ from rich.console import Group
 from rich.table import Table
 
 from ptl_sweep.pipeline import status
-from ptl_sweep.pipeline.plan import KINDS, Plan
+from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.pipeline.queue import QueueSnapshot
-from ptl_sweep.pipeline.specs import MISSING_WEIGHTS
+from ptl_sweep.pipeline.store_listing import StoreListing
+from ptl_sweep.stages.base import KINDS
+from ptl_sweep.stages.inputs import MISSING_WEIGHTS
+from ptl_sweep.stages.train import DetectorStage
 from ptl_sweep.store import read_claim
 from ptl_sweep.terminal import WIDTH, duration, text_table, wrap
 
@@ -29,9 +32,10 @@ def grid_line(plan: Plan) -> str:
     return f"grid    {total} cell{'s' * (total != 1)} {sign} {' x '.join(shown)}"
 
 
-def plan_text(plan: Plan) -> str:
+def plan_text(plan: Plan, listing: StoreListing | None = None) -> str:
     """The plan: stages naive, unique, cached and to run, with their time."""
-    lines = status.kind_counts(plan)
+    listing = listing or StoreListing(plan.store)
+    lines = status.kind_counts(plan, listing)
     rows = [_plan_row(line) for line in lines]
     header = [
         "stage", "naive", "unique", "cached", "to run", "per stage",
@@ -45,7 +49,7 @@ def plan_text(plan: Plan) -> str:
         notes.append(
             "shared  no training reads the target; synthetic=off is the first detector of on"
         )
-    reasons = status.reasons_to_run(plan)
+    reasons = status.reasons_to_run(plan, listing)
     if reasons:
         notes.append(f"to run  {reasons}")
     wrapped = [wrap(note) for note in notes]
@@ -60,8 +64,9 @@ def _plan_row(line: status.KindCount) -> list[str]:
     return [line.kind, *map(str, counts), per_stage, *hours]
 
 
-def plan_json(plan: Plan) -> dict[str, Any]:
+def plan_json(plan: Plan, listing: StoreListing | None = None) -> dict[str, Any]:
     """The same, for scripts."""
+    listing = listing or StoreListing(plan.store)
     return {
         "sweep": plan.name,
         "cells": len(plan.cells),
@@ -74,24 +79,22 @@ def plan_json(plan: Plan) -> dict[str, Any]:
                 "seconds_per_stage": line.cost.seconds,
                 "measured": line.cost.is_measured,
             }
-            for line in status.kind_counts(plan)
+            for line in status.kind_counts(plan, listing)
         },
         "missing_data": missing_data(plan),
-        "reasons": status.reasons_to_run(plan),
+        "reasons": status.reasons_to_run(plan, listing),
     }
 
 
 def missing_data(plan: Plan) -> list[str]:
     """Names of data sets whose files are not there."""
     names = set()
-    for key, stage in plan.stages.items():
-        config = plan.configs[plan.stage_config[key]]
-        for part, role in (("dataset", "dataset"), ("target", "target"), ("pool", "pool")):
-            content = stage.spec.get(part)
-            if content is not None and content["fingerprint"] is None:
-                names.add(f"{role} {config[role]['name']}")
-        if stage.spec.get("detector", {}).get("weights") == MISSING_WEIGHTS:
-            names.add(f"detector weights {config['detector']['weights']}")
+    for stage in plan.stages.values():
+        for role, data in stage.inputs.items():
+            if data.fingerprint is None:
+                names.add(f"{role} {data.place.name}")
+        if isinstance(stage, DetectorStage) and stage.detector.weights_sha256 == MISSING_WEIGHTS:
+            names.add(f"detector weights {stage.detector.weights}")
     return sorted(names)
 
 
@@ -179,11 +182,11 @@ def progress_note(plan: Plan, key: str, jobs: QueueSnapshot | None = None) -> st
 
 def _step_note(plan: Plan, key: str) -> str:
     row = plan.store.progress(key)
-    total = plan.configs[plan.stage_config[key]]["train"]["num_steps"]
-    if "train/step" in row:
+    stage = plan.stages[key]
+    if "train/step" in row and isinstance(stage, DetectorStage):
         speed = row.get("train/images_per_second")
         rate = f", {speed:.1f} images/s" if speed is not None else ""
-        return f"train {row['train/step']}/{total}{rate}"
+        return f"train {row['train/step']}/{stage.train.num_steps}{rate}"
     if "translate/step" in row:
         return f"translator step {row['translate/step']}"
     return "starting"
@@ -202,7 +205,7 @@ def what_failed(plan: Plan, key: str, jobs: QueueSnapshot | None) -> str:
 def failure_text(
     plan: Plan, key: str, states: dict[str, str], jobs: QueueSnapshot | None = None
 ) -> str:
-    """What, where, what is kept, what waits for it, and how to mend it."""
+    """What, where, what is kept, what waits for it, and how to fix it."""
     failure = plan.store.failure(key) or {}
     waiting = {key} | {k for k, s in states.items() if s == "blocked" and _needs(plan, k, key)}
     cells = sum(any(r.evaluate in waiting for r in cell.readings) for cell in plan.cells)
@@ -258,10 +261,13 @@ def progress_view(
 
 
 def time_left(plan: Plan, states: dict[str, str], num_workers: int) -> float:
-    """Seconds: the work that is left, spread over the workers."""
+    """Seconds: the work that is left, spread over the workers.
+
+    A failed stage, and what it blocks, is no work until somebody fixes its cause.
+    """
     costs = status.measured_seconds(plan)
     left = dict.fromkeys(KINDS, 0)
     for key, state in states.items():
-        if state in ("waiting", "running"):
+        if state not in ("published", "failed", "blocked"):
             left[plan.stages[key].kind] += 1
     return sum(left[kind] * costs[kind].seconds for kind in KINDS) / num_workers

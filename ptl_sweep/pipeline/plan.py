@@ -1,51 +1,42 @@
-"""From cells to stages to tasks: equal stages of different cells are one stage."""
+"""A sweep as it is planned, and plan.json, which the workers and every command read."""
 
-import dataclasses
 import hashlib
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ptl_sweep.compose.grid import CellId, cell_id
-from ptl_sweep.config.schema import Config
-from ptl_sweep.pipeline import specs
+from ptl_sweep.compose.grid import CellId
+from ptl_sweep.config.schema import AnalysisConfig, Config, LauncherConfig, TrackingConfig
+from ptl_sweep.pipeline.graph import Cell, CellIteration, Graph, Task, make_tasks
 from ptl_sweep.pipeline.provenance import code_fingerprint
-from ptl_sweep.store import Stage, Store, canonical_json, write_atomically
+from ptl_sweep.stages.base import Stage, StageKind, decode, encode
+from ptl_sweep.stages.evaluate import EvaluateStage
+from ptl_sweep.stages.ptl import PtlStage
+from ptl_sweep.stages.train import DetectorStage, TrainStage
+from ptl_sweep.store import Store, canonical_json, write_atomically
 
-KINDS = ("train", "ptl", "evaluate")
 PLAN = "plan.json"
+STAGES: dict[StageKind, type[Stage]] = {
+    StageKind.TRAIN: TrainStage,
+    StageKind.PTL: PtlStage,
+    StageKind.EVALUATE: EvaluateStage,
+}
+WHERE = ("launcher", "tracking", "sweep", "data_root")  # keys that no result depends on
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """What a cell reads at one PTL iteration: a detector and its detections on the target."""
+@dataclass(frozen=True, kw_only=True)
+class SweepSettings:
+    """What is the same for a whole sweep and read by no stage: by launcher, W&B and reducer."""
 
-    iteration: int  # 0: real pictures only
-    detector: str  # key of a train or ptl stage
-    evaluate: str  # key of an evaluate stage
-    validation: str | None = None  # the same on what the source holds back; None: not asked for
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
-    """One cell of the grid; the last reading is its headline."""
-
-    id: CellId
-    config: int  # index into Plan.configs
-    readings: tuple[Reading, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
-    """Stages that run one after the other in one allocation."""
-
-    name: str
-    kind: str
-    stages: tuple[str, ...]
+    launcher: LauncherConfig
+    tracking: TrackingConfig
+    analysis: AnalysisConfig
+    score_thresholds: list[float]  # s of AP_t2t
+    shared: dict[str, str]  # every key that all cells share and a result depends on, as text
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,13 +46,13 @@ class Plan:
     name: str  # <sweep.name>-<8 hex of the cells>
     root: Path
     command: str
-    configs: list[dict[str, Any]] = field(default_factory=list)  # of the cells, then others
+    settings: SweepSettings
     cells: list[Cell] = field(default_factory=list)
     stages: dict[str, Stage] = field(default_factory=dict)
-    stage_config: dict[str, int] = field(default_factory=dict)  # key -> index into configs
     tasks: list[Task] = field(default_factory=list)
-    naive: Counter[str] = field(default_factory=Counter)  # stages if no cell shared any
+    naive: Counter[StageKind] = field(default_factory=Counter)  # stages if no cell shared any
     code: str | None = None  # fingerprint of the package that planned
+    first_planned: float = field(default_factory=time.time)  # seconds since 1970
 
     @property
     def folder(self) -> Path:
@@ -72,6 +63,38 @@ class Plan:
     def store(self) -> Store:
         """outputs/store, shared by all sweeps."""
         return Store(self.root / "store")
+
+    @property
+    def is_toy(self) -> bool:
+        """Whether a data set of it is the miniature world."""
+        return any(stage.reads_miniature for stage in self.stages.values())
+
+    @property
+    def num_threads(self) -> int:
+        """CPU threads of a worker: what its greediest stage asks for."""
+        return max(stage.num_threads for stage in self.stages.values())
+
+    def of_kind(self, kind: StageKind) -> list[str]:
+        """Keys of the stages of a kind."""
+        return [key for key, stage in self.stages.items() if stage.kind == kind]
+
+    def detector_stage(self, key: str) -> DetectorStage:
+        """The stage that trains the detector which stage `key` makes or evaluates."""
+        stage = self.stages[key]
+        if isinstance(stage, EvaluateStage):
+            stage = self.stages[stage.parents[0]]
+        assert isinstance(stage, DetectorStage)
+        return stage
+
+    def evaluate_stage(self, key: str) -> EvaluateStage:
+        """The evaluate stage of this key."""
+        stage = self.stages[key]
+        assert isinstance(stage, EvaluateStage)
+        return stage
+
+    def ptl_stages(self) -> list[PtlStage]:
+        """Every PTL iteration of the sweep."""
+        return [stage for stage in self.stages.values() if isinstance(stage, PtlStage)]
 
     def log_path(self, task: Task) -> Path:
         """One log per task."""
@@ -86,194 +109,110 @@ class Plan:
         return {p for key in task.stages for p in self.stages[key].parents} - set(task.stages)
 
 
-class Planner:
-    """Collects the stages of cell after cell and keeps one of each."""
-
-    def __init__(self, root: Path, cells: Sequence[Config]) -> None:
-        self.root = root
-        self.configs = list(cells)  # first those of the cells, in their order
-        self.held_back: dict[int, int] = {}  # index of a cell -> of its config for validation
-        self.stages: dict[str, Stage] = {}
-        self.stage_config: dict[str, int] = {}
-        self.naive: Counter[str] = Counter()
-
-    def _keep(self, stage: Stage, config: int) -> Stage:
-        self.naive[stage.kind] += 1
-        self.stage_config.setdefault(stage.key, config)
-        return self.stages.setdefault(stage.key, stage)
-
-    def readings(self, config: Config, index: int) -> tuple[Reading, ...]:
-        """Stages of one cell: train, its PTL chain, and what is evaluated."""
-        weights_folder = self.root / specs.WEIGHTS_FOLDER
-        chain = [self._keep(specs.train_stage(config, weights_folder), index)]
-        if config.synthetic.method != "off":
-            for iteration in range(1, config.synthetic.num_iterations + 1):
-                stage = specs.ptl_stage(config, iteration, chain[-1], weights_folder)
-                chain.append(self._keep(stage, index))
-        wanted = (
-            enumerate(chain)
-            if config.evaluate.iterations == "all"
-            else [(len(chain) - 1, chain[-1])]
-        )
-        return tuple(
-            Reading(
-                iteration=iteration,
-                detector=detector.key,
-                evaluate=self._keep(specs.evaluate_stage(config, detector), index).key,
-                validation=self._validation(config, detector, index),
-            )
-            for iteration, detector in wanted
-        )
-
-    def _validation(self, config: Config, detector: Stage, index: int) -> str | None:
-        """The evaluation that calibrates distances; a cell that tests on the same data shares it.
-
-        Its config is that of a cell that tests on them: the target decides what a stage reads.
-        """
-        if config.analysis.calibration != "validation":
-            return None
-        held_back = replace(config, target=config.dataset.held_back())
-        stage = specs.validation_stage(held_back, detector)
-        if stage.key not in self.stages and index not in self.held_back:
-            self.held_back[index] = len(self.configs)
-            self.configs.append(held_back)
-        return self._keep(stage, self.held_back.get(index, index)).key
-
-
 def plan_sweep(cells: Sequence[Config], command: str) -> Plan:
-    """Stages and tasks of a checked grid; reads data-set fingerprints, computes nothing."""
+    """Stages and tasks of a checked grid; reads data-set fingerprints, computes nothing.
+
+    Raises: ConfigError, DataError.
+    """
     root = Path(cells[0].sweep.root)
-    planner = Planner(root, cells)
-    planned = [
-        Cell(id=cell_id(config), config=index, readings=planner.readings(config, index))
-        for index, config in enumerate(cells)
-    ]
+    graph = Graph(root)
+    planned = [graph.add(config) for config in cells]
     content = canonical_json(sorted([list(c.id), [asdict(r) for r in c.readings]] for c in planned))
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]
     return Plan(
         name=f"{cells[0].sweep.name}-{digest}",
         root=root,
         command=command,
-        configs=[asdict(config) for config in planner.configs],
+        settings=SweepSettings(
+            launcher=cells[0].launcher,
+            tracking=cells[0].tracking,
+            analysis=cells[0].analysis,
+            score_thresholds=cells[0].evaluate.score_thresholds,
+            shared=_shared_keys(cells),
+        ),
         cells=planned,
-        stages=planner.stages,
-        stage_config=planner.stage_config,
-        tasks=_tasks(planner.stages),
-        naive=planner.naive,
+        stages=graph.stages,
+        tasks=make_tasks(graph.stages),
+        naive=graph.naive,
         code=code_fingerprint(),
     )
 
 
-def _tasks(stages: dict[str, Stage]) -> list[Task]:
-    """Trainings alone; a PTL chain in one; one detector on all its targets in one."""
-    groups: dict[str, list[Stage]] = {}
-    for stage in stages.values():
-        if stage.kind == "train":
-            name = stage.key
-        elif stage.kind == "ptl":
-            name = _chain_root(stage, groups)
+def _shared_keys(cells: Sequence[Config]) -> dict[str, str]:
+    every = [flat(asdict(config)) for config in cells]
+    return {
+        key: value
+        for key, value in every[0].items()
+        if key.split(".")[0] not in WHERE and all(cell.get(key) == value for cell in every)
+    }
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested keys joined by points; values as text."""
+    result: dict[str, str] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and key not in ("categories", "options"):
+            result |= flat(value, f"{prefix}{key}.")
         else:
-            name = f"evaluate-{stage.parents[0]}"
-        groups.setdefault(name, []).append(stage)
-    return [
-        Task(
-            name=name if group[0].kind != "ptl" else f"{group[-1].key}-chain",
-            kind=group[0].kind,
-            stages=tuple(stage.key for stage in group),
-        )
-        for name, group in groups.items()
-    ]
-
-
-def _chain_root(stage: Stage, groups: dict[str, list[Stage]]) -> str:
-    """The group whose last stage is this one's parent; a branch starts a group of its own."""
-    for name, group in groups.items():
-        if group[-1].key == stage.parents[0] and group[-1].kind == "ptl":
-            return name
-    return f"chain-{stage.key}"
+            result[prefix + key] = "null" if value is None else str(value)
+    return result
 
 
 def save_plan(plan: Plan) -> Path:
-    """Write plan.json; the workers and every verb read it."""
+    """Write plan.json."""
     (plan.folder / "logs").mkdir(parents=True, exist_ok=True)
+    plan.first_planned = _first_planned(plan)
     content = {
         "name": plan.name,
         "command": plan.command,
         "code": plan.code,
-        "time": time.time(),
-        "configs": plan.configs,
+        "time": plan.first_planned,
+        "settings": encode(plan.settings, keyed=False),
         "cells": [{**asdict(cell), "id": cell.id._asdict()} for cell in plan.cells],
         "stages": [
-            {
-                "kind": stage.kind,
-                "label": stage.label,
-                "version": stage.version,
-                "spec": stage.spec,
-                "parents": list(stage.parents),
-                "config": plan.stage_config[stage.key],
-            }
-            for stage in plan.stages.values()
+            {"kind": stage.kind, **encode(stage, keyed=False)} for stage in plan.stages.values()
         ],
         "tasks": [asdict(task) for task in plan.tasks],
         "naive": dict(plan.naive),
     }
     path = plan.folder / PLAN
-    write_atomically(path, json.dumps(content, indent=1).encode())
+    write_atomically(path, json.dumps(content, separators=(",", ":")).encode())
     return path
+
+
+def _first_planned(plan: Plan) -> float:
+    """When a sweep was planned that goes on now: what it computed then is its own work."""
+    try:
+        return float(json.loads((plan.folder / PLAN).read_text())["time"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return plan.first_planned
 
 
 def load_plan(folder: Path) -> Plan:
     """Read plan.json of a sweep folder ``<root>/sweeps/<name>``. Raises: FileNotFoundError."""
     content = json.loads((folder / PLAN).read_text())
-    stages = [
-        Stage(
-            **{k: v for k, v in s.items() if k not in ("config", "parents")},
-            parents=tuple(s["parents"]),
-        )
-        for s in content["stages"]
-    ]
-    cells = [
-        Cell(
-            id=CellId(**cell["id"]),
-            config=cell["config"],
-            readings=tuple(Reading(**reading) for reading in cell["readings"]),
-        )
-        for cell in content["cells"]
-    ]
+    stages = [decode(STAGES[StageKind(s.pop("kind"))], s) for s in content["stages"]]
     return Plan(
         name=content["name"],
         root=folder.resolve().parent.parent,
         command=content["command"],
-        configs=content["configs"],
-        cells=cells,
+        settings=decode(SweepSettings, content["settings"]),
+        cells=[
+            Cell(
+                id=CellId(**cell["id"]),
+                readings=tuple(CellIteration(**reading) for reading in cell["readings"]),
+            )
+            for cell in content["cells"]
+        ],
         stages={stage.key: stage for stage in stages},
-        stage_config={s.key: c["config"] for s, c in zip(stages, content["stages"], strict=True)},
-        tasks=[Task(**{**task, "stages": tuple(task["stages"])}) for task in content["tasks"]],
-        naive=Counter(content["naive"]),
+        tasks=[
+            Task(name=t["name"], kind=t["kind"], stages=tuple(t["stages"]))
+            for t in content["tasks"]
+        ],
+        naive=Counter({StageKind(kind): n for kind, n in content["naive"].items()}),
         code=content.get("code"),
+        first_planned=float(content["time"]),
     )
-
-
-def config_of(plan: Plan, index: int) -> Config:
-    """The typed config of a cell, rebuilt from plan.json."""
-    config: Config = build_dataclass(Config, plan.configs[index])
-    return config
-
-
-def build_dataclass(cls: type[Any], values: dict[str, Any]) -> Any:
-    """The nested dataclass that `dataclasses.asdict` came from.
-
-    A field that is newer than the plan takes its default: a sweep outlives the version it began in.
-    """
-    arguments = {}
-    for item in dataclasses.fields(cls):
-        if item.name not in values:
-            continue
-        value = values[item.name]
-        if isinstance(item.type, type) and dataclasses.is_dataclass(item.type):
-            value = build_dataclass(item.type, value)
-        arguments[item.name] = value
-    return cls(**arguments)
 
 
 def newest_sweep(root: Path) -> Path | None:

@@ -4,24 +4,25 @@ import hashlib
 import json
 import statistics
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from ptl_sweep.compose.grid import CellId
-from ptl_sweep.pipeline.plan import KINDS, PLAN, Cell, Plan
+from ptl_sweep.pipeline.graph import Cell
+from ptl_sweep.pipeline.plan import PLAN, Plan
 from ptl_sweep.pipeline.queue import QueuedJob, QueueSnapshot
-from ptl_sweep.store import META, Stage, Store, canonical_json, write_atomically
+from ptl_sweep.pipeline.store_listing import StoreListing
+from ptl_sweep.stages.base import KINDS, Stage, encode
+from ptl_sweep.store import StoreError, canonical_json, write_atomically
 
 STATES = ("published", "running", "queued", "waiting", "failed", "blocked")
 REDUCED = "reduced.json"
-DEFAULT_SECONDS = {  # a guess before the first stage of its kind was measured
-    "retinanet_tiny": {"train": 30.0, "ptl": 50.0, "evaluate": 8.0},  # one core, miniature world
-    "retinanet_r50": {"train": 3240.0, "ptl": 7560.0, "evaluate": 290.0},  # one GPU, paper grid
-}
+MAX_TIMED = 200  # stages of a kind whose times a median is taken of, spread over the plan
 
 
 @dataclass(frozen=True, slots=True)
-class StageCost:
+class StageTime:
     """Seconds that a stage of this kind takes, and whether that was measured."""
 
     seconds: float
@@ -36,7 +37,7 @@ class KindCount:
     naive: int
     unique: int
     cached: int
-    cost: StageCost
+    cost: StageTime
 
     @property
     def to_run(self) -> int:
@@ -50,15 +51,17 @@ def stage_states(plan: Plan, jobs: QueueSnapshot | None = None) -> dict[str, str
     queued: its SLURM job waits for its turn; waiting: for a parent or a worker; blocked: for
     something that failed or can never start.
     """
-    view = jobs or QueueSnapshot()
+    view, listing = jobs or QueueSnapshot(), StoreListing(plan.store)
     states: dict[str, str] = {}
-    for key in plan.stages:
-        states[key] = _stage_state(plan, key, states, view)
+    for key, stage in plan.stages.items():
+        states[key] = _stage_state(stage, listing, states, view)
     return states
 
 
-def _stage_state(plan: Plan, key: str, states: dict[str, str], view: QueueSnapshot) -> str:
-    store, parents = plan.store, plan.stages[key].parents
+def _stage_state(
+    stage: Stage, store: StoreListing, states: dict[str, str], view: QueueSnapshot
+) -> str:
+    key, parents = stage.key, stage.parents
     if store.is_published(key):
         return "published"
     if any(states[parent] in ("failed", "blocked") for parent in parents):
@@ -108,12 +111,10 @@ def last_reduction(plan: Plan) -> Reduction | None:
 
 
 def reducer_settings(plan: Plan) -> str:
-    """Digest of every config but where it ran: other thresholds need another reduction."""
-    configs = [
-        {name: part for name, part in config.items() if name not in ("launcher", "tracking")}
-        for config in plan.configs
-    ]
-    return hashlib.sha256(canonical_json(configs).encode()).hexdigest()[:12]
+    """Digest of what the reducer reads: other thresholds need another reduction."""
+    settings = plan.settings
+    content = [encode(settings.analysis, keyed=False), settings.score_thresholds, settings.shared]
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()[:12]
 
 
 def is_complete(plan: Plan) -> bool:
@@ -157,71 +158,82 @@ def count_states(plan: Plan, states: dict[str, str]) -> dict[str, Counter[str]]:
     return {kind: count for kind, count in counts.items() if count}
 
 
-def measured_seconds(plan: Plan) -> dict[str, StageCost]:
+def measured_seconds(plan: Plan, listing: StoreListing | None = None) -> dict[str, StageTime]:
     """Median time per kind: of the plan's stages, else of like ones in the store, else a guess."""
-    own: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    for key, stage in plan.stages.items():
-        if plan.store.is_published(key):
-            own[stage.kind].append(float(plan.store.meta(key)["seconds"]))
-    like = _seconds_of_like_stages(plan)
-    guess = DEFAULT_SECONDS[plan.configs[0]["detector"]["architecture"]]
-    costs = {}
+    listing = listing or StoreListing(plan.store)
+    costs: dict[str, StageTime] = {}
     for kind in KINDS:
-        times = own[kind] or like[kind]
-        seconds = statistics.median(times) if times else guess[kind]
-        costs[kind] = StageCost(seconds, bool(times))
+        stages = [stage for stage in plan.stages.values() if stage.kind == kind]
+        published = [stage.key for stage in stages if listing.is_published(stage.key)]
+        every = -(-len(published) // MAX_TIMED) or 1
+        keys = published[::every] or _like_stages(stages, listing)
+        times = [float(listing.meta(key)["seconds"]) for key in keys]
+        guess = stages[0].default_seconds[stages[0].architecture] if stages else 0.0
+        costs[kind] = StageTime(statistics.median(times) if times else guess, bool(times))
     return costs
 
 
-def _seconds_of_like_stages(plan: Plan) -> dict[str, list[float]]:
-    """Times of other sweeps' stages of the same source or target: the next best estimate."""
-    times: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    for kind, prefix in {(s.kind, s.label.split("-")[0]) for s in plan.stages.values()}:
-        for path in list(plan.store.root.glob(f"{kind}-{prefix}-*/{META}"))[:50]:
-            times[kind].append(float(plan.store.meta(path.parent.name)["seconds"]))
-    return times
+def _like_stages(stages: Sequence[Stage], listing: StoreListing) -> list[str]:
+    """Other sweeps' stages of the same data and architecture: the next best estimate."""
+    wanted = {_work_of(stage.spec) for stage in stages}
+    prefixes = {f"{stage.kind}-{stage.label.split('-')[0]}" for stage in stages}
+    candidates = [key for prefix in sorted(prefixes) for key in listing.starting(prefix)]
+    return [key for key in candidates[:MAX_TIMED] if _work_in_store(key, listing) in wanted]
 
 
-def kind_counts(plan: Plan) -> list[KindCount]:
+def _work_in_store(key: str, listing: StoreListing) -> tuple[str, str] | None:
+    """As `_work_of`; None where meta.json cannot be read, or is of another version."""
+    try:
+        return _work_of(listing.meta(key)["spec"])
+    except (StoreError, KeyError):
+        return None
+
+
+def _work_of(spec: Mapping[str, Any]) -> tuple[str, str]:
+    """What decides how long a stage takes: its data, as text, and the architecture."""
+    return canonical_json(spec["data"]), str(spec["detector"]["architecture"])
+
+
+def kind_counts(plan: Plan, listing: StoreListing | None = None) -> list[KindCount]:
     """The plan table: naive, unique and cached stages by kind, with their time."""
-    costs = measured_seconds(plan)
+    listing = listing or StoreListing(plan.store)
+    costs = measured_seconds(plan, listing)
     lines = []
     for kind in KINDS:
         keys = [key for key, stage in plan.stages.items() if stage.kind == kind]
-        cached = sum(plan.store.is_published(key) for key in keys)
+        cached = sum(listing.is_published(key) for key in keys)
         if keys:
             lines.append(KindCount(kind, plan.naive[kind], len(keys), cached, costs[kind]))
     return lines
 
 
-def reasons_to_run(plan: Plan) -> str:
+def reasons_to_run(plan: Plan, listing: StoreListing | None = None) -> str:
     """Why stages are not cached: "24 never computed, 6 changed: translator.lambda_cycle"."""
+    listing = listing or StoreListing(plan.store)
     never, changed, fields = 0, 0, set()
     for key, stage in plan.stages.items():
-        if plan.store.is_published(key):
+        if listing.is_published(key):
             continue
-        difference = changed_fields(plan.store, stage)
+        difference = changed_fields(listing, stage)
         if difference is None:
             never += 1
-        elif difference:
-            changed += 1
-            fields |= difference
         else:
             changed += 1
-            fields.add("parents")
+            fields |= difference or {"parents"}
     parts = [f"{never} never computed"] if never else []
     if changed:
         parts.append(f"{changed} changed: {', '.join(sorted(fields))}")
     return ", ".join(parts)
 
 
-def changed_fields(store: Store, stage: Stage) -> set[str] | None:
+def changed_fields(listing: StoreListing, stage: Stage) -> set[str] | None:
     """Keys in which a published stage of the same label differs; None when there is none."""
-    twins = [path.parent.name for path in store.root.glob(f"{stage.kind}-{stage.label}-*/{META}")]
-    twins = [twin for twin in twins if len(twin) == len(stage.key)]
     differences = []
-    for twin in twins:
-        meta = store.meta(twin)
+    for twin in listing.labelled(stage.kind, stage.label):
+        try:
+            meta = listing.meta(twin)
+        except StoreError:  # of a stage that this sweep does not need
+            continue
         difference = _different(meta["spec"], stage.spec)
         if meta["version"] != stage.version:
             difference.add("stage version")

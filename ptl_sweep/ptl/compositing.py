@@ -9,11 +9,10 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 
-from ptl_sweep.config.schema import TranslatorConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.ptl.crops import CROP_CONTEXT, Region, person_crops, resize, square_region
-from ptl_sweep.ptl.translators import Translator
+from ptl_sweep.ptl.translators.base import CropTranslator, FittedTranslator, Translator
 
 
 class TranslatedImage(NamedTuple):
@@ -52,8 +51,8 @@ def composite(
 
 def translate_images(
     records: Sequence[ImageRecord],
-    translator: Translator,
-    config: TranslatorConfig,
+    fitted: FittedTranslator,
+    method: Translator,
     cache: ImageCache,
 ) -> list[TranslatedImage]:
     """Crop every person, translate all crops in one call, and paste them back.
@@ -63,18 +62,19 @@ def translate_images(
     """
     images = [cache.read(record) for record in records]
     translated = np.zeros(len(records), dtype=np.int64)
-    if translator.changes_pixels:
+    if fitted.changes_pixels:
+        assert isinstance(method, CropTranslator)
         crops = person_crops(
-            records, side=config.crop_size, min_crop_px=config.min_crop_px, cache=cache
+            records, side=method.crop_size, min_crop_px=method.min_crop_px, cache=cache
         )
-        pixels = translator.translate(crops.pixels)
+        pixels = fitted.translate(crops.pixels)
         for index in np.unique(crops.images):
             chosen = crops.images == index
             images[index] = _paste(
                 records[index], images[index], crops.persons[chosen], pixels[chosen]
             )
             translated[index] = chosen.sum()
-    elif translator.reason is None:  # identity was asked for: nobody is left out
+    elif fitted.reason is None:  # identity was asked for: nobody is left out
         translated += [len(record.boxes) for record in records]
     return [
         TranslatedImage(image, record.boxes, len(record.boxes) - int(count))

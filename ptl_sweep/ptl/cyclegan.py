@@ -6,7 +6,6 @@ LSGAN losses, cycle and identity terms in L1, discriminators shown earlier fakes
 import logging
 import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ptl_sweep.config.schema import TranslatorConfig
-from ptl_sweep.detection.training import Interrupted, never
+from ptl_sweep.detection.training import Interrupted
 from ptl_sweep.ptl.networks import CycleNetworks, build_networks
+from ptl_sweep.ptl.translators.base import FitRun
+from ptl_sweep.ptl.translators.cyclegan import CycleGan
 
 logger = logging.getLogger(__name__)
 
 LOG_EVERY = 20  # steps between readings of the losses: each one waits for the device
 CHECKPOINT_NAME = "translator.pt"
-OnStep = Callable[[int, dict[str, float]], None]
+PIXELS_PER_FORWARD = 64 * 128 * 128  # bounds the memory of one forward pass
 
 
 class TranslationDiverged(RuntimeError):  # noqa: N818
@@ -59,19 +59,6 @@ class ImagePool:
             else:
                 shown.append(fake)
         return torch.stack(shown)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunSetting:
-    """What one training needs besides config and crops; none of it but the seed is in a result."""
-
-    seed: int
-    folder: Path  # holds the checkpoint
-    warm_start: Path | None  # networks of the iteration before, written by `save_networks`
-    on_step: OnStep
-    device: torch.device
-    checkpoint_minutes: float
-    should_stop: Callable[[], bool] = never  # asked after every step
 
 
 @dataclass(slots=True)
@@ -107,10 +94,10 @@ class Training:
 
 
 def train_cyclegan(
-    config: TranslatorConfig,
+    config: CycleGan,
     source: UInt8[ndarray, "n s s 3"],
     target: UInt8[ndarray, "m s s 3"],
-    run: RunSetting,
+    run: FitRun,
 ) -> CycleNetworks:
     """Train for `num_steps`, or `num_warm_steps` from the networks of the iteration before.
 
@@ -121,7 +108,9 @@ def train_cyclegan(
     checkpoint written, when `run.should_stop` says so.
     """
     training = _begin(config, run)
-    num_steps = config.num_steps if run.warm_start is None else config.num_warm_steps
+    num_steps = config.num_steps
+    if run.warm_start is not None and config.num_warm_steps is not None:
+        num_steps = config.num_warm_steps
     last_saved = time.monotonic()
     while training.step < num_steps:
         rng = np.random.default_rng([run.seed, training.step])
@@ -147,7 +136,7 @@ def train_cyclegan(
 
 
 def draw_batch(
-    crops: UInt8[ndarray, "n s s 3"], config: TranslatorConfig, rng: np.random.Generator
+    crops: UInt8[ndarray, "n s s 3"], config: CycleGan, rng: np.random.Generator
 ) -> Float[Tensor, "b 3 c c"]:
     """Random crops, cut to `crop_size` at a random place, half of them mirrored; in [-1, 1]."""
     side = config.crop_size
@@ -172,7 +161,7 @@ def train_step(
     training: Training,
     virtual: Float[Tensor, "b 3 s s"],
     real: Float[Tensor, "b 3 s s"],
-    config: TranslatorConfig,
+    config: CycleGan,
     rng: np.random.Generator,
 ) -> dict[str, Tensor]:
     """Update the generators, then the discriminators; the losses stay on the device."""
@@ -203,7 +192,7 @@ def save_networks(networks: CycleNetworks, path: Path) -> None:
     save_file({name: value.contiguous() for name, value in networks.state_dict().items()}, path)
 
 
-def _begin(config: TranslatorConfig, run: RunSetting) -> Training:
+def _begin(config: CycleGan, run: FitRun) -> Training:
     """New, warm-started, or resumed from the checkpoint in the folder."""
     networks = build_networks(config, torch.Generator().manual_seed(run.seed))
     if run.warm_start is not None:
@@ -223,7 +212,7 @@ def _begin(config: TranslatorConfig, run: RunSetting) -> Training:
     return training
 
 
-def _adam(parameters: list[nn.Parameter], config: TranslatorConfig) -> torch.optim.Adam:
+def _adam(parameters: list[nn.Parameter], config: CycleGan) -> torch.optim.Adam:
     return torch.optim.Adam(parameters, config.learning_rate, betas=(0.5, 0.999), fused=True)
 
 
@@ -231,7 +220,7 @@ def _generator_losses(
     networks: CycleNetworks,
     virtual: Float[Tensor, "b 3 s s"],
     real: Float[Tensor, "b 3 s s"],
-    config: TranslatorConfig,
+    config: CycleGan,
 ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """Weighted losses by name, fake real and fake virtual crops.
 
@@ -266,7 +255,7 @@ def _squared_error(verdict: Tensor, wanted: float) -> Tensor:
     return ((verdict - wanted) ** 2).mean()
 
 
-def _readings(losses: dict[str, Tensor], step: int, config: TranslatorConfig) -> dict[str, float]:
+def _readings(losses: dict[str, Tensor], step: int, config: CycleGan) -> dict[str, float]:
     """The losses as numbers, checked.
 
     Raises: TranslationDiverged.
@@ -287,3 +276,28 @@ def _save(training: Training, path: Path) -> None:
     partial = path.with_suffix(".partial")
     torch.save(training.state(), partial)
     partial.replace(path)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedCycleGan:
+    """The generator virtual -> real; all four networks are kept for the warm start."""
+
+    networks: CycleNetworks
+    reason: str | None = None
+    changes_pixels: bool = True
+
+    @torch.no_grad()
+    def translate(self, crops: UInt8[ndarray, "n s s 3"]) -> UInt8[ndarray, "n s s 3"]:
+        """Run the generator once per crop, in batches of bounded memory."""
+        device = next(self.networks.parameters()).device
+        size = max(1, PIXELS_PER_FORWARD // (crops.shape[1] * crops.shape[2]))
+        translated = np.empty_like(crops)
+        for first in range(0, len(crops), size):
+            batch = to_tensor(crops[first : first + size]).to(device)
+            pixels = ((self.networks.to_real(batch) + 1) * 127.5).round().to(torch.uint8)
+            translated[first : first + size] = pixels.permute(0, 2, 3, 1).cpu().numpy()
+        return translated
+
+    def save(self, path: Path) -> None:
+        """Write all four networks as safetensors."""
+        save_networks(self.networks, path)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.ops import box_iou
 
-from ptl_sweep.config.schema import EvaluateConfig, GaussianConfig, SyntheticConfig
+from ptl_sweep.config.schema import FeatureConfig, InferenceConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.detection.inference import detect_records
@@ -19,6 +19,7 @@ from ptl_sweep.detection.pixels import View
 from ptl_sweep.detection.retinanet import Detections, Detector
 from ptl_sweep.distance.gaussian import Gaussian, squared_mahalanobis
 from ptl_sweep.ptl.crops import Region, cut, square_region
+from ptl_sweep.ptl.methods.ptl import Ptl
 
 MIN_IOU = 0.5  # of a detection that stands for a virtual person; PTL section 3
 RECORDS_PER_CHUNK = 64  # virtual images whose crops share forward passes
@@ -33,7 +34,7 @@ class TrainingFeatures(NamedTuple):
     scores: Float[ndarray, " n"]
 
 
-class _Person(NamedTuple):
+class _CutPerson(NamedTuple):
     """One person of the pool, cut out."""
 
     image: int  # index in the pool
@@ -44,8 +45,8 @@ class _Person(NamedTuple):
 def collect_training_features(
     detector: Detector,
     records: Sequence[ImageRecord],
-    config: GaussianConfig,
-    setting: EvaluateConfig,
+    config: FeatureConfig,
+    inference: InferenceConfig,
     *,
     cache: ImageCache,
     view: View,
@@ -56,7 +57,7 @@ def collect_training_features(
     `config.detections` = pre_nms takes the detections before NMS.
     """
     found = detect_records(
-        detector, records, setting, cache=cache, view=view, nms=config.detections == "nms"
+        detector, records, inference, cache=cache, view=view, nms=config.detections == "nms"
     )
     features = [np.zeros((0, detector.feature_dim), dtype=np.float32)]
     scores = [np.zeros(0, dtype=np.float32)]
@@ -73,15 +74,15 @@ def measure_domain_gap(
     detector: Detector,
     gaussian: Gaussian,
     pool_records: Sequence[ImageRecord],
-    config: SyntheticConfig,
-    setting: EvaluateConfig,
+    method: Ptl,
+    inference: InferenceConfig,
     *,
     cache: ImageCache,
 ) -> Float[ndarray, " p"]:
     """d(x) = min over scales of (f - mu)^T Sigma^-1 (f - mu), PTL eq. 3-4, per virtual image.
 
     f belongs to the highest-scoring detection with IoU > 0.5 with the person, in the square of
-    `config.context` longer box sides resized to s x s; the detector's own resize and tiles are
+    `method.context` longer box sides resized to s x s; the detector's own resize and tiles are
     off. Without one at any scale the gap is infinite. The paper's images show one person; with
     several, the minimum over persons is our generalisation.
     """
@@ -92,16 +93,16 @@ def measure_domain_gap(
         persons = [
             person
             for index, record in enumerate(chunk, start=first)
-            for person in _cut_persons(index, record, config.context, cache)
+            for person in _cut_persons(index, record, method.context, cache)
         ]
-        for side in config.scales:
+        for side in method.scales:
             for batch in _batches(persons, side):
-                _lower(gap, detector, gaussian, batch, side=side, setting=setting)
+                _update_min_gap(gap, detector, gaussian, batch, side=side, inference=inference)
     return gap
 
 
 def _found_persons(
-    detections: Detections, record: ImageRecord, config: GaussianConfig
+    detections: Detections, record: ImageRecord, config: FeatureConfig
 ) -> Int[Tensor, " k"]:
     """Indices of the detections of one image that belong to D_c, by falling score."""
     if len(record.boxes) == 0 or len(detections.boxes) == 0:
@@ -117,35 +118,35 @@ def _found_persons(
 
 def _cut_persons(
     index: int, record: ImageRecord, context: float, cache: ImageCache
-) -> Iterator[_Person]:
+) -> Iterator[_CutPerson]:
     image = cache.read(record)
     for box in record.boxes:
         region: Region = square_region(box, context, record.width, record.height)
         corner = np.array([region.left, region.top] * 2, dtype=np.float32)
-        yield _Person(index, cut(image, region), box.astype(np.float32) - corner)
+        yield _CutPerson(index, cut(image, region), box.astype(np.float32) - corner)
 
 
-def _batches(persons: Sequence[_Person], side: int) -> Iterator[Sequence[_Person]]:
+def _batches(persons: Sequence[_CutPerson], side: int) -> Iterator[Sequence[_CutPerson]]:
     size = max(1, PIXELS_PER_FORWARD // side**2)
     for first in range(0, len(persons), size):
         yield persons[first : first + size]
 
 
-def _lower(
+def _update_min_gap(
     gap: Float[ndarray, " p"],
     detector: Detector,
     gaussian: Gaussian,
-    persons: Sequence[_Person],
+    persons: Sequence[_CutPerson],
     *,
     side: int,
-    setting: EvaluateConfig,
+    inference: InferenceConfig,
 ) -> None:
     """Lower `gap` in place to the distances of these persons at one scale."""
     device = detector.mean.device
     images = torch.cat([_resized(person.crop, side, device) for person in persons])
     owners: list[int] = []
     features: list[Tensor] = []
-    for person, detections in zip(persons, detector.detect(images, setting), strict=True):
+    for person, detections in zip(persons, detector.detect(images, inference), strict=True):
         truth = torch.from_numpy(person.box * (side / len(person.crop))).to(detections.boxes)
         hits = (box_iou(detections.boxes, truth[None])[:, 0] > MIN_IOU).nonzero()
         if len(hits):

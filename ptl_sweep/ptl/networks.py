@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptl_sweep.config.schema import TranslatorConfig
+from ptl_sweep.ptl.translators.cyclegan import CycleGan
 
 SMALL_CROP_PX = 64  # below it one downsampling less, or the bottleneck keeps no layout
 RECEPTIVE_FIELDS = {3: 70, 2: 34, 1: 16}  # of a PatchGAN, pixels, by number of strided layers
@@ -16,7 +16,7 @@ INITIAL_SD = 0.02  # of every convolution weight
 class CycleNetworks(nn.Module):
     """The four networks; state-dict names begin with the name of the network."""
 
-    def __init__(self, config: TranslatorConfig) -> None:
+    def __init__(self, config: CycleGan) -> None:
         super().__init__()
         self.to_real = generator_network(config)
         self.to_virtual = generator_network(config)
@@ -34,7 +34,7 @@ class CycleNetworks(nn.Module):
         return [*self.judge_real.parameters(), *self.judge_virtual.parameters()]
 
 
-class ResidualBlock(nn.Module):
+class GeneratorBlock(nn.Module):
     """Two 3x3 convolutions around which the input is added."""
 
     def __init__(self, channels: int) -> None:
@@ -50,7 +50,7 @@ class ResidualBlock(nn.Module):
         return x + change
 
 
-def build_networks(config: TranslatorConfig, generator: torch.Generator) -> CycleNetworks:
+def build_networks(config: CycleGan, generator: torch.Generator) -> CycleNetworks:
     """The four networks, weights from N(0, 0.02), biases 0.
 
     The same weights for the same generator seed; the global random state is neither read nor moved.
@@ -66,7 +66,7 @@ def build_networks(config: TranslatorConfig, generator: torch.Generator) -> Cycl
     return networks
 
 
-def generator_network(config: TranslatorConfig) -> nn.Sequential:
+def generator_network(config: CycleGan) -> nn.Sequential:
     """ResNet generator, [-1, 1] to [-1, 1] of the same size.
 
     Upsampling is nearest + convolution, which leaves no checkerboard. Crops below SMALL_CROP_PX
@@ -79,7 +79,7 @@ def generator_network(config: TranslatorConfig) -> nn.Sequential:
     for _ in range(num_halvings):
         layers += _convolution(channels, 2 * channels, kernel=3, stride=2)
         channels *= 2
-    layers += [ResidualBlock(channels) for _ in range(config.num_residual_blocks)]
+    layers += [GeneratorBlock(channels) for _ in range(config.num_residual_blocks)]
     for _ in range(num_halvings):
         layers.append(nn.Upsample(scale_factor=2))
         layers += _convolution(channels, channels // 2, kernel=3)
@@ -88,7 +88,7 @@ def generator_network(config: TranslatorConfig) -> nn.Sequential:
     return nn.Sequential(*layers, last, nn.Tanh())
 
 
-def discriminator_network(config: TranslatorConfig) -> nn.Sequential:
+def discriminator_network(config: CycleGan) -> nn.Sequential:
     """PatchGAN without a final sigmoid (LSGAN): 70x70, or the largest that fits the crop."""
     fitting = [n for n, field in RECEPTIVE_FIELDS.items() if field <= config.crop_size]
     channels = config.base_channels

@@ -14,8 +14,10 @@ from ptl_sweep.datasets import registry
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.datasets.validation import DataError
 from ptl_sweep.metrics.measure import CellMetrics, ErrorBox
-from ptl_sweep.pipeline.plan import Cell, Plan, config_of
+from ptl_sweep.pipeline.graph import Cell
+from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.ptl.crops import cut, square_region
+from ptl_sweep.store import is_disk_full
 from ptl_sweep.study.study import ErrorCrop
 
 logger = logging.getLogger(__name__)
@@ -56,7 +58,7 @@ def _of_cell(plan: Plan, cell: Cell, boxes: Sequence[ErrorBox]) -> list[ErrorCro
         records = _records(plan, cell)
         for box, path in zip(boxes, places, strict=True):
             if box.image_id in records:
-                _cut_one(records[box.image_id], box, path)
+                _try_to_cut(records[box.image_id], box, path)
     return [
         ErrorCrop(str(path), box.group, _caption(cell, box))
         for box, path in zip(boxes, places, strict=True)
@@ -65,17 +67,26 @@ def _of_cell(plan: Plan, cell: Cell, boxes: Sequence[ErrorBox]) -> list[ErrorCro
 
 
 def _records(plan: Plan, cell: Cell) -> dict[str, ImageRecord]:
-    config = config_of(plan, cell.config).target
-    expected = plan.stages[cell.readings[-1].evaluate].spec["target"]["fingerprint"]
+    data = plan.evaluate_stage(cell.readings[-1].evaluate).data
     try:
-        target = registry.read_split(config, config.split)
-    except (ConfigError, DataError) as error:
-        logger.info("no false positives of %s are shown: %s", config.name, error)
+        target = registry.read_split(data.config(), data.split)
+    except (ConfigError, DataError, OSError) as error:
+        logger.info("no false positives of %s are shown: %s", data.place.name, error)
         return {}
-    if target.fingerprint != expected:
-        logger.info("no false positives of %s are shown: its files have changed", config.name)
+    if target.fingerprint != data.fingerprint:
+        logger.info("no false positives of %s are shown: its files have changed", data.place.name)
         return {}
     return {record.image_id: record for record in target.records}
+
+
+def _try_to_cut(record: ImageRecord, box: ErrorBox, path: Path) -> None:
+    """A picture that is missing or damaged costs its crop, not the report."""
+    try:
+        _cut_one(record, box, path)
+    except (DataError, OSError) as error:
+        if is_disk_full(error):
+            raise
+        logger.warning("a false positive in %s is not shown: %s", record.image_id, error)
 
 
 def _cut_one(record: ImageRecord, box: ErrorBox, path: Path) -> None:

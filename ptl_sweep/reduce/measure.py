@@ -15,14 +15,15 @@ from rich.progress import track
 from ptl_sweep.config.schema import AnalysisConfig
 from ptl_sweep.detection.table import ARTIFACTS
 from ptl_sweep.metrics.measure import CellMetrics, DetectorJob, Evaluation, measure_detector
-from ptl_sweep.pipeline.plan import Plan, Reading, config_of
-from ptl_sweep.pipeline.seeds import derive_seed
+from ptl_sweep.pipeline.graph import CellIteration
+from ptl_sweep.pipeline.plan import Plan
+from ptl_sweep.seeds import derive_seed
+from ptl_sweep.stages.train import FEATURES
 from ptl_sweep.store import Store, StoreError
 from ptl_sweep.vocabulary import Value
 
 logger = logging.getLogger(__name__)
 
-FEATURES = "training_features.npz"
 MAX_WORKERS = 8
 FEWEST_JOBS = 4  # a process takes a second to start
 
@@ -44,7 +45,7 @@ def measure_sweep(plan: Plan, states: Mapping[str, str]) -> Measurements:
     """
     jobs = list(detector_jobs(plan, states))
     found = Measurements()
-    for one in _measured(jobs, plan.store, config_of(plan, 0).analysis):
+    for one in _measured(jobs, plan.store, plan.settings.analysis):
         found.cells |= one.cells
         found.gaussians |= one.gaussians
         found.problems |= one.problems
@@ -53,7 +54,7 @@ def measure_sweep(plan: Plan, states: Mapping[str, str]) -> Measurements:
 
 def detector_jobs(plan: Plan, states: Mapping[str, str]) -> Iterator[DetectorJob]:
     """One job per detector with something to measure, in the order of the plan."""
-    readings: dict[str, list[Reading]] = {}
+    readings: dict[str, list[CellIteration]] = {}
     sources: dict[str, str] = {}
     final = {cell.readings[-1].evaluate for cell in plan.cells}
     for cell in plan.cells:
@@ -65,7 +66,6 @@ def detector_jobs(plan: Plan, states: Mapping[str, str]) -> Iterator[DetectorJob
     for detector, own in readings.items():
         validation = own[0].validation
         is_there = validation is not None and states[validation] == "published"
-        config = config_of(plan, plan.stage_config[detector])
         yield DetectorJob(
             key=detector,
             training_features=plan.store.path(detector) / FEATURES,
@@ -74,8 +74,8 @@ def detector_jobs(plan: Plan, states: Mapping[str, str]) -> Iterator[DetectorJob
                 Evaluation(key, plan.store.path(key), key in final, _resampling_seed(plan, key))
                 for key in dict.fromkeys(reading.evaluate for reading in own)
             ),
-            settings=config.analysis,
-            score_thresholds=tuple(config.evaluate.score_thresholds),
+            settings=plan.settings.analysis,
+            score_thresholds=tuple(plan.settings.score_thresholds),
             equal_n=equal_n[detector],
             seed=derive_seed(0, "analysis"),
         )
@@ -83,7 +83,7 @@ def detector_jobs(plan: Plan, states: Mapping[str, str]) -> Iterator[DetectorJob
 
 def _equal_n(plan: Plan, sources: Mapping[str, str]) -> dict[str, int | None]:
     """Features to compare each detector at; None for one that has fewer."""
-    least = config_of(plan, 0).analysis.equal_n_min
+    least = plan.settings.analysis.equal_n_min
     counts = {key: int(plan.store.meta(key)["summary"]["gaussian_n"]) for key in sources}
     common: dict[str, int] = {}
     for key, source in sources.items():
@@ -94,7 +94,7 @@ def _equal_n(plan: Plan, sources: Mapping[str, str]) -> dict[str, int | None]:
 
 def _resampling_seed(plan: Plan, key: str) -> int:
     """The same for every detector of a target; other targets draw on their own."""
-    return derive_seed(0, "bootstrap", plan.stages[key].spec["target"])
+    return derive_seed(0, "bootstrap", plan.stages[key].spec["data"])
 
 
 def _measured(

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from ptl_sweep.pipeline.plan import KINDS, Plan
+from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.report import SamplePicture, StageCost
-from ptl_sweep.stages.training_set import MANIFEST
+from ptl_sweep.stages.base import KINDS
+from ptl_sweep.stages.train import MANIFEST
 
 PER_STAGE = 3
 MAX_SAMPLES = 24
@@ -16,7 +17,7 @@ BOX_COLOUR = (255, 64, 64)
 
 def sample_pictures(plan: Plan) -> list[SamplePicture]:
     """Selected virtual images and what became of them, a few per PTL stage, boxes drawn in."""
-    stages = [s for s in plan.stages.values() if s.kind == "ptl" and plan.store.is_published(s.key)]
+    stages = [stage for stage in plan.ptl_stages() if plan.store.is_published(stage.key)]
     folder = plan.folder / "samples"
     samples: list[SamplePicture] = []
     for stage in stages[: MAX_SAMPLES // PER_STAGE]:
@@ -46,12 +47,11 @@ def _with_boxes(path: Path, boxes: list[list[float]], target: Path) -> Path:
 
 def stage_costs(plan: Plan, states: dict[str, str]) -> list[StageCost]:
     """Stages and seconds by kind; a stage is `run` when this sweep was the first to need it."""
-    created = (plan.folder / "plan.json").stat().st_mtime
     costs = []
     for kind in KINDS:
         keys = [key for key, stage in plan.stages.items() if stage.kind == kind]
         metas = [plan.store.meta(key) for key in keys if states[key] == "published"]
-        num_run = sum(meta["started"] >= created for meta in metas)
+        num_run = sum(meta["started"] >= plan.first_planned for meta in metas)
         costs.append(
             StageCost(
                 kind=kind,

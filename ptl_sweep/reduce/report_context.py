@@ -2,19 +2,14 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
 
-import numpy as np
-
-from ptl_sweep.datasets import registry
-from ptl_sweep.distance.sample_size_bias import DriftRow, simulate
 from ptl_sweep.metrics.measure import CellMetrics
 from ptl_sweep.pipeline import describe
-from ptl_sweep.pipeline.plan import Plan, config_of
+from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.pipeline.provenance import software
 from ptl_sweep.pipeline.queue import QueueSnapshot
-from ptl_sweep.pipeline.seeds import derive_seed
 from ptl_sweep.reduce.pictures import sample_pictures, stage_costs
+from ptl_sweep.reduce.sample_size_bias import kept_simulation
 from ptl_sweep.reduce.tables import FILES
 from ptl_sweep.report import Provenance, ReportContext, StageFailure
 from ptl_sweep.report.figures import CellHistogram
@@ -23,7 +18,6 @@ from ptl_sweep.vocabulary import Group
 
 DRIFT_COUNTS = (30, 100, 300, 1000, 3000)  # features at which the appendix shows the artefact
 MAX_WARNINGS = 10  # about the order of matching
-WHERE = ("launcher", "tracking", "sweep", "data_root")  # keys that no result depends on
 
 
 def report_context(
@@ -35,7 +29,8 @@ def report_context(
     cells: Mapping[str, CellMetrics],
 ) -> ReportContext:
     """Everything that the report shows of a reduced sweep; `cells` by key of the evaluate stage."""
-    dimension = config_of(plan, 0).detector.channels
+    dimension = plan.detector_stage(next(iter(plan.stages))).detector.channels
+    analysis = plan.settings.analysis
     return ReportContext(
         title=plan.name,
         study=study,
@@ -43,40 +38,15 @@ def report_context(
         histograms=list(_histograms(plan, cells)),
         provenance=_provenance(plan),
         feature_dim=dimension,
-        is_miniature=any(c["dataset"]["reader"] == "miniature" for c in plan.configs),
-        settings=settings_of(plan),
+        is_miniature=plan.is_toy,
+        settings=plan.settings.shared,
         files=FILES,
         samples=sample_pictures(plan),
         failures=_failures(plan, states, jobs),
-        drops=_drops(plan),
+        drops=_drops(plan, states),
         warnings=[*_stage_warnings(plan, states), *_matching_warnings(cells)],
-        drift=_drift(dimension) if cells else [],
+        drift=kept_simulation(plan.root, dimension, DRIFT_COUNTS, analysis) if cells else [],
     )
-
-
-def settings_of(plan: Plan) -> dict[str, str]:
-    """Every key of the configuration that all cells share, but for those that no result needs."""
-    cells = [flat(plan.configs[cell.config]) for cell in plan.cells]
-    return {
-        key: value
-        for key, value in cells[0].items()
-        if key.split(".")[0] not in WHERE and all(cell[key] == value for cell in cells)
-    }
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Nested keys joined by points; values as text."""
-    result: dict[str, str] = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping) and key != "categories":
-            result |= flat(value, f"{prefix}{key}.")
-        else:
-            result[prefix + key] = "null" if value is None else str(value)
-    return result
-
-
-def _drift(dimension: int) -> list[DriftRow]:
-    return simulate(dimension, DRIFT_COUNTS, np.random.default_rng(derive_seed(0, "drift")))
 
 
 def _histograms(plan: Plan, cells: Mapping[str, CellMetrics]) -> Iterator[CellHistogram]:
@@ -134,14 +104,13 @@ def _provenance(plan: Plan) -> Provenance:
     )
 
 
-def _drops(plan: Plan) -> dict[str, dict[str, int]]:
-    """Boxes that the validator left out; the miniature world has none."""
+def _drops(plan: Plan, states: Mapping[str, str]) -> dict[str, dict[str, int]]:
+    """Boxes that the validator left out of each data set, as the stages noted that read it.
+
+    Data sets are not read again: a label file that was damaged since must not cost the report.
+    """
     drops: dict[str, dict[str, int]] = {}
-    for index in range(len(plan.configs)):
-        config = config_of(plan, index)
-        for data in (config.dataset, config.target):
-            name = f"{data.name} ({data.split})"
-            if data.reader != "miniature" and name not in drops:
-                found = registry.fingerprint(data, data.split)
-                drops[name] = dict(registry.read_split(data, data.split).drops) if found else {}
+    for key, state in states.items():
+        if state == "published":
+            drops |= plan.store.meta(key).get("drops", {})
     return drops

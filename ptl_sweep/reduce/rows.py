@@ -4,10 +4,10 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 
-from ptl_sweep.config.schema import Config
 from ptl_sweep.metrics.measure import CellMetrics
 from ptl_sweep.pipeline import describe, status
-from ptl_sweep.pipeline.plan import Cell, Plan, Reading, config_of
+from ptl_sweep.pipeline.graph import Cell, CellIteration
+from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.pipeline.queue import QueueSnapshot
 from ptl_sweep.reduce.measure import Measurements, measure_sweep
 from ptl_sweep.store import StoreError
@@ -19,7 +19,7 @@ class Measured:
     """One reading with its numbers; metrics is None when a stage is missing."""
 
     cell: Cell
-    reading: Reading
+    reading: CellIteration
     row: dict[str, Value]
     metrics: CellMetrics | None
 
@@ -30,7 +30,7 @@ class Measured:
 
     @property
     def place(self) -> dict[str, Value]:
-        """CELL_COLUMNS of this reading."""
+        """Where this reading stands: the columns of schemas.CELL."""
         return {**self.cell.id._asdict(), "iteration": self.reading.iteration}
 
 
@@ -39,7 +39,6 @@ class Reducer:
 
     def __init__(self, plan: Plan, jobs: QueueSnapshot | None) -> None:
         self.plan = plan
-        self.config: Config = config_of(plan, 0)
         self.jobs = jobs
         self.states = status.stage_states(plan, self.jobs)
 
@@ -52,7 +51,7 @@ class Reducer:
         """Every reading of every cell, in the order of the plan."""
         return [self.measure(cell, r) for cell in self.plan.cells for r in cell.readings]
 
-    def measure(self, cell: Cell, reading: Reading) -> Measured:
+    def measure(self, cell: Cell, reading: CellIteration) -> Measured:
         """Row of results.csv or iterations.csv; a missing cell is a row, not a hole."""
         row: dict[str, Value] = {
             **cell.id._asdict(),
@@ -80,7 +79,7 @@ class Reducer:
         row["reason"] = "; ".join(r for r in reasons if r) or None
         return Measured(cell, reading, row, metrics)
 
-    def _stage_columns(self, reading: Reading) -> dict[str, Value]:
+    def _stage_columns(self, reading: CellIteration) -> dict[str, Value]:
         store = self.plan.store
         metrics = json.loads(store.artifact(reading.evaluate, "metrics.json").read_text())
         trained = store.meta(reading.detector)["summary"]
@@ -91,7 +90,7 @@ class Reducer:
             "num_synthetic": trained["num_synthetic"],
         }
 
-    def _cause(self, reading: Reading) -> str:
+    def _cause(self, reading: CellIteration) -> str:
         """The first failure upstream, or that nothing has run yet."""
         key: str | None = reading.evaluate
         while key is not None:

@@ -11,12 +11,14 @@ from ptl_sweep.pipeline.queue import QueueSnapshot
 from ptl_sweep.reduce.report_context import report_context
 from ptl_sweep.reduce.rows import Reducer
 from ptl_sweep.reduce.tables import study_of, write_study
-from ptl_sweep.reduce.wandb import mirror_study
+from ptl_sweep.reduce.tracked_runs import project_sweep
+from ptl_sweep.reduce.wandb import write_sweep_media
 from ptl_sweep.report import write_report
 from ptl_sweep.report.answers import answers
 from ptl_sweep.report.sentences import medium_confidence
+from ptl_sweep.study.schemas import results_schema
 from ptl_sweep.study.study import Study
-from ptl_sweep.study.tables import demo_table, result_columns
+from ptl_sweep.study.tables import demo_table
 from ptl_sweep.terminal import duration, wrap
 
 TOY_NOTE = (
@@ -49,8 +51,7 @@ def reduce_sweep(
     started = time.time()
     reducer = Reducer(plan, jobs)
     study = study_of(reducer)
-    columns = result_columns(reducer.config.evaluate.score_thresholds)
-    write_study(plan.folder, study, columns)
+    write_study(plan.folder, study, results_schema(plan.settings.score_thresholds))
     context = report_context(
         plan,
         study,
@@ -59,7 +60,8 @@ def reduce_sweep(
         cells=reducer.measurements.cells,
     )
     report = write_report(plan.folder, context)
-    mirror_study(plan, tracking, study, columns)
+    write_sweep_media(plan, study)
+    project_sweep(plan, tracking)
     num_failed = sum(row["status"] != "ok" for row in study.rows)
     text = _closing_text(reducer, study, report, num_failed)
     reduction = status.Reduction(
@@ -85,7 +87,7 @@ def _closing_text(reducer: Reducer, study: Study, report: Path, num_failed: int)
     )
     parts = [demo_table(study.summary), *_findings(study)] if study.summary else []
     parts.append(f"stages  {naive} naively, {unique} after sharing; {duration(seconds)} of work")
-    if any(c["dataset"]["reader"] == "miniature" for c in plan.configs):
+    if plan.is_toy:
         parts.append(wrap(f"note    {TOY_NOTE}"))
     for key, state in reducer.states.items():
         if state == "failed":

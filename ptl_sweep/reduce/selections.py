@@ -10,45 +10,44 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from ptl_sweep.config.schema import Config, ConfigError, PoolConfig
+from ptl_sweep.config.schema import ConfigError, PoolConfig
 from ptl_sweep.datasets import registry
 from ptl_sweep.datasets.validation import DataError
-from ptl_sweep.pipeline.plan import Plan, config_of
-from ptl_sweep.stages.ptl import SELECTION
-from ptl_sweep.store import Stage
-from ptl_sweep.study.study import Selection
+from ptl_sweep.pipeline.plan import Plan
+from ptl_sweep.stages.inputs import PoolSpec
+from ptl_sweep.stages.ptl import SELECTION, PtlStage
+from ptl_sweep.study.study import PoolSelection
 
 logger = logging.getLogger(__name__)
 
 SHOWN = ("altitude_m", "radius_m")  # attributes that a figure is drawn over
 
 
-def read_selections(plan: Plan) -> list[Selection]:
+def read_selections(plan: Plan) -> list[PoolSelection]:
     """One per published PTL stage; without the pool's files the attributes are empty."""
-    stages = [s for s in plan.stages.values() if s.kind == "ptl" and plan.store.is_published(s.key)]
+    stages = [stage for stage in plan.ptl_stages() if plan.store.is_published(stage.key)]
     return [_selection(plan, stage) for stage in stages]
 
 
-def _selection(plan: Plan, stage: Stage) -> Selection:
-    config = config_of(plan, plan.stage_config[stage.key])
+def _selection(plan: Plan, stage: PtlStage) -> PoolSelection:
     content = json.loads((plan.store.path(stage.key) / SELECTION).read_text())
     pool: list[dict[str, Any]] = content["pool"]
     names = [image["image_id"] for image in pool]
     chosen = set(content["selected"])
-    return Selection(
-        dataset=config.dataset.name,
-        real_count=config.real_count,
-        synthetic=config.synthetic.name,
-        seed=config.seed,
-        iteration=int(stage.spec["synthetic"]["iteration"]),
+    return PoolSelection(
+        dataset=stage.data.place.name,
+        real_count=stage.real_count,
+        synthetic=stage.synthetic,
+        seed=stage.seed,
+        iteration=stage.iteration,
         gap=np.array([np.inf if i["gap"] is None else i["gap"] for i in pool], dtype=np.float64),
         selected=np.array([name in chosen for name in names], dtype=bool),
-        attributes=_attributes(config, stage.spec["pool"]["fingerprint"], names),
+        attributes=_attributes(stage.pool, names),
     )
 
 
-def _attributes(config: Config, fingerprint: str, names: list[str]) -> dict[str, ndarray]:
-    known = _pool_attributes(json.dumps(asdict(config.pool), sort_keys=True), fingerprint)
+def _attributes(pool: PoolSpec, names: list[str]) -> dict[str, ndarray]:
+    known = _pool_attributes(json.dumps(asdict(pool.config()), sort_keys=True), pool.fingerprint)
     if not all(name in known for name in names):
         return {}
     return {
@@ -59,11 +58,13 @@ def _attributes(config: Config, fingerprint: str, names: list[str]) -> dict[str,
 
 
 @lru_cache(maxsize=4)
-def _pool_attributes(settings: str, fingerprint: str) -> Mapping[str, Mapping[str, float | str]]:
+def _pool_attributes(
+    settings: str, fingerprint: str | None
+) -> Mapping[str, Mapping[str, float | str]]:
     """Attributes by image; empty when the pool is not here or is another one by now."""
     try:
         pool = registry.read_pool(PoolConfig(**json.loads(settings)))
-    except (ConfigError, DataError) as error:
+    except (ConfigError, DataError, OSError) as error:
         logger.info("the virtual pool cannot be read, so no figure of it is drawn: %s", error)
         return {}
     if pool.fingerprint != fingerprint:

@@ -6,37 +6,28 @@ from pathlib import Path
 import numpy as np
 
 from ptl_sweep.metrics.bootstrap import Replicates
-from ptl_sweep.pipeline.seeds import derive_seed
 from ptl_sweep.reduce.error_crops import cut_errors
 from ptl_sweep.reduce.rows import Measured, Reducer
 from ptl_sweep.reduce.selections import read_selections
+from ptl_sweep.seeds import derive_seed
+from ptl_sweep.study import schemas
 from ptl_sweep.study.contrast import contrasts
 from ptl_sweep.study.correlation import correlations
 from ptl_sweep.study.published import load_published
-from ptl_sweep.study.study import (
-    CELL_COLUMNS,
-    CONTRAST_COLUMNS,
-    CORRELATION_COLUMNS,
-    CURVE_COLUMNS,
-    ERROR_COLUMNS,
-    FALSE_POSITIVE_COLUMNS,
-    GAUSSIAN_COLUMNS,
-    SPREAD_COLUMNS,
-    Study,
-)
-from ptl_sweep.study.summary import SUMMARY_COLUMNS, summarise
+from ptl_sweep.study.study import Study
+from ptl_sweep.study.summary import summarise
 from ptl_sweep.study.tables import write_table
 from ptl_sweep.vocabulary import CellKey, Row
 
-TABLES: dict[str, tuple[str, Sequence[str]]] = {  # of the study -> file and columns
-    "spreads": ("train2test", SPREAD_COLUMNS),
-    "gaussians": ("gaussians", GAUSSIAN_COLUMNS),
-    "false_positives": ("false_positives", FALSE_POSITIVE_COLUMNS),
-    "errors": ("errors", ERROR_COLUMNS),
-    "curves": ("curves", CURVE_COLUMNS),
-    "contrasts": ("contrasts", CONTRAST_COLUMNS),
-    "correlations": ("correlations", CORRELATION_COLUMNS),
-    "summary": ("summary", SUMMARY_COLUMNS),
+TABLES: dict[str, tuple[str, schemas.Schema]] = {  # of the study -> file and columns
+    "spreads": ("train2test", schemas.TRAIN2TEST),
+    "gaussians": ("gaussians", schemas.GAUSSIANS),
+    "false_positives": ("false_positives", schemas.FALSE_POSITIVES),
+    "errors": ("errors", schemas.ERRORS),
+    "curves": ("curves", schemas.CURVES),
+    "contrasts": ("contrasts", schemas.CONTRASTS),
+    "correlations": ("correlations", schemas.CORRELATIONS),
+    "summary": ("summary", schemas.SUMMARY),
 }
 FILES = ("results.csv", "iterations.csv", *(f"{stem}.csv" for stem, _ in TABLES.values()))
 
@@ -47,7 +38,7 @@ def study_of(reducer: Reducer) -> Study:
     results = [one for one in readings if one.is_final]
     rows = [one.row for one in results]
     replicates = _replicates(results)
-    resamples = reducer.config.analysis.num_resamples
+    resamples = reducer.plan.settings.analysis.num_resamples
     return Study(
         rows=rows,
         iteration_rows=[one.row for one in readings],
@@ -62,16 +53,16 @@ def study_of(reducer: Reducer) -> Study:
         published=load_published(),
         selections=read_selections(reducer.plan),
         crops=cut_errors(reducer.plan, reducer.measurements.cells),
-        score_thresholds=reducer.config.evaluate.score_thresholds,
+        score_thresholds=reducer.plan.settings.score_thresholds,
     )
 
 
-def write_study(folder: Path, study: Study, columns: Sequence[str]) -> None:
-    """Every table as CSV and Parquet; `columns` are those of results.csv."""
-    write_table(study.rows, folder, "results", columns)
-    write_table(study.iteration_rows, folder, "iterations", columns)
-    for name, (stem, names) in TABLES.items():
-        write_table(getattr(study, name), folder, stem, names)
+def write_study(folder: Path, study: Study, results: schemas.Schema) -> None:
+    """Every table as CSV and Parquet; `results` is the schema of results.csv."""
+    write_table(schemas.frame_of(study.rows, results), folder, "results")
+    write_table(schemas.frame_of(study.iteration_rows, results), folder, "iterations")
+    for name, (stem, schema) in TABLES.items():
+        write_table(schemas.frame_of(getattr(study, name), schema), folder, stem)
 
 
 def _rng(purpose: str) -> np.random.Generator:
@@ -104,6 +95,6 @@ def _gaussian_rows(reducer: Reducer, readings: Sequence[Measured]) -> list[Row]:
         key = one.reading.detector
         gaussian = reducer.measurements.gaussians.get(key)
         if gaussian is not None and key not in found:
-            place = {name: one.place[name] for name in CELL_COLUMNS if name != "target"}
+            place = {name: one.place[name] for name in schemas.CELL if name != "target"}
             found[key] = {**place, "train_key": key, **gaussian}
     return list(found.values())

@@ -1,55 +1,39 @@
-"""What W&B shows of a reduced sweep: its tables, figures, report and results as an artifact.
+"""What a reduced sweep shows in W&B, as files of its folder: history.jsonl and media.json.
 
-A step is a reduction that found other results than the one before it.
+A row is a reduction that found other results than the one before it.
 """
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
-from ptl_sweep.config.schema import TrackingConfig
 from ptl_sweep.pipeline.plan import Plan
-from ptl_sweep.reduce.leftover_runs import record_leftovers
-from ptl_sweep.reduce.tables import FILES
+from ptl_sweep.reduce.tracked_runs import REPORT
 from ptl_sweep.report.page import PRIORITY
-from ptl_sweep.stages.wandb_runs import reduce_run
 from ptl_sweep.store import HISTORY, sha256_of
 from ptl_sweep.study.study import Study
-from ptl_sweep.study.summary import SUMMARY_COLUMNS
-from ptl_sweep.tracking import History, Recorder, Row, mode_of
+from ptl_sweep.tracking import History, Row
+from ptl_sweep.tracking.media import MediaEntry, ShownImage, write_media
 
-REPORT, RESULTS = "report.html", "results.csv"
+RESULTS = "results.csv"
+TABLES = {"grid/results": "results.parquet", "grid/summary": "summary.parquet"}
 MAX_FIGURES = 20
 
 
-def mirror_study(
-    plan: Plan, tracking: TrackingConfig, study: Study, columns: Sequence[str]
-) -> None:
-    """One run of the reduced sweep, and those that short stages have left to be written.
+def write_sweep_media(plan: Plan, study: Study) -> None:
+    """Add a row where the results have changed, and show tables, figures and report with it."""
+    row = len(reductions(plan, study)) - 1
+    figures = figures_of(plan.folder)
+    entries = [
+        *(MediaEntry(name=name, row=row, table=file) for name, file in TABLES.items()),
+        *(_figure(plan.folder, path, row) for path in figures),
+        MediaEntry(name="report", row=row, page=REPORT),
+    ]
+    write_media(plan.folder, entries)
 
-    `columns` are those of results.csv.
-    """
-    if mode_of(tracking) is None:
-        return
-    info, root = reduce_run(plan), plan.root / "tracking"
-    *rows, row = reductions(plan, study)
-    with (
-        Recorder() as recorder,
-        recorder.open_mirror(tracking, root=root, sweep=plan.name, run=info, rows=rows) as mirror,
-    ):
-        for name, table, names in (
-            ("grid/results", study.rows, columns),
-            ("grid/summary", study.summary, SUMMARY_COLUMNS),
-        ):
-            mirror.table(name, names, [[row.get(column) for column in names] for row in table])
-        for path in figures_of(plan.folder):
-            mirror.log_figure(f"figure/{re.sub(r'[^A-Za-z0-9_-]', '_', path.stem)}", path)
-        report = plan.folder / REPORT
-        mirror.log_html("report", report)
-        mirror.log(row)
-        files = [path for path in (plan.folder / name for name in FILES) if path.is_file()]
-        mirror.artifact(f"grid-results-{plan.name}", "results", [*files, report])
-    record_leftovers(root)
+
+def _figure(folder: Path, path: Path, row: int) -> MediaEntry:
+    name = f"figure/{re.sub(r'[^A-Za-z0-9_-]', '_', path.stem)}"
+    return MediaEntry(name=name, row=row, images=[ShownImage(str(path.relative_to(folder)))])
 
 
 def reductions(plan: Plan, study: Study) -> list[Row]:
@@ -60,7 +44,7 @@ def reductions(plan: Plan, study: Study) -> list[Row]:
         "grid/results_sha256": sha256_of(plan.folder / RESULTS),
     }
     rows = history.rows()
-    if rows[-1:] != [row]:
+    if not rows or any(rows[-1].get(name) != value for name, value in row.items()):
         history.append(row)
         rows.append(row)
     return rows

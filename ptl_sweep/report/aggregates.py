@@ -11,7 +11,7 @@ from ptl_sweep.distance.sample_size_bias import DriftRow
 from ptl_sweep.report.answers import equivalent_text, real_counts
 from ptl_sweep.study.groups import number, text
 from ptl_sweep.study.statistics import mean_interval
-from ptl_sweep.study.study import Selection
+from ptl_sweep.study.study import PoolSelection
 from ptl_sweep.vocabulary import ALL_TARGETS, BANDS, NEARNESS, OFF, SIZES, Row, Value
 
 GROUP = ("dataset", "real_count", "synthetic", "target")
@@ -128,7 +128,7 @@ def composition_lines(false_positives: Sequence[Row]) -> list[dict[str, Value]]:
     return sorted(lines, key=lambda line: -number(line, "num"))
 
 
-def nearer_probability(selection: Selection) -> float:
+def nearer_probability(selection: PoolSelection) -> float:
     """Probability that a selected image has a smaller gap than one left, ties half; Mann-Whitney.
 
     NaN when all or none were selected, or no image has a finite gap.
@@ -142,7 +142,7 @@ def nearer_probability(selection: Selection) -> float:
     return 1 - farther / (num * rest)
 
 
-def selection_lines(selections: Sequence[Selection]) -> list[dict[str, Value]]:
+def selection_lines(selections: Sequence[PoolSelection]) -> list[dict[str, Value]]:
     """Per training set and iteration: size of the pool, gaps of selected and left images."""
     rows = [_selection_row(one) for one in selections]
     keys = ("dataset", "real_count", "synthetic", "iteration")
@@ -163,7 +163,7 @@ def selection_lines(selections: Sequence[Selection]) -> list[dict[str, Value]]:
     return lines
 
 
-def _selection_row(one: Selection) -> dict[str, Value]:
+def _selection_row(one: PoolSelection) -> dict[str, Value]:
     finite = np.isfinite(one.gap)
     medians = [
         float(np.median(one.gap[mask])) if mask.any() else np.nan

@@ -25,7 +25,7 @@ from ptl_sweep.report.figures import FigureFile
 from ptl_sweep.report.figures.saving import mark, save_figure, slug
 from ptl_sweep.report.figures.style import axes_of, line_style
 from ptl_sweep.report.page import all_series, assets, chosen_figures, environment
-from ptl_sweep.report.tables import Column, Table, make_table
+from ptl_sweep.report.tables import PageColumn, PageTable, make_table
 from ptl_sweep.store import write_atomically
 from ptl_sweep.study.groups import number, text
 from ptl_sweep.study.study import Study
@@ -146,7 +146,7 @@ def _tables(
     metrics: Mapping[str, str],
     groups: Sequence[Row],
     names: tuple[str, str],
-) -> dict[str, Table]:
+) -> dict[str, PageTable]:
     named = [
         {
             **row,
@@ -171,46 +171,46 @@ def _tables(
         "lacking": make_table(
             "lacking",
             "Cells of one sweep only",
-            [*CELL, Column("only_in", "only in"), Column("status", "status")],
+            [*CELL, PageColumn("only_in", "only in"), PageColumn("status", "status")],
             lacking,
             can_filter=True,
         ),
     }
 
 
-def _group_columns(names: tuple[str, str]) -> list[Column]:
+def _group_columns(names: tuple[str, str]) -> list[PageColumn]:
     return [
-        Column("metric", "metric"),
+        PageColumn("metric", "metric"),
         SOURCE,
         REAL,
         SYNTHETIC,
         TARGET,
-        Column("first", "first", f"%, {names[0]}", 100),
-        Column("second", "second", f"%, {names[1]}", 100),
-        Column(
+        PageColumn("first", "first", f"%, {names[0]}", 100),
+        PageColumn("second", "second", f"%, {names[1]}", 100),
+        PageColumn(
             "difference", "difference", "points [over seeds]", 100, sign="+", bounds=("low", "high")
         ),
-        Column("num_seeds", "seeds", "", 1, 0),
-        Column("p", "p", "sign flips", 1, 3),
+        PageColumn("num_seeds", "seeds", "", 1, 0),
+        PageColumn("p", "p", "sign flips", 1, 3),
         NOTE,
     ]
 
 
-def _cell_columns(metrics: Mapping[str, str]) -> list[Column]:
+def _cell_columns(metrics: Mapping[str, str]) -> list[PageColumn]:
     parts = (("first", "% first", ""), ("second", "% second", ""), ("difference", "points", "+"))
     return [
         *CELL,
         *(
-            Column(f"{metric}_{part}", shown, unit, 100, sign=sign)
+            PageColumn(f"{metric}_{part}", shown, unit, 100, sign=sign)
             for metric, shown in metrics.items()
             for part, unit, sign in parts
         ),
     ]
 
 
-def _settings_columns(names: tuple[str, str]) -> list[Column]:
+def _settings_columns(names: tuple[str, str]) -> list[PageColumn]:
     return [
-        Column("key", "key"),
-        Column("first", names[0], "first", style="long"),
-        Column("second", names[1], "second", style="long"),
+        PageColumn("key", "key"),
+        PageColumn("first", names[0], "first", style="long"),
+        PageColumn("second", names[1], "second", style="long"),
     ]

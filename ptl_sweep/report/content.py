@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from ptl_sweep.report import aggregates, answers, columns, sentences
 from ptl_sweep.report.context import ReportContext
-from ptl_sweep.report.tables import Table, make_table
-from ptl_sweep.study.groups import ap_t2t_labels, text
+from ptl_sweep.report.tables import PageTable, make_table
+from ptl_sweep.study.groups import ap_t2t_of, text
 from ptl_sweep.study.published import published_beside
 from ptl_sweep.study.study import Study
 from ptl_sweep.vocabulary import Row
@@ -21,7 +21,7 @@ def beside(study: Study) -> list[Row]:
     return ours or found
 
 
-def page_tables(context: ReportContext) -> dict[str, Table]:
+def page_tables(context: ReportContext) -> dict[str, PageTable]:
     """Every table by its name; one without lines is left out by the page."""
     study = context.study
     effects = aggregates.effect_lines(study.summary)
@@ -73,11 +73,11 @@ def page_tables(context: ReportContext) -> dict[str, Table]:
     return {table.name: table for table in tables}
 
 
-def _cell_tables(rows: Sequence[Row]) -> list[Table]:
-    labels = ap_t2t_labels(rows)
+def _cell_tables(rows: Sequence[Row]) -> list[PageTable]:
+    headline = ap_t2t_of(rows)
     choices = {
-        "grid": ("Cells of the grid", columns.grid_columns(labels)),
-        "ap_t2t": ("AP_t2t of every cell, s: lowest score", columns.ap_t2t_columns(labels)),
+        "grid": ("Cells of the grid", columns.grid_columns(headline)),
+        "ap_t2t": ("AP_t2t of every cell, s: lowest score", columns.ap_t2t_columns(headline)),
         "distances": ("Distances of every cell, scores of 0.01 and more", columns.DISTANCES),
     }
     return [

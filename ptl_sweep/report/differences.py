@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ptl_sweep.report.columns import CELL, threshold
-from ptl_sweep.study.groups import Series, ap_t2t_labels, number, text, with_averages
+from ptl_sweep.report.columns import CELL
+from ptl_sweep.study.groups import Series, ap_t2t_of, number, text, with_averages
 from ptl_sweep.study.statistics import mean_interval, power_note, sign_flip_p
 from ptl_sweep.vocabulary import Group, Row, Value
 
@@ -44,8 +44,8 @@ def _key(row: Row) -> tuple[str, float, str, str, float]:
 
 def compared_metrics(pairs: Iterable[tuple[Row, Row]]) -> dict[str, str]:
     """Columns that are compared and what the page calls them: AP50, AP, AP_t2t (shrunk)."""
-    labels = ap_t2t_labels(row for pair in pairs for row in pair)
-    ap_t2t = {f"AP_t2t_{label}_shrunk": f"AP_t2t s ≥ {threshold(label)}" for label in labels}
+    headline = ap_t2t_of(row for pair in pairs for row in pair)
+    ap_t2t = {one.name: f"AP_t2t s ≥ {one.threshold:g}" for one in headline}
     return {HEADLINE: HEADLINE, "AP": "AP", **ap_t2t}
 
 

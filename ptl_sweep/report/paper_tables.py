@@ -14,9 +14,9 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from ptl_sweep.store import write_atomically
-from ptl_sweep.study.groups import ap_t2t_labels, number, text
+from ptl_sweep.study.groups import ap_t2t_of, number, text
 from ptl_sweep.study.statistics import Interval, mean_interval
-from ptl_sweep.vocabulary import OFF, Row
+from ptl_sweep.vocabulary import OFF, ApT2tVariant, Distance, Row
 
 GAP = "\N{EN DASH}"
 NOT_COMPARABLE = "n. c."
@@ -28,7 +28,7 @@ GAP_NOTE = f"{GAP}: no result."
 Series: TypeAlias = dict[int, float]  # seed -> value
 
 
-class Table(NamedTuple):
+class PaperTable(NamedTuple):
     """A table as it is printed; every row has as many cells as the header."""
 
     title: str
@@ -38,7 +38,7 @@ class Table(NamedTuple):
     notes: tuple[str, ...]  # what a reader must know, below the table
 
 
-class Place(NamedTuple):
+class PaperPlace(NamedTuple):
     """Cells that differ in seed, `synthetic` and iteration only."""
 
     dataset: str
@@ -63,7 +63,7 @@ class Quantity(NamedTuple):
     is_comparable: bool = True  # between trainings with other numbers of features
 
 
-def crossdomain(iteration_rows: Sequence[Row]) -> Table:
+def crossdomain(iteration_rows: Sequence[Row]) -> PaperTable:
     """AP50 and AP per target and real count: `off`, and the others at their last iteration.
 
     Mean over seeds with Student's t interval; the shape of PTL Table 4, whose last iteration is 5.
@@ -77,7 +77,7 @@ def crossdomain(iteration_rows: Sequence[Row]) -> Table:
         (*_labels(place), *_ap_cells(iteration_rows, place, methods))
         for place in places(iteration_rows)
     ]
-    return Table(
+    return PaperTable(
         title="Cross-domain detection",
         caption="AP50 and AP (IoU .5:.95) with real images only (off) and after the last PTL "
         "iteration, mean over seeds.",
@@ -87,11 +87,11 @@ def crossdomain(iteration_rows: Sequence[Row]) -> Table:
     )
 
 
-def first_experiments(iteration_rows: Sequence[Row], iteration: int = 1) -> Table:
+def first_experiments(iteration_rows: Sequence[Row], iteration: int = 1) -> PaperTable:
     """One PTL iteration against none: AP, medians of the train2test distance, AP_t2t and its lift.
 
     `change` is paired by seed. It is left out for the shrunk distance, which also changes with the
-    number of training features (method.md, section 2).
+    number of training features (docs/method.md, section 2).
     """
     methods = [Method(name, iteration) for name, _ in _last_iterations(iteration_rows)]
     rows = [
@@ -101,7 +101,7 @@ def first_experiments(iteration_rows: Sequence[Row], iteration: int = 1) -> Tabl
         for method in methods
         for cells in [_compared(iteration_rows, place, method, quantity)]
     ]
-    return Table(
+    return PaperTable(
         title="First experiments",
         caption=f"PTL iteration {iteration} against real images only: detection, medians of the "
         "squared train2test distance d² of true and false positives (TP, FP), AP ranked by it.",
@@ -119,16 +119,16 @@ def first_experiments(iteration_rows: Sequence[Row], iteration: int = 1) -> Tabl
     )  # fmt: skip
 
 
-def places(rows: Iterable[Row]) -> list[Place]:
+def places(rows: Iterable[Row]) -> list[PaperPlace]:
     """Where there are cells, failed and missing ones included, in the order of display."""
     return sorted({_place(row) for row in rows})
 
 
-def _place(row: Row) -> Place:
-    return Place(text(row, "dataset"), text(row, "target"), int(number(row, "real_count")))
+def _place(row: Row) -> PaperPlace:
+    return PaperPlace(text(row, "dataset"), text(row, "target"), int(number(row, "real_count")))
 
 
-def _labels(place: Place) -> tuple[str, str, str]:
+def _labels(place: PaperPlace) -> tuple[str, str, str]:
     return place.dataset, place.target, str(place.real_count)
 
 
@@ -142,7 +142,7 @@ def _last_iterations(rows: Iterable[Row]) -> list[Method]:
     return [Method(name, last[name]) for name in sorted(last)]
 
 
-def _series(rows: Iterable[Row], place: Place, method: Method, column: str) -> Series:
+def _series(rows: Iterable[Row], place: PaperPlace, method: Method, column: str) -> Series:
     """Values by seed; cells without a number are left out."""
     found: Series = {}
     for row in rows:
@@ -154,7 +154,7 @@ def _series(rows: Iterable[Row], place: Place, method: Method, column: str) -> S
     return found
 
 
-def _ap_cells(rows: Sequence[Row], place: Place, methods: Sequence[Method]) -> list[str]:
+def _ap_cells(rows: Sequence[Row], place: PaperPlace, methods: Sequence[Method]) -> list[str]:
     """AP50 and AP of every method, then the number of seeds."""
     series = [_series(rows, place, method, column) for method in methods for column in AP_COLUMNS]
     counts = [str(len(one)) for one in series[:: len(AP_COLUMNS)]]
@@ -167,25 +167,23 @@ def _quantities(rows: Iterable[Row]) -> list[Quantity]:
     first, second, third = "detection", "train2test", "AP_t2t"
     lines = [Quantity(first, label, column, PERCENT) for column, label in AP_COLUMNS.items()]
     for kind, name in (("tp", "TP"), ("fp", "FP")):
-        column = f"t2t_{kind}_median"
+        equal_n, shrunk = (Distance(kind, "median", variant) for variant in ("equal_n", "shrunk"))
         lines += [
-            Quantity(second, f"{name} median, equal_n [d²]", f"{column}_equal_n", 1.0),
-            Quantity(
-                second, f"{name} median, shrunk [d²]", f"{column}_shrunk", 1.0, is_comparable=False
-            ),
+            Quantity(second, f"{name} median, equal_n [d²]", equal_n.name, 1.0),
+            Quantity(second, f"{name} median, shrunk [d²]", shrunk.name, 1.0, is_comparable=False),
         ]
     lines.append(Quantity(second, "training features n", "gaussian_n", 1.0))
-    for label in ap_t2t_labels(rows):
-        score = f"score ≥ {int(label) / 100:g}"
+    for one in ap_t2t_of(rows):
+        score, lift = f"score ≥ {one.threshold:g}", one._replace(variant=ApT2tVariant.LIFT)
         lines += [
-            Quantity(third, f"{score} [%]", f"AP_t2t_{label}_shrunk", PERCENT),
-            Quantity(third, f"{score}, lift [points]", f"AP_t2t_{label}_lift", PERCENT),
+            Quantity(third, f"{score} [%]", one.name, PERCENT),
+            Quantity(third, f"{score}, lift [points]", lift.name, PERCENT),
         ]
     return lines
 
 
 def _compared(
-    rows: Sequence[Row], place: Place, method: Method, quantity: Quantity
+    rows: Sequence[Row], place: PaperPlace, method: Method, quantity: Quantity
 ) -> tuple[str, str, str, str]:
     """Without, with, change, and the number of seeds that have both."""
     off = _series(rows, place, Method(OFF, 0), quantity.column)
@@ -219,7 +217,7 @@ def _notes(rows: Iterable[tuple[str, ...]], *others: str) -> tuple[str, ...]:
     return (SEEDS_NOTE, *others, *([GAP_NOTE] if has_gap else []))
 
 
-def markdown(table: Table) -> str:
+def markdown(table: PaperTable) -> str:
     """A heading, the caption, the table and its notes."""
     right = _numeric_columns(table)
     lines = [_pipes(table.header), _pipes("--:" if is_right else "---" for is_right in right)]
@@ -233,7 +231,7 @@ def _pipes(cells: Iterable[str]) -> str:
     return f"| {' | '.join(escaped)} |"
 
 
-def csv_text(table: Table) -> str:
+def csv_text(table: PaperTable) -> str:
     """Header and rows, as printed; numbers with all their digits are in iterations.csv."""
     target = io.StringIO()
     csv.writer(target, lineterminator="\n").writerows([table.header, *table.rows])
@@ -250,7 +248,7 @@ LATEX = str.maketrans(
 )  # fmt: skip
 
 
-def latex(table: Table) -> str:
+def latex(table: PaperTable) -> str:
     """A `table` environment with a plain `tabular`: no package is needed.
 
     A page is narrow, so words that are the same in every row stand in the caption.
@@ -274,7 +272,7 @@ def latex(table: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _with_constants_in_caption(table: Table) -> Table:
+def _with_constants_in_caption(table: PaperTable) -> PaperTable:
     columns = dict(zip(table.header, zip(*table.rows, strict=True), strict=False))
     is_number = dict(zip(table.header, _numeric_columns(table), strict=True))
     words = [name for name in columns if not is_number[name]]
@@ -291,21 +289,21 @@ def _latex_row(cells: Iterable[str]) -> str:
     return " & ".join(cell.translate(LATEX) for cell in cells) + r" \\"
 
 
-def _numeric_columns(table: Table) -> list[bool]:
+def _numeric_columns(table: PaperTable) -> list[bool]:
     """Columns whose every cell is a number, a gap or no comparison: they stand to the right."""
     pattern = re.compile(rf"[-+]?\d.*|{GAP}|{re.escape(NOT_COMPARABLE)}")
     columns = zip(*table.rows, strict=True) if table.rows else [()] * len(table.header)
     return [all(pattern.fullmatch(cell) for cell in column) for column in columns]
 
 
-TABLES: dict[str, Callable[[Sequence[Row]], Table]] = {
+TABLES: dict[str, Callable[[Sequence[Row]], PaperTable]] = {
     "crossdomain": crossdomain,
     "first": first_experiments,
 }
-WRITERS: dict[str, Callable[[Table], str]] = {"md": markdown, "csv": csv_text, "tex": latex}
+WRITERS: dict[str, Callable[[PaperTable], str]] = {"md": markdown, "csv": csv_text, "tex": latex}
 
 
-def write_paper_table(table: Table, folder: Path, name: str) -> list[Path]:
+def write_paper_table(table: PaperTable, folder: Path, name: str) -> list[Path]:
     """Write `name`.md, .csv and .tex into `folder`, each by one rename; returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = []

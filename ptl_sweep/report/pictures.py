@@ -15,7 +15,7 @@ THUMBNAIL_PX = 320  # longer side
 CROP_PX = 160
 
 
-class Picture(NamedTuple):
+class EmbeddedPicture(NamedTuple):
     """An image inside the page."""
 
     uri: str
@@ -27,7 +27,7 @@ class Plate(NamedTuple):
     """Pictures that share a caption: one, or before and after."""
 
     group: str
-    pictures: tuple[Picture, ...]
+    pictures: tuple[EmbeddedPicture, ...]
     caption: str
 
 
@@ -38,7 +38,7 @@ class Plates(NamedTuple):
     num_left_out: int
 
 
-def thumbnail(path: Path, longest: int = THUMBNAIL_PX) -> Picture:
+def thumbnail(path: Path, longest: int = THUMBNAIL_PX) -> EmbeddedPicture:
     """The picture at most `longest` px wide or high, as JPEG in a data URI."""
     with Image.open(path) as image:
         small = image.convert("RGB")
@@ -46,7 +46,7 @@ def thumbnail(path: Path, longest: int = THUMBNAIL_PX) -> Picture:
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=88, subsampling=0)
     encoded = base64.b64encode(buffer.getvalue()).decode()
-    return Picture(f"data:image/jpeg;base64,{encoded}", *small.size)
+    return EmbeddedPicture(f"data:image/jpeg;base64,{encoded}", *small.size)
 
 
 def sample_plates(samples: Sequence[SamplePicture], budget: int) -> Plates:

@@ -17,11 +17,10 @@ from ptl_sweep.report.answers import (
 from ptl_sweep.report.context import StageCost
 from ptl_sweep.study.groups import number, text
 from ptl_sweep.study.statistics import Interval, mean_interval
-from ptl_sweep.study.study import Selection
+from ptl_sweep.study.study import PoolSelection
 from ptl_sweep.study.summary import effect_of
-from ptl_sweep.vocabulary import ALL_TARGETS, OFF, VARIANTS, Row
+from ptl_sweep.vocabulary import ALL_TARGETS, BANDS, COMPARABLE_DISTANCE, OFF, VARIANTS, Row
 
-EQUAL_N_METRIC = "t2t_tp_mean_equal_n"
 CHANCE = 0.5  # probability of the smaller domain gap, were selection blind to it
 CLAIM_SCOPE = "within real_count"  # of the correlation: the pooled one holds the artefact of n
 
@@ -49,9 +48,7 @@ def _claim(row: Row) -> str:
     )
     if not np.isfinite(found.value):
         return f"No evidence on medium confidence for {named(row)}: no seed has all cells."
-    gains = ", ".join(
-        f"{band} {100 * number(row, band):+.1f}" for band in ("low", "medium", "high")
-    )
+    gains = ", ".join(f"{band} {100 * number(row, band):+.1f}" for band in BANDS)
     size = (
         f"AP_t2t at medium confidence gains {100 * found.value:+.1f} points over the larger of the "
         f"gains at low and high (gains: {gains})"
@@ -75,7 +72,7 @@ def prediction(correlations: Sequence[Row]) -> list[str]:
         row
         for row in correlations
         if (row["predictor"], row["variant"], row["metric"], row["scope"])
-        == ("tp_mean", "equal_n", "AP50", CLAIM_SCOPE)
+        == (COMPARABLE_DISTANCE.predictor, COMPARABLE_DISTANCE.variant, "AP50", CLAIM_SCOPE)
         and np.isfinite(number(row, "rho"))
     ]
     sentences = []
@@ -105,7 +102,7 @@ def _prediction(found: Evidence, rho: str) -> str:
 def distances(summary: Sequence[Row]) -> list[str]:
     """Whether synthetic moves true positives; equal_n alone is comparable across training sets."""
     sentences = []
-    for row in pooled_effects(summary, EQUAL_N_METRIC):
+    for row in pooled_effects(summary, COMPARABLE_DISTANCE.name):
         found, num = effect_evidence(row), effect_of(row).num
         if num == 0:
             sentences += _distances_by_count(row, summary)
@@ -132,7 +129,7 @@ def _distances_by_count(pooled: Row, summary: Sequence[Row]) -> list[str]:
     own = [
         row
         for row in summary
-        if row["metric"] == EQUAL_N_METRIC
+        if row["metric"] == COMPARABLE_DISTANCE.name
         and row["target"] == ALL_TARGETS
         and row["real_count"] is not None
         and all(row[name] == pooled[name] for name in ("dataset", "synthetic"))
@@ -230,7 +227,7 @@ def published(beside: Sequence[Row]) -> str:
     )
 
 
-def selection(selections: Sequence[Selection]) -> list[str]:
+def selection(selections: Sequence[PoolSelection]) -> list[str]:
     """Whether near images were taken: probability that a selected one has the smaller domain gap.
 
     Per (source, synthetic): mean over iterations and real counts within a seed, then over seeds.

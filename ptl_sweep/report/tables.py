@@ -12,7 +12,7 @@ from ptl_sweep.vocabulary import Row
 MISSING = "\N{EN DASH}"
 
 
-class Column(NamedTuple):
+class PageColumn(NamedTuple):
     """A column of a table and how its values are written."""
 
     name: str  # of the value in a row
@@ -27,7 +27,7 @@ class Column(NamedTuple):
     style: str = ""  # long: may wrap; code: a key to copy
 
 
-class Cell(NamedTuple):
+class PageCell(NamedTuple):
     """One cell: what is shown, what it is sorted by (empty: missing, always last)."""
 
     shown: str
@@ -38,17 +38,17 @@ class Cell(NamedTuple):
 class Line(NamedTuple):
     """One row; toggles hide it by `series`, a gap has no result."""
 
-    cells: list[Cell]
+    cells: list[PageCell]
     series: str
     is_gap: bool
 
 
-class Table(NamedTuple):
+class PageTable(NamedTuple):
     """A sortable table; `can_filter` gives it a search field."""
 
     name: str
     caption: str
-    columns: Sequence[Column]
+    columns: Sequence[PageColumn]
     lines: list[Line]
     can_filter: bool
 
@@ -56,11 +56,11 @@ class Table(NamedTuple):
 def make_table(
     name: str,
     caption: str,
-    columns: Sequence[Column],
+    columns: Sequence[PageColumn],
     rows: Iterable[Row],
     *,
     can_filter: bool = False,
-) -> Table:
+) -> PageTable:
     """The rows as a table; a column `dataset` that says the same everywhere is left out."""
     kept = list(rows)
     if len({text(row, "dataset") for row in kept}) == 1:
@@ -73,25 +73,25 @@ def make_table(
         )
         for row in kept
     ]
-    return Table(name, caption, columns, lines, can_filter)
+    return PageTable(name, caption, columns, lines, can_filter)
 
 
-def make_cell(row: Row, column: Column) -> Cell:
+def make_cell(row: Row, column: PageColumn) -> PageCell:
     """The value of one row in one column."""
     if column.scale is None:
         shown = text(row, column.name)
-        return Cell(shown, shown, column.style)
+        return PageCell(shown, shown, column.style)
     value = column.scale * number(row, column.name)
     sort = "" if np.isnan(value) else repr(float(np.nan_to_num(value)))  # no "inf" in JavaScript
     if column.shown:
-        return Cell(text(row, column.shown) or column.missing, sort, "number")
+        return PageCell(text(row, column.shown) or column.missing, sort, "number")
     if np.isnan(value):
-        return Cell(column.missing, "", "number")
+        return PageCell(column.missing, "", "number")
     low, high = (column.scale * number(row, bound) for bound in column.bounds)
-    return Cell(with_bounds(value, low, high, column), sort, "number")
+    return PageCell(with_bounds(value, low, high, column), sort, "number")
 
 
-def with_bounds(value: float, low: float, high: float, column: Column) -> str:
+def with_bounds(value: float, low: float, high: float, column: PageColumn) -> str:
     """`12.4 [9.1, 15.7]`; without bounds where there are none."""
     layout = f"{column.sign},.{column.decimals}f"
     if not np.isfinite(low + high):

@@ -1,40 +1,42 @@
-"""What a running stage may touch: its work folder, its parents' files, its history, its mirror."""
+"""What a running stage may touch: its work folder, its parents' files, its history.
+
+Nothing of the configuration is here: what a stage reads stands in its own fields.
+"""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
-from ptl_sweep.config.schema import Config, DatasetConfig
 from ptl_sweep.datasets import registry
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.datasets.validation import DataError
-from ptl_sweep.pipeline.plan import Plan
-from ptl_sweep.pipeline.seeds import derive_seed
-from ptl_sweep.stages.wandb_runs import STEP_METRICS, stage_run
-from ptl_sweep.store import HISTORY, Stage, Store, write_atomically
-from ptl_sweep.tracking import History, Recorder, StageMirror, Value
+from ptl_sweep.stages.inputs import WEIGHTS_FOLDER, DataSpec, PoolSpec
+from ptl_sweep.stages.train import STEP_METRICS
+from ptl_sweep.store import Store, write_atomically
+from ptl_sweep.tracking import History, Value
 
 
 @dataclass(slots=True, kw_only=True)
-class Workspace:
-    """Handed to the function of a stage."""
+class StageContext:
+    """Handed to `Stage.run`."""
 
-    stage: Stage
-    config: Config
+    key: str
+    parents: tuple[str, ...]
     store: Store
     folder: Path  # <key>.wip: what is written here is published with the stage
     should_stop: Callable[[], bool]
     history: History
-    mirror: StageMirror
     cache: ImageCache
+    drops: dict[str, dict[str, int]] = field(default_factory=dict)  # data set -> reason -> boxes
     _logged: set[tuple[str, Value]] = field(default_factory=set)
+
+    def resume(self, rows: Sequence[Mapping[str, Value]]) -> None:
+        """Log no step again that a killed attempt has logged."""
+        self._logged |= {step_of(row) for row in rows}
 
     @property
     def device(self) -> torch.device:
@@ -42,53 +44,54 @@ class Workspace:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     @property
-    def resize(self) -> tuple[int, int] | None:
-        """(shorter, longer) side that the detector sees; None: native resolution."""
-        detector = self.config.detector
-        if detector.min_size is None or detector.max_size is None:
-            return None
-        return detector.min_size, detector.max_size
-
-    def seed(self, *purpose: object) -> int:
-        """Seed of one purpose within this cell."""
-        return derive_seed(self.config.seed, *purpose)
-
-    def rng(self, *purpose: object) -> np.random.Generator:
-        """Generator of one purpose within this cell."""
-        return np.random.default_rng(self.seed(*purpose))
+    def weights_folder(self) -> Path:
+        """Where files of published initial weights are expected."""
+        return self.store.root.parent / WEIGHTS_FOLDER
 
     def log(self, row: Mapping[str, Value]) -> None:
-        """Append to history.jsonl and mirror, unless a run before a kill has logged this step."""
+        """Append to history.jsonl, unless a run before a kill has logged this step."""
         step = step_of(row)
         if step in self._logged:
             return
         self._logged.add(step)
         self.history.append(row)
-        self.mirror.log(row)
+
+    def gpu_memory(self, name: str) -> dict[str, float]:
+        """Largest GPU memory that tensors held since the last call, MB, as `name`; else empty.
+
+        Waits for no kernel: the allocator counts on the host.
+        """
+        if self.device.type != "cuda":
+            return {}
+        largest = torch.cuda.max_memory_allocated(self.device) / 2**20
+        torch.cuda.reset_peak_memory_stats(self.device)
+        return {name: largest}
 
     def write_json(self, name: str, content: object) -> None:
-        """A file of the stage."""
+        """Write a file of the stage."""
         write_atomically(self.folder / name, json.dumps(content, indent=1).encode())
 
     def parent(self, name: str) -> Path:
-        """A checked file of the (only) parent stage."""
-        return self.store.artifact(self.stage.parents[0], name)
+        """A checked file of the (only) parent stage. Raises: StoreError."""
+        return self.store.artifact(self.parents[0], name)
 
-    def read_split(self, config: DatasetConfig, expected: Mapping[str, Any]) -> ImageSet:
+    def parent_has(self, name: str) -> bool:
+        """Whether the parent stage has published this file."""
+        return (self.store.path(self.parents[0]) / name).exists()
+
+    def read_split(self, data: DataSpec) -> ImageSet:
         """A split whose content is still what the stage was planned with. Raises: DataError."""
-        image_set = registry.read_split(config, expected["split"])
-        _check_fingerprint(image_set, expected["fingerprint"])
+        return self._read(data, registry.read_split(data.config(), data.split))
+
+    def read_pool(self, pool: PoolSpec) -> ImageSet:
+        """The virtual pool, checked in the same way. Raises: DataError."""
+        return self._read(pool, registry.read_pool(pool.config()))
+
+    def _read(self, data: DataSpec | PoolSpec, image_set: ImageSet) -> ImageSet:
+        _check_fingerprint(image_set, data.fingerprint)
+        if image_set.drops:
+            self.drops[data.title] = dict(image_set.drops)
         return image_set
-
-    def read_pool(self) -> ImageSet:
-        """The virtual pool, checked in the same way."""
-        pool = registry.read_pool(self.config.pool)
-        _check_fingerprint(pool, self.stage.spec["pool"]["fingerprint"])
-        return pool
-
-    def finish(self, summary: Mapping[str, Value]) -> None:
-        """Hand the summary to the mirror."""
-        self.mirror.summary(summary)
 
 
 def _check_fingerprint(image_set: ImageSet, expected: str | None) -> None:
@@ -100,37 +103,8 @@ def _check_fingerprint(image_set: ImageSet, expected: str | None) -> None:
 
 
 def step_of(row: Mapping[str, Value]) -> tuple[str, Value]:
-    """The step metric of a history row and its value."""
+    """The step metric of a history row and its value. Raises: ValueError without one."""
     for name in STEP_METRICS:
         if name in row:
             return name, row[name]
     raise ValueError(f"a history row needs one of {', '.join(STEP_METRICS)}, got {sorted(row)}")
-
-
-@contextmanager
-def open_workspace(
-    plan: Plan,
-    stage: Stage,
-    config: Config,
-    folder: Path,
-    should_stop: Callable[[], bool],
-    recorder: Recorder,
-) -> Iterator[Workspace]:
-    """The workspace of a claimed stage; rows of a killed attempt are kept and mirrored again."""
-    history = History(folder / HISTORY)
-    rows = history.rows()
-    info = stage_run(plan, stage, config)
-    with recorder.open_mirror(
-        config.tracking, root=plan.root / "tracking", sweep=plan.name, run=info, rows=rows
-    ) as mirror:
-        yield Workspace(
-            stage=stage,
-            config=config,
-            store=plan.store,
-            folder=folder,
-            should_stop=should_stop,
-            history=history,
-            mirror=mirror,
-            cache=ImageCache(config.train.image_cache_mb * 2**20),
-            _logged={step_of(row) for row in rows},
-        )

@@ -11,8 +11,6 @@ from ptl_sweep.datasets.images import FileImage
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.store import Store
 
-MANIFEST = "manifest.json"
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransformedImage:

@@ -1,6 +1,7 @@
 """Medium-confidence contrast (seed, section on AP_t2t): synthetic helps most above a medium score.
 
-E(s) = AP_t2t_s(synthetic) - AP_t2t_s(off); claim = E(medium) - max(E(low), E(high)).
+E(s) = AP_t2t_s(synthetic) - AP_t2t_s(off); the advantage of the medium band is
+E(medium) - max(E(low), E(high)), `claim` in the columns.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,10 +12,10 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from ptl_sweep.metrics.bootstrap import Replicates, few_blocks_note, percentile_interval
-from ptl_sweep.study.groups import ap_t2t_labels, by_group, members, paired_effects
+from ptl_sweep.study.groups import ap_t2t_of, by_group, members, paired_effects
 from ptl_sweep.study.paired import PairedReplicates, paired_replicates
 from ptl_sweep.study.statistics import joined_notes, mean_interval, power_note, sign_flip_p
-from ptl_sweep.vocabulary import BANDS, CellKey, Group, Row, Value
+from ptl_sweep.vocabulary import BANDS, CellKey, Group, Row, Value, band_name, bounded
 
 Scale: TypeAlias = Literal["cumulative", "band"]
 
@@ -33,19 +34,19 @@ def contrasts(
 ) -> list[dict[str, Value]]:
     """One row per scale and group with synthetic, then over targets, then over counts as well.
 
-    Averages over targets and counts are taken within a seed, before the maximum; the claim of a
-    group is the mean of the claims of its seeds, with Student's t interval and exact sign-flip p.
-    `claim_image_*`: per resample of the test images, the claim of each seed, then their mean.
+    Averages over targets and counts are taken within a seed, before the maximum; the advantage of
+    a group is the mean of those of its seeds, with Student's t interval and exact sign-flip p.
+    `claim_image_*`: per resample of the test images, that of each seed, then their mean.
 
-    The maximum is of two noisy numbers, so without any difference between the three the claim is
-    negative on average, and more so under resampling: a claim above zero is evidence for the seed's
-    statement, one below zero is weak evidence against it.
+    The maximum is of two noisy numbers, so without any difference between the three the
+    advantage is negative on average, and more so under resampling: one above zero is evidence for
+    the seed's statement, one below zero is weak evidence against it.
     `rng` (seed 0 when not given) draws sign flips beyond 16 seeds.
     """
     rng = np.random.default_rng(0) if rng is None else rng
     scales: dict[Scale, list[str]] = {
-        "cumulative": [f"AP_t2t_{label}_shrunk" for label in ap_t2t_labels(rows)],
-        "band": [f"AP_t2t_{band}" for band in BANDS],
+        "cumulative": [one.name for one in ap_t2t_of(rows)],
+        "band": [band_name(band) for band in BANDS],
     }
     result = []
     for scale, columns in scales.items():
@@ -63,7 +64,7 @@ def contrasts(
     return result
 
 
-def claims(effects: Float[ndarray, "s 3 *b"]) -> Float[ndarray, " s *b"]:
+def medium_band_advantage(effects: Float[ndarray, "s 3 *b"]) -> Float[ndarray, " s *b"]:
     """E(medium) - max(E(low), E(high)) of each seed; NaN where one of them is."""
     return np.asarray(effects[:, 1] - np.maximum(effects[:, 0], effects[:, 2]))
 
@@ -82,22 +83,17 @@ def _effects(rows: Sequence[Row], columns: Sequence[str]) -> dict[Group, _SeedEf
 
 def _seed_columns(found: _SeedEffects, rng: np.random.Generator) -> dict[str, Value]:
     columns: dict[str, Value] = {"num_seeds": len(found.seeds)}
-    claim = claims(found.effects)
-    for name, values in (*zip(BANDS, found.effects.T, strict=True), ("claim", claim)):
-        interval = mean_interval(values)
-        columns |= {
-            name: interval.mean,
-            f"{name}_low": interval.low,
-            f"{name}_high": interval.high,
-        }
-    return columns | {"p": sign_flip_p(claim, rng)}
+    advantage = medium_band_advantage(found.effects)
+    for name, values in (*zip(BANDS, found.effects.T, strict=True), ("claim", advantage)):
+        columns |= zip(bounded(name), mean_interval(values).bounded, strict=True)
+    return columns | {"p": sign_flip_p(advantage, rng)}
 
 
 def _image_columns(paired: PairedReplicates | None, scale: Scale, note: str) -> dict[str, Value]:
     if paired is None:
         return {"claim_image_low": np.nan, "claim_image_high": np.nan, "note": note}
     effects = paired.AP_t2t if scale == "cumulative" else paired.AP_t2t_bands
-    low, high = percentile_interval(claims(effects).mean(axis=0))
+    low, high = percentile_interval(medium_band_advantage(effects).mean(axis=0))
     return {
         "claim_image_low": low,
         "claim_image_high": high,

@@ -11,9 +11,9 @@ from ptl_sweep.metrics.bootstrap import block_weights, few_blocks_note, percenti
 from ptl_sweep.study.groups import number, text
 from ptl_sweep.study.statistics import joined_notes
 from ptl_sweep.study.study import SCOPES
-from ptl_sweep.vocabulary import VARIANTS, Row, Value
+from ptl_sweep.vocabulary import VARIANTS, Distance, Row, Value
 
-PREDICTORS = ("tp_mean", "tp_median", "fp_median")  # distance of true (tp), false positives (fp)
+PREDICTORS = (Distance("tp", "mean"), Distance("tp", "median"), Distance("fp", "median"))
 METRIC = "AP50"
 MIN_CELLS = 3
 MIN_BLOCKS = 2
@@ -44,12 +44,12 @@ def correlations(
         own = [row for row in rows if text(row, "dataset") == dataset]
         for predictor in PREDICTORS:
             for variant in VARIANTS:
-                cells = _cells(own, predictor, variant)
+                cells = _cells(own, predictor._replace(variant=variant))
                 weights = _seed_weights(cells, num_resamples, rng)
                 result += [
                     {
                         "dataset": dataset,
-                        "predictor": predictor,
+                        "predictor": predictor.predictor,
                         "variant": variant,
                         "metric": METRIC,
                         "scope": scope,
@@ -125,8 +125,8 @@ def _correlation(
     return np.where(scale > 0, product, np.nan) / np.sqrt(np.where(scale > 0, scale, 1.0))
 
 
-def _cells(rows: Sequence[Row], predictor: str, variant: str) -> _Cells:
-    column = f"t2t_{predictor}" + ("" if variant == "raw" else f"_{variant}")
+def _cells(rows: Sequence[Row], predictor: Distance) -> _Cells:
+    column = predictor.name
     kept = [row for row in rows if np.isfinite([number(row, column), number(row, METRIC)]).all()]
     names = (column, METRIC, "gaussian_n", "real_count", "seed")
     values = np.array([[number(row, name) for name in names] for row in kept]).reshape(-1, 5)

@@ -34,19 +34,16 @@ class Equivalent(NamedTuple):
     note: str
 
     @property
-    def ratio(self) -> float:
-        """Replacement ratio: equivalent over the real images that were used."""
-        return self._over_count(self.real_equivalent)
+    def bounded(self) -> tuple[float, float, float]:
+        """The equivalent, its lower and upper bound."""
+        return self.real_equivalent, self.low, self.high
 
     @property
-    def ratio_low(self) -> float:
-        """Lower bound of the replacement ratio."""
-        return self._over_count(self.low)
-
-    @property
-    def ratio_high(self) -> float:
-        """Upper bound of the replacement ratio."""
-        return self._over_count(self.high)
+    def ratio(self) -> tuple[float, float, float]:
+        """Replacement ratio, equivalent over the real images that were used, and its bounds."""
+        count = self.group.real_count
+        assert count is not None
+        return self.real_equivalent / count, self.low / count, self.high / count
 
     @property
     def text(self) -> str:
@@ -57,10 +54,6 @@ class Equivalent(NamedTuple):
         if np.isnan(self.low):
             return middle
         return f"{middle} [{self._shown(self.low)}, {self._shown(self.high)}]"
-
-    def _over_count(self, images: float) -> float:
-        assert self.group.real_count is not None
-        return images / self.group.real_count
 
     def _shown(self, images: float) -> str:
         if np.isinf(images):
@@ -109,7 +102,7 @@ def equivalent_count(
     return np.where(np.isnan(curve[..., 0]) | np.isnan(level), np.nan, result)
 
 
-def middle(equivalents: Float[ndarray, "*n s"]) -> Float[ndarray, " *n"]:
+def median_with_bounds(equivalents: Float[ndarray, "*n s"]) -> Float[ndarray, " *n"]:
     """Median over seeds; of two middle values their geometric mean, the lower if it has none.
 
     A median bears 0 and inf. Between 0 or inf and a number there is no middle: the lower one does
@@ -192,7 +185,7 @@ def _equivalent(
         return Equivalent(group, np.nan, np.nan, np.nan, smallest, largest, 0, note)
     levels = np.array([np.mean([part[seed] for part in parts]) for seed in seeds])
     curve = non_decreasing(np.stack([curves.by_seed[seed] for seed in seeds]))
-    point = float(middle(equivalent_count(curves.counts, curve, levels)))
+    point = float(median_with_bounds(equivalent_count(curves.counts, curve, levels)))
     low, high = percentile_interval(_resampled(group, curves, seeds, replicates, rng))
     one_seed = len(seeds) == 1 and not np.isnan(low)
     note = "interval carries test images only (1 seed)" if one_seed else ""
@@ -222,4 +215,4 @@ def _resampled(
     curve = non_decreasing(np.moveaxis(levels[:, :-1], 1, -1))
     each = equivalent_count(curves.counts, curve, levels[:, -1])
     drawn = rng.integers(0, len(seeds), size=(each.shape[1], len(seeds)))
-    return middle(each[drawn, np.arange(each.shape[1])[:, None]])
+    return median_with_bounds(each[drawn, np.arange(each.shape[1])[:, None]])

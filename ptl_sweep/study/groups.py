@@ -1,12 +1,11 @@
 """Cells of a grid by group: rows that differ in the seed only, their means and paired effects."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
 
-from ptl_sweep.vocabulary import ALL_TARGETS, OFF, Group, Row
+from ptl_sweep.vocabulary import ALL_TARGETS, OFF, ApT2t, Group, Row, thresholds_in
 
 Series: TypeAlias = dict[int, float]  # seed -> value
 
@@ -23,12 +22,9 @@ def text(row: Row, column: str) -> str:
     return "" if value is None else str(value)
 
 
-def ap_t2t_labels(rows: Iterable[Row]) -> list[str]:
-    """Score thresholds of the AP_t2t columns, as `001`, rising."""
-    names = {name for row in rows for name in row}
-    return sorted(
-        match[1] for name in names if (match := re.fullmatch(r"AP_t2t_(\d+)_shrunk", name))
-    )
+def ap_t2t_of(rows: Iterable[Row]) -> list[ApT2t]:
+    """The headline columns of AP_t2t that rows of results.csv have, by rising threshold."""
+    return [ApT2t(score) for score in thresholds_in(name for row in rows for name in row)]
 
 
 def group_of(row: Row) -> Group:

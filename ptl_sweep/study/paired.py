@@ -1,4 +1,4 @@
-"""Uncertainty from the test images: AP of resampled images or scenes (method.md, section 4; ours).
+"""Uncertainty from the test images: AP of resampled images or scenes (ours; docs/method.md, 4).
 
 All detectors of one target are resampled with the same weights, so their differences are paired.
 """

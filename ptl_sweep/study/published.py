@@ -13,7 +13,6 @@ import yaml
 from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.study.groups import number, text
 from ptl_sweep.study.statistics import Interval
-from ptl_sweep.study.study import PUBLISHED_COLUMNS
 from ptl_sweep.study.summary import effect_of, find_summary
 from ptl_sweep.vocabulary import OFF, Group, Row, Value
 
@@ -26,6 +25,10 @@ PAPER_KEYS = ("paper", "arxiv", "tables")
 TABLE_KEYS = ("table", "caption", "source", "entries")
 ENTRY_KEYS = ("target", "real_count", "synthetic", "iteration")
 OPTIONAL_KEYS = ("setting", *METRICS)
+# One row per paper, table and cell of it; AP as fractions.
+PUBLISHED_COLUMNS = (
+    "paper", "table", "dataset", "target", "real_count", "synthetic", "iteration", "AP50", "AP",
+)  # fmt: skip
 BESIDE_COLUMNS = (
     "paper", "table", "dataset", "target", "real_count", "metric",
     "published_change", "published_ratio",  # up | down | same; AP with synthetic over AP without
@@ -52,7 +55,7 @@ def _read_paper(path: Path) -> Iterator[Row]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
-        raise ConfigError(f"{where} is no YAML: {error}") from error
+        raise ConfigError(f"{where} is not valid YAML: {error}") from error
     _check_keys(content, PAPER_KEYS, (), where)
     seen: set[tuple[Value, ...]] = set()
     for table in content["tables"]:

@@ -1,4 +1,4 @@
-"""Intervals and tests over seeds (method.md, section 4): Student t, exact sign flips, Holm."""
+"""Intervals and tests over seeds (docs/method.md, section 4): Student t, exact sign flips, Holm."""
 
 from typing import NamedTuple
 
@@ -24,6 +24,11 @@ class Interval(NamedTuple):
     def known(self) -> bool:
         """Whether there were enough values for bounds."""
         return bool(np.isfinite(self.low))
+
+    @property
+    def bounded(self) -> tuple[float, float, float]:
+        """Mean, lower and upper bound."""
+        return self.mean, self.low, self.high
 
     @property
     def includes_zero(self) -> bool:

@@ -9,7 +9,7 @@ from ptl_sweep.metrics.bootstrap import Replicates, few_blocks_note, percentile_
 from ptl_sweep.study.equivalent import Equivalent, real_equivalents
 from ptl_sweep.study.groups import (
     Series,
-    ap_t2t_labels,
+    ap_t2t_of,
     by_group,
     members,
     number,
@@ -26,21 +26,17 @@ from ptl_sweep.study.statistics import (
     power_note,
     sign_flip_p,
 )
-from ptl_sweep.vocabulary import ALL_TARGETS, OFF, CellKey, Group, Row, Value
-
-DISTANCE_METRIC = "t2t_tp_mean_shrunk"  # not comparable across gaussian_n: never tested
-COMPARABLE_DISTANCE = "t2t_tp_mean_equal_n"
-SUMMARY_COLUMNS = (
-    "dataset", "real_count", "synthetic", "target", "metric", "num_seeds", "mean", "sd", "low",
-    "high", "num_pairs", "effect", "effect_sd", "effect_low", "effect_high", "p", "p_holm", "note",
-    # AP50 only: bootstrap over test images (scenes) of the effect, averaged over the seeds in it
-    "image_low", "image_high", "image_sd",
-    "num_blocks",  # images or scenes that were resampled; over targets: their sum
-    # AP50 only: real images that give the same without synthetic; 0: fewer than the smallest count,
-    # inf: more than the largest; the ratio is to real_count
-    "real_equivalent", "real_equivalent_low", "real_equivalent_high",
-    "replacement_ratio", "replacement_ratio_low", "replacement_ratio_high",
-)  # fmt: skip
+from ptl_sweep.vocabulary import (
+    ALL_TARGETS,
+    COMPARABLE_DISTANCE,
+    OFF,
+    SHRUNK_DISTANCE,
+    CellKey,
+    Group,
+    Row,
+    Value,
+    bounded,
+)
 
 
 class _Measurement(NamedTuple):
@@ -53,8 +49,8 @@ class _Measurement(NamedTuple):
 
 def summary_metrics(rows: Iterable[Row]) -> list[str]:
     """Columns that are summarised over seeds."""
-    headline = [f"AP_t2t_{label}_shrunk" for label in ap_t2t_labels(rows)]
-    return ["AP50", "AP", *headline, DISTANCE_METRIC, COMPARABLE_DISTANCE]
+    headline = [one.name for one in ap_t2t_of(rows)]
+    return ["AP50", "AP", *headline, SHRUNK_DISTANCE.name, COMPARABLE_DISTANCE.name]
 
 
 def summarise(
@@ -116,7 +112,7 @@ def _summary_row(
         return row
     differences = np.array(list(measurement.effects[group].values()), np.float64)
     effect = mean_interval(differences)
-    testable = measurement.metric != DISTANCE_METRIC
+    testable = measurement.metric != SHRUNK_DISTANCE.name
     return row | {
         "num_pairs": effect.num,
         "effect": effect.mean,
@@ -132,7 +128,7 @@ def _note(row: Row, num_tests: int) -> str:
     if row["synthetic"] == OFF:
         return ""
     num_pairs = int(number(row, "num_pairs"))
-    if num_pairs and row["metric"] == DISTANCE_METRIC:
+    if num_pairs and row["metric"] == SHRUNK_DISTANCE.name:
         return "not comparable across gaussian_n, so not tested"
     return power_note(num_pairs, num_tests)
 
@@ -176,12 +172,8 @@ def _add_equivalents(headline: Sequence[dict[str, Value]], found: Sequence[Equiv
         if one is None:
             continue
         row |= {
-            "real_equivalent": one.real_equivalent,
-            "real_equivalent_low": one.low,
-            "real_equivalent_high": one.high,
-            "replacement_ratio": one.ratio,
-            "replacement_ratio_low": one.ratio_low,
-            "replacement_ratio_high": one.ratio_high,
+            **dict(zip(bounded("real_equivalent"), one.bounded, strict=True)),
+            **dict(zip(bounded("replacement_ratio"), one.ratio, strict=True)),
             "note": joined_notes(text(row, "note"), one.note and f"real_equivalent {one.note}"),
         }
 

@@ -1,18 +1,15 @@
-"""history.jsonl, the record of a stage's metrics, and its mirror in Weights & Biases.
+"""history.jsonl, media.json and the W&B runs that are made equal to them.
 
-The mirror may fail without failing a stage: it then warns once and stays off.
+A stage's folder is the truth and a W&B run its projection, which may be made again at any time;
+no fault of W&B fails, delays or changes a stage.
 """
 
+from ptl_sweep.tracking.companion import Companion, mode_of
 from ptl_sweep.tracking.history import History, Row, Value, plain_row, plain_value
-from ptl_sweep.tracking.media import MAX_IMAGES, ImageSource, ShownImage
-from ptl_sweep.tracking.mirror import Mirror, artifact_name
-from ptl_sweep.tracking.recorder import Recorder, StageMirror
-from ptl_sweep.tracking.run_info import JOB_TYPES, MAX_RUN_ID, MAX_TAG, RunInfo, run_id
-from ptl_sweep.tracking.starting import SETTINGS, mode_of, open_mirror
-from ptl_sweep.tracking.transaction_log import RunLog, read_log
+from ptl_sweep.tracking.order import Order
+from ptl_sweep.tracking.run_info import JOB_TYPES, MAX_RUN_ID, MAX_TAG, FiledFiles, RunInfo, run_id
 
 __all__ = [
-    "JOB_TYPES", "MAX_IMAGES", "MAX_RUN_ID", "MAX_TAG", "SETTINGS", "History", "ImageSource",
-    "Mirror", "Recorder", "Row", "RunInfo", "RunLog", "ShownImage", "StageMirror", "Value",
-    "artifact_name", "mode_of", "open_mirror", "plain_row", "plain_value", "read_log", "run_id",
+    "JOB_TYPES", "MAX_RUN_ID", "MAX_TAG", "Companion", "FiledFiles", "History", "Order", "Row",
+    "RunInfo", "Value", "mode_of", "plain_row", "plain_value", "run_id",
 ]  # fmt: skip

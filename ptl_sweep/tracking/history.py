@@ -4,11 +4,14 @@ import json
 import logging
 import math
 import os
+import time
 from collections.abc import Mapping
 from numbers import Integral
 from pathlib import Path
 
 log = logging.getLogger(__name__)
+
+TIMESTAMP = "_timestamp"  # seconds since 1970 when a row was written; W&B's own name for it
 
 Value = float | int | str | None
 Row = dict[str, Value]
@@ -44,25 +47,57 @@ class History:
                 os.truncate(path, whole)
 
     def append(self, row: Mapping[str, Value]) -> None:
-        """Write one row; it is with the operating system when this returns."""
+        """Write one row and the time; it is with the operating system when this returns."""
+        timed = {**plain_row(row), TIMESTAMP: round(time.time(), 3)}
         with self.path.open("a", encoding="utf-8", newline="\n") as file:
-            file.write(json.dumps(plain_row(row), allow_nan=False) + "\n")
+            file.write(json.dumps(timed, allow_nan=False) + "\n")
 
     def rows(self) -> list[Row]:
         """All rows, oldest first.
 
         Raises: ValueError that names the line when one is not a JSON object.
         """
-        rows: list[Row] = []
-        for number, line in enumerate(self._lines(), start=1):
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise ValueError(f"{self.path}:{number}: not JSON ({error})") from error
-            if not isinstance(row, dict):
-                raise ValueError(f"{self.path}:{number}: not a JSON object: {line[:80]!r}")  # noqa: TRY004
-            rows.append(row)
+        return HistoryReader(self.path).new_rows()
+
+
+class HistoryReader:
+    """Reads a history.jsonl that somebody may be writing, each whole line once."""
+
+    def __init__(self, path: Path) -> None:
+        """Start at the first row of `path`, which need not exist."""
+        self.num_rows = 0
+        self._path = path
+        self._position = 0  # bytes
+
+    def new_rows(self, path: Path | None = None) -> list[Row]:
+        """Rows written since the last call; `path` when the file has moved meanwhile.
+
+        Raises: ValueError that names the line when one is not a JSON object.
+        """
+        self._path = path or self._path
+        rows = []
+        for line in self._new_lines():
+            self.num_rows += 1
+            rows.append(self._row(line))
         return rows
 
-    def _lines(self) -> list[bytes]:
-        return self.path.read_bytes().splitlines(keepends=True) if self.path.exists() else []
+    def _new_lines(self) -> list[bytes]:
+        """Lines that end; a torn one is left to its writer."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._position)
+                content = file.read()
+        except FileNotFoundError:
+            return []
+        whole = content.rfind(b"\n") + 1
+        self._position += whole
+        return content[:whole].splitlines()
+
+    def _row(self, line: bytes) -> Row:
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise ValueError(f"{self._path}:{self.num_rows}: not JSON ({error})") from error
+        if not isinstance(row, dict):
+            raise ValueError(f"{self._path}:{self.num_rows}: not a JSON object: {line[:80]!r}")  # noqa: TRY004
+        return row

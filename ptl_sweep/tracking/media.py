@@ -1,90 +1,137 @@
-"""Pictures, tables and pages as W&B shows them: the only module that builds its media."""
+"""media.json: the pictures, tables and pages of a folder, and after which rows they belong.
 
-from collections.abc import Iterable, Sequence
+A shown image is a PNG or JPEG file and boxes over it, xyxy in its pixels; a table is a Parquet
+file, a page an HTML file. W&B is one reader of it; nothing here knows W&B.
+"""
+
+import json
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from numpy import ndarray
+from PIL import Image
 
-from ptl_sweep.tracking.history import Value, plain_value
+from ptl_sweep.store import write_atomically
 
-if TYPE_CHECKING:
-    from wandb import Html, Image, Table
+log = logging.getLogger(__name__)
 
-ImageSource = Path | UInt8[ndarray, "h w 3"]
-
-MAX_IMAGES = 8  # shown under one name in one step
-CLASS_LABELS = {0: "person"}
-
-
-class ShownImage(NamedTuple):
-    """One picture with the boxes that are drawn over it, all xyxy in its pixels."""
-
-    pixels: ImageSource
-    truths: Float[ndarray, "n 4"]
-    detections: Float[ndarray, "m 4"] | None = None
-    scores: Float[ndarray, " m"] | None = None  # of the detections, in [0, 1]
+MEDIA = "media.json"
+FILES = "media"  # folder of the files that are made for it
+MAX_IMAGES = 8  # under one name
+JPEG_QUALITY = 90
 
 
-def pictures(images: Sequence[ShownImage]) -> list["Image"]:
-    """The first 8 images, ground truth and detections as layers that can be switched off.
+@dataclass(frozen=True, slots=True)
+class ShownBox:
+    """One box over an image."""
 
-    Raises: ValueError when scores and detections differ in number.
+    corners: Sequence[float]  # x1, y1, x2, y2, pixels
+    caption: str
+    score: float | None = None  # of a detection, in [0, 1]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownImage:
+    """One picture; None for a layer of boxes that it has not."""
+
+    file: str  # relative to the folder
+    ground_truth: Sequence[ShownBox] | None = None
+    detections: Sequence[ShownBox] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MediaEntry:
+    """What is shown under one name: images, or one table, or one page."""
+
+    name: str  # such as "ptl/transformed"
+    row: int  # number of rows in the history before it: it is shown with the row of this index
+    images: Sequence[ShownImage] = ()
+    table: str | None = None
+    page: str | None = None
+
+
+def read_media(folder: Path) -> list[MediaEntry]:
+    """The entries of a folder; none without a media.json. A damaged one is a warning."""
+    path = folder / MEDIA
+    try:
+        return [_entry(content) for content in json.loads(path.read_text(encoding="utf-8"))]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        log.warning("%s cannot be read (%s): its pictures are not shown", path, error)
+        return []
+
+
+def write_media(folder: Path, entries: Sequence[MediaEntry]) -> None:
+    """Replace media.json. Raises: OSError."""
+    content = json.dumps([_content(entry) for entry in entries], indent=1)
+    write_atomically(folder / MEDIA, content.encode())
+
+
+def add_entry(folder: Path, entry: MediaEntry) -> None:
+    """Add one entry, in place of an earlier one of its name. Raises: OSError."""
+    others = [other for other in read_media(folder) if other.name != entry.name]
+    write_media(folder, [*others, entry])
+
+
+def is_kept(folder: Path, name: str, num_rows: int) -> bool:
+    """Whether an attempt before a kill has shown this with one of the `num_rows` rows."""
+    return any(entry.name == name and entry.row < num_rows for entry in read_media(folder))
+
+
+def write_picture(
+    folder: Path, name: str, index: int, pixels: UInt8[ndarray, "h w 3"], suffix: str
+) -> str:
+    """Write a picture below `media/`, as `.png` or `.jpg`; its path within the folder.
+
+    Raises: OSError.
     """
-    return [_picture(image) for image in images[:MAX_IMAGES]]
+    file = f"{FILES}/{_plain(name)}-{index}{suffix}"
+    (folder / FILES).mkdir(exist_ok=True)
+    Image.fromarray(pixels).save(folder / file, quality=JPEG_QUALITY)
+    return file
 
 
-def figure(path_png: Path) -> "Image":
-    """A drawn figure."""
-    import wandb
+def write_rows(folder: Path, name: str, columns: Mapping[str, Sequence[str] | ndarray]) -> str:
+    """Write a table below `media/` as Parquet; its path within the folder. Raises: OSError."""
+    import pyarrow as pa
+    from pyarrow import parquet
 
-    return wandb.Image(str(path_png))
-
-
-def page(path: Path) -> "Html":
-    """An HTML file (named `*.html`) as it is, without W&B's own style sheet.
-
-    Raises: ValueError when there is no such file.
-    """
-    import wandb
-
-    return wandb.Html(path, inject=False)
+    file = f"{FILES}/{_plain(name)}.parquet"
+    (folder / FILES).mkdir(exist_ok=True)
+    parquet.write_table(pa.table(dict(columns)), folder / file)
+    return file
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Value]]) -> "Table":
-    """A table whose columns may mix numbers, text and nothing."""
-    import wandb
-
-    cells = [[plain_value(value) for value in row] for row in rows]
-    return wandb.Table(list(columns), cells, allow_mixed_types=True)
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "-", name)
 
 
-def _picture(image: ShownImage) -> "Image":
-    import wandb
-
-    pixels = str(image.pixels) if isinstance(image.pixels, Path) else image.pixels
-    layers = {"ground_truth": _layer([_box(corners) for corners in image.truths.tolist()])}
-    if image.detections is not None:
-        layers["detections"] = _layer(_scored_boxes(image))
-    return wandb.Image(pixels, boxes=layers)
-
-
-def _scored_boxes(image: ShownImage) -> list[dict[str, Any]]:
-    assert image.detections is not None
-    corners = image.detections.tolist()
-    if image.scores is None:
-        return [_box(box) for box in corners]
-    return [
-        _box(box) | {"box_caption": f"{score:.2f}", "scores": {"score": score}}
-        for box, score in zip(corners, image.scores.tolist(), strict=True)
-    ]
+def _content(entry: MediaEntry) -> dict[str, Any]:
+    """Without what it has not."""
+    content = {k: v for k, v in asdict(entry).items() if v not in (None, (), [])}
+    if "images" in content:
+        content["images"] = [
+            {k: v for k, v in image.items() if v is not None} for image in content["images"]
+        ]
+    return content
 
 
-def _box(corners: list[float]) -> dict[str, Any]:
-    position = dict(zip(("minX", "minY", "maxX", "maxY"), corners, strict=True))
-    return {"position": position, "domain": "pixel", "class_id": 0}
+def _entry(content: Mapping[str, Any]) -> MediaEntry:
+    known = dict(content)
+    known["images"] = [_image(image) for image in known.get("images", ())]
+    return MediaEntry(**known)
 
 
-def _layer(boxes: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"box_data": boxes, "class_labels": CLASS_LABELS}
+def _image(content: dict[str, Any]) -> ShownImage:
+    layers = {
+        name: [ShownBox(**box) for box in content[name]]
+        for name in ("ground_truth", "detections")
+        if name in content
+    }
+    return ShownImage(content["file"], **layers)

@@ -12,8 +12,18 @@ JOB_TYPES = ("train", "evaluate", "reduce")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class FiledFiles:
+    """Files of a finished folder that W&B keeps as an artifact."""
+
+    name: str
+    kind: str  # model | results
+    files: Sequence[str]  # relative to the folder
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunInfo:
-    """What a W&B run is called and filed under."""
+    """What a W&B run is called and filed under, and how it hangs together with others."""
 
     key: str  # of the stage; the run id is made from it
     name: str  # readable, such as "n20 on s0 -> okutama"
@@ -21,6 +31,8 @@ class RunInfo:
     config: Mapping[str, Any] = field(default_factory=dict)  # flat: real_count, target, seed, ...
     step_metrics: Sequence[str] = ()  # x axes, such as "train/step" for all that is "train/..."
     tags: Sequence[str] = ()  # cut to the 64 characters that W&B accepts; empty ones are left out
+    uses: Sequence[str] = ()  # artifacts that it starts from
+    makes: FiledFiles | None = None
 
     def __post_init__(self) -> None:
         """Reject a job type that no view of the project filters by."""
@@ -35,3 +47,8 @@ def run_id(key: str) -> str:
         return key
     digest = hashlib.sha256(key.encode()).hexdigest()[:12]
     return f"{clean[: MAX_RUN_ID - 13]}-{digest}"
+
+
+def artifact_name(name: str) -> str:
+    """The name with what W&B does not accept replaced."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", name)

@@ -3,15 +3,16 @@
 import netrc
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ptl_sweep.tracking.history import Value
+
 KEY_VARIABLES = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
-ENDED = {"finished", "failed"}  # states of a run whose exit the server knows
 TIMEOUT_S = 20  # of one question
 
 
@@ -24,8 +25,9 @@ class Standing:
     """How far a run is on the server."""
 
     num_rows: int  # 0 when the server does not know the run
-    has_ended: bool  # its exit has arrived
+    state: str = ""  # such as running, finished, failed, crashed; empty when it is not there
     tags: frozenset[str] = frozenset()
+    summary: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Server:
@@ -51,21 +53,25 @@ class Server:
         self.entity = found
 
     def standing(self, run_id: str) -> Standing:
-        """Rows and end of a run, as of now. Raises: ServerError."""
+        """How far a run is, as of now. Raises: ServerError."""
         with self._lock, _answered():
             run = self._run(run_id)
             if run is None:
-                return Standing(0, has_ended=False)
+                return Standing(0)
             num_rows = int(run.historyLineCount or 0)
-            return Standing(num_rows, run.state in ENDED, frozenset(run.tags))
+            return Standing(num_rows, run.state, frozenset(run.tags), dict(run.summary_metrics))
 
-    def add_tag(self, run_id: str, tag: str) -> None:
-        """File a run that is there under one more tag. Raises: ServerError."""
+    def amend(self, run_id: str, tag: str, summary: Mapping[str, Value]) -> None:
+        """Add a tag and numbers to a run that has ended. Raises: ServerError."""
         with self._lock, _answered():
             run = self._run(run_id)
-            if run is not None and tag not in run.tags:
+            if run is None:
+                return
+            if tag not in run.tags:
                 run.tags = [*run.tags, tag]
                 run.update()
+            if not holds(run.summary_metrics, summary):
+                run.summary.update(dict(summary))
 
     def _run(self, run_id: str) -> Any:
         """The run as W&B's API has it, which types few of its attributes; None: not there."""
@@ -84,6 +90,11 @@ class Server:
         import wandb
 
         wandb.teardown()
+
+
+def holds(summary: Mapping[str, Any], expected: Mapping[str, Value]) -> bool:
+    """Whether a run's summary has these numbers; one that is missing counts as null."""
+    return all(summary.get(name) == value for name, value in expected.items())
 
 
 @contextmanager

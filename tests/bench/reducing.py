@@ -90,7 +90,7 @@ def publish(plan: Plan, stage: Stage, num_detections: int, rng: np.random.Genera
 
 def write_detector(folder: Path, stage: Stage, rng: np.random.Generator) -> dict[str, object]:
     """17 persons an image, and a selection where virtual images were selected."""
-    num_images = int(stage.spec["real_count"]) + 100 * (stage.kind == "ptl")
+    num_images = int(stage.real_count) + 100 * (stage.kind == "ptl")
     num = 17 * num_images
     features = rng.normal(0, 1, (num, DIMENSION)).astype(np.float32)
     np.savez(folder / FEATURES, features=features, images=np.arange(num) // 17)

@@ -102,7 +102,7 @@ def test_a_picture_that_cannot_be_drawn_makes_its_set_unusable_and_hides_no_othe
     assert checked.exit_code(strict=False) == 1
     errors = {c.name: str(c.error) for c in checked.sets if c.error}
     assert errors.keys() == {"mine", "karst"}
-    assert errors["mine"].startswith(f"{path}: is no whole JPEG or PNG image")
+    assert errors["mine"].startswith(f"{path}: is not a complete JPEG or PNG image")
     assert errors["karst"].endswith("target-karst-test.png cannot be used: Is a directory")
 
 
@@ -162,9 +162,9 @@ def test_the_tables_have_at_most_100_columns_whatever_the_names(
     assert any(line.startswith("target a-name-of-") and "~" in line for line in lines)
 
 
-def mend(warning: str) -> list[str]:
+def fix(warning: str) -> list[str]:
     """The overrides that a warning names, as a shell would read them."""
-    return [word for word in shlex.split(warning.split("mend: ")[1]) if "=" in word]
+    return [word for word in shlex.split(warning.split("fix: ")[1]) if "=" in word]
 
 
 def shares(outcome: Any) -> dict[str, float]:
@@ -181,9 +181,9 @@ def test_anchors_that_fit_nobody_are_reported_with_some_that_fit_everybody(run: 
     for entry in sets:
         (warning,) = entry["warnings"]
         assert "of the persons at IoU 0.5, should be 80 %" in warning
-        mended = run(*command, "target.num_images=20", *mend(warning))
-        assert min(shares(mended).values()) >= 0.8
-        assert all(not entry["warnings"] for entry in json.loads(mended.output))
+        fixed = run(*command, "target.num_images=20", *fix(warning))
+        assert min(shares(fixed).values()) >= 0.8
+        assert all(not entry["warnings"] for entry in json.loads(fixed.output))
     assert run(*command, "--strict", *coarse).code == 1
 
 
@@ -198,8 +198,8 @@ def test_persons_that_no_anchor_can_find_are_reported_with_tiles_that_show_them(
         "detector=retinanet_r50", f"sweep.root={tmp_path}",
     ]  # fmt: skip
     (warning,) = json.loads(run(*command).output)[0]["warnings"]
-    assert any(word.startswith("tiling.size=") for word in mend(warning))
-    (entry,) = json.loads(run(*command, *mend(warning)).output)
+    assert any(word.startswith("tiling.size=") for word in fix(warning))
+    (entry,) = json.loads(run(*command, *fix(warning)).output)
     assert entry["matched_share"] >= 0.8
     assert entry["is_tiled"] is True
     small = run(*command, "detector.min_size=64", "detector.max_size=64").output

@@ -98,3 +98,16 @@ def test_cancel_of_a_sweep_without_jobs_says_so(plan: Plan, run: Any) -> None:
     answer = run("cancel", root_of(plan))
     assert answer.code == 0
     assert "has no job in the queue" in answer.output
+
+
+@pytest.mark.parametrize("lines", ["-1", "two", "1.5", "9" * 5000, "-0.5"])
+def test_lines_must_be_a_whole_number(plan: Plan, run: Any, lines: str) -> None:
+    with pytest.raises(SystemExit) as end:
+        run("logs", f"--lines={lines}", root_of(plan))
+    assert end.value.code == 2
+
+
+def test_more_lines_than_anybody_has_are_all(tmp_path: Path) -> None:
+    path = tmp_path / "a.log"
+    path.write_text("one\ntwo\n")
+    assert last_lines(path, 10**30) == ["one", "two"]

@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from ptl_sweep.cli import commands
 from ptl_sweep.cli.commands import VERBS
+from ptl_sweep.compose.compose import Composition
 from ptl_sweep.config.schema import LauncherConfig
 from ptl_sweep.launchers.local import run_inline
 from ptl_sweep.pipeline.plan import Plan
@@ -61,7 +63,7 @@ MISTAKES = {
     ),
     "data that is not there": (
         ["real_count=2", "dataset=visdrone", "target=visdrone", "data_root=/nowhere"],
-        ["/nowhere/visdrone is not a folder", "mend: set root"],
+        ["/nowhere/visdrone is not a folder", "fix: set root"],
     ),
     "unknown verb": (["plam"], ["unknown verb plam; did you mean plan?", "plan, status"]),
     "several values without -m": (["real_count=2,3"], ["real_count=2,3", "-m"]),
@@ -76,7 +78,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_ends_with_2_and_at_most_three_lines_that_name_it_and_the_mend(
+def test_a_mistake_ends_with_2_and_at_most_three_lines_that_name_it_and_the_fix(
     mistake: str, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -131,7 +133,7 @@ def test_json_of_verbs_is_json_and_nothing_else(plan: Plan, run: Any) -> None:
 def test_exit_codes_of_plan_tell_whether_there_is_work(plan: Plan, run: Any) -> None:
     arguments = ["plan", *GRID, "analysis.calibration=none", f"sweep.root={plan.root}"]
     assert run(*arguments).code == 0
-    assert run(*arguments, "--exit-code").code == 2
+    assert run(*arguments, "--exit-code").code == 3  # 2 is a mistake
     run_inline(plan, LauncherConfig(name="inline"), Console(quiet=True))
     assert run(*arguments, "--exit-code").code == 0
 
@@ -243,3 +245,52 @@ def test_a_disk_that_is_too_small_fails_cells_with_a_reason_and_more_space_mends
         assert path.read_bytes() == tiny_sweep.file("results.csv")
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "manifest"])
+def test_help_of_a_verb_says_which_key_value_it_takes(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        VERBS[verb](["--help"])
+    grid = verb in ("plan", "check")
+    assert ("key=value as in a run" if grid else "sweep.root=FOLDER") in capsys.readouterr().out
+
+
+LOOKING = ("status", "wait", "cancel", "logs", "report", "publish", "sync")
+
+
+@pytest.mark.parametrize("verb", LOOKING)
+def test_a_sweep_that_cannot_be_read_is_a_mistake_not_a_traceback(
+    verb: str, plan: Plan, run: Any, tmp_path: Path
+) -> None:
+    name = "--sweep" if verb == "logs" else None
+    where = f"sweep.root={plan.root}"
+
+    def ask(sweep: str) -> Any:
+        return run(verb, *([name] if name else []), sweep, where)
+
+    assert ask("nobody").code == 2
+    (tmp_path / "file").write_text("no folder")
+    assert ask(str(tmp_path / "file")).code == 2
+    assert run(verb, f"sweep.root={tmp_path / 'file'}").code == 2
+    assert run(verb, f"sweep.root={tmp_path / 'empty'}").code == 2
+    path = plan.folder / "plan.json"
+    path.write_text(path.read_text()[:-200])
+    outcome = ask(plan.name)
+    assert outcome.code == 2
+    assert "plan.json cannot be read" in outcome.errors
+    assert "fix: " in outcome.errors
+
+
+def test_a_pair_of_data_sets_is_compared_once_whatever_the_number_of_cells(
+    cells: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        commands, "require_separate", lambda one, two: compared.append((one.name, two.name))
+    )
+    grid = cells("real_count=2,3", "synthetic=off,on", "target=field,karst", "seed=0,1")
+    assert len(grid) == 16
+    commands.require_data(Composition.of(grid))
+    assert len(compared) == len(set(compared)) == 2

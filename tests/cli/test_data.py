@@ -1,4 +1,4 @@
-"""The verb `manifest`, and what README and conf/ say about data."""
+"""The verb `manifest`, and what docs/ and conf/ say about data."""
 
 import json
 import re
@@ -16,7 +16,7 @@ from ptl_sweep.compose import compose
 from ptl_sweep.config.schema import conf_dir
 from ptl_sweep.datasets.readers.manifest import read_manifest
 
-README = Path(__file__).parents[2] / "README.md"
+EXTENDING = Path(__file__).parents[2] / "docs" / "extending.md"
 PATTERN = r"images/(?P<character>[a-z]+)(?=_\d)_(?P<altitude_m>\d+)"  # holds a =, as no override
 
 
@@ -104,13 +104,13 @@ def test_help_of_manifest_tells_the_rules(run: Any, capsys: pytest.CaptureFixtur
     assert "progress" not in shown
 
 
-def test_the_target_that_the_readme_adds_is_one_short_file_that_works(
+def test_the_target_that_the_documentation_adds_is_one_short_file_that_works(
     run: Callable[..., Any],
     coco_folder: Callable[[Path], Path],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (block,) = re.findall(r"```yaml\n(.*?)```", README.read_text(), re.DOTALL)
+    (block,) = re.findall(r"```yaml\n(.*?)```", EXTENDING.read_text(), re.DOTALL)
     assert len(block.splitlines()) < 15
     name = block.splitlines()[0].removeprefix("# conf/")
     shutil.copytree(conf_dir(), tmp_path / "conf")

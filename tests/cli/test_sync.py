@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers.local_runs import rows_of
 from helpers.wandb_server.backend import FakeBackend
 
 from ptl_sweep.cli import sync
 from ptl_sweep.compose.errors import refuse_secrets, short_message
-from ptl_sweep.config.schema import ConfigError
+from ptl_sweep.config.schema import ConfigError, TrackingConfig
 from ptl_sweep.pipeline.plan import Plan, load_plan, save_plan
+from ptl_sweep.reduce.tracked_runs import tracked_runs
 from ptl_sweep.tracking import run_id
-from ptl_sweep.tracking.syncing import Outcome
+from ptl_sweep.tracking.syncing import LocalRun, SyncOutcome
 
 MakePlan = Callable[..., Plan]
 GRID = ("real_count=3", "synthetic=off", "target=field")
@@ -77,13 +79,12 @@ def test_a_sweep_comes_up_whole_and_once_after_the_server_was_away(
     (folder,) = (root / "sweeps").iterdir()
     plan = load_plan(folder)
     expected = {key: history(plan, key) for key in plan.stages}
-    before = files_below(root / "tracking" / "wandb")
 
     away = environment | account(server) | {"WANDB_BASE_URL": "http://127.0.0.1:9"}
     code, runs = synced(root, away)
     assert code == 1
     assert {run["state"] for run in runs.values()} == {"failed"}
-    assert files_below(root / "tracking" / "wandb") == before
+    assert not (root / "tracking" / "unreachable.json").exists()
 
     code, runs = synced(root, environment | account(server))
     assert code == 0, runs
@@ -140,7 +141,7 @@ def test_a_reduction_that_found_other_results_is_a_step_of_its_own(
         code, runs = synced(plan.root, environment | account(server))
         assert code == 0
         states.append((runs[name]["before"], runs[name]["after"], runs[name]["state"]))
-    assert states == [(0, 1, "uploaded"), (1, 1, "uploaded"), (1, 2, "uploaded")]
+    assert states == [(0, 1, "uploaded"), (1, 1, "already there"), (1, 2, "uploaded")]
     first, second = server.rows_of(name)
     assert first["grid/results_sha256"] != second["grid/results_sha256"]
     assert first["grid/cells_ok"] == second["grid/cells_ok"] == 0
@@ -148,31 +149,19 @@ def test_a_reduction_that_found_other_results_is_a_step_of_its_own(
         assert {"grid/results", "grid/summary", "report"} <= row.keys()
 
 
-def history(plan: Plan, key: str) -> list[dict[str, Any]]:
+def history(plan: Plan, key: str) -> list[dict[str, object]]:
     path = plan.store.path(key) / "history.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
-
-
-def files_below(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return rows_of(path.parent) if path.exists() else []
 
 
 def test_without_a_key_it_says_where_one_belongs(
     make_plan: MakePlan, environment: dict[str, str], tmp_path: Path
 ) -> None:
     plan = make_plan(*GRID)
-    (plan.root / "tracking" / "wandb" / "offline-run-20260101_000000-k").mkdir(parents=True)
     done = command(["sync", f"sweep.root={plan.root}"], environment)
     assert done.returncode == 2
     assert "WANDB_API_KEY" in done.stderr
     assert "netrc" in done.stderr
-
-
-def test_a_sweep_without_tracking_has_nothing_to_sync(make_plan: MakePlan, run: Any) -> None:
-    plan = make_plan(*GRID)
-    outcome = run("sync", f"sweep.root={plan.root}")
-    assert outcome.code == 2
-    assert "tracking=off: nothing to sync" in outcome.errors
 
 
 def test_a_root_without_a_sweep_is_a_mistake(run: Any, tmp_path: Path) -> None:
@@ -192,16 +181,21 @@ def test_two_at_once_would_send_rows_twice(tmp_path: Path) -> None:
         pass
 
 
+def runs_of(plan: Plan) -> dict[str, LocalRun]:
+    return {run.id: run for run in tracked_runs(plan, TrackingConfig(), "online")}
+
+
 def test_rows_of_a_stage_in_work_are_those_that_are_whole(make_plan: MakePlan) -> None:
     plan = make_plan(*GRID)
     key = next(iter(plan.stages))
     folder = plan.store.work_folder(key)
     folder.mkdir(parents=True)
     (folder / "history.jsonl").write_text('{"train/step": 0}\n{"train/st')
-    runs = {found.info.key: found for found in sync.local_runs(plan)}
-    assert runs[key].rows == [{"train/step": 0}]
+    runs = runs_of(plan)
+    assert runs[run_id(key)].num_steps == 1
+    assert [run for run in runs.values() if not run.is_empty] == [runs[run_id(key)]]
     assert (folder / "history.jsonl").read_text().endswith('{"train/st')
-    assert set(runs) == {*plan.stages, f"reduce-{plan.name}"}
+    assert set(runs) == set(map(run_id, plan.stages))  # the sweep was not reduced
 
 
 def test_a_history_that_is_no_json_is_named(make_plan: MakePlan, run: Any) -> None:
@@ -212,30 +206,35 @@ def test_a_history_that_is_no_json_is_named(make_plan: MakePlan, run: Any) -> No
     outcome = run("sync", f"sweep.root={plan.root}")
     assert outcome.code == 1
     assert "history.jsonl:2: not JSON" in outcome.errors
+    assert "move" in outcome.errors
 
 
 def test_a_run_that_is_being_written_is_left_to_its_worker(make_plan: MakePlan) -> None:
     plan = make_plan(*GRID)
     key = next(iter(plan.stages))
     with plan.store.claim(key):
-        assert {r.info.key for r in sync.local_runs(plan) if r.is_running} == {key}
+        assert {name for name, run in runs_of(plan).items() if run.is_running} == {run_id(key)}
 
 
-def test_the_table_shows_counts_reasons_and_what_was_passed_over(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    there = Outcome(run="a", name="n20 s0", rows=5, before=5, after=5, state="already there")
-    failed = Outcome(
+def test_a_run_comes_up_after_those_whose_models_it_starts_from(make_plan: MakePlan) -> None:
+    plan = make_plan(*GRID)
+    runs = runs_of(plan)
+    for key, stage in plan.stages.items():
+        for parent in stage.parents:
+            assert runs[run_id(parent)].depth < runs[run_id(key)].depth
+
+
+def test_the_table_shows_counts_and_reasons(capsys: pytest.CaptureFixture[str]) -> None:
+    there = SyncOutcome(run="a", name="n20 s0", rows=5, before=5, after=5, state="already there")
+    failed = SyncOutcome(
         run="b", name="n50 s0", rows=4, before=2, after=2, state="failed", why="[x] no"
     )
-    line = "run-20260101_000000-c: empty"
-    skipped = Outcome(run="c", name="reduce", rows=0, why="nothing", unreadable=(line,))
+    skipped = SyncOutcome(run="c", name="reduce", rows=0, why="nothing")
     sync.show([there, failed, skipped])
     lines = [text.split() for text in capsys.readouterr().out.splitlines()]
     assert ["n20", "s0", "5", "5", "5", "already", "there"] in lines
     assert ["n50", "s0", "4", "2", "2", "failed:", "[x]", "no"] in lines
     assert ["reduce", "0", "-", "-", "skipped:", "nothing"] in lines
-    assert ["skipped", *line.split()] in lines
     assert lines[-1] == ["runs", "1", "already", "there,", "1", "skipped,", "1", "failed"]
 
 

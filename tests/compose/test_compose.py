@@ -217,7 +217,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_answered_in_three_lines_with_key_and_mend(mistake: str) -> None:
+def test_a_mistake_is_answered_in_three_lines_with_key_and_fix(mistake: str) -> None:
     overrides, answer = MISTAKES[mistake]
     with pytest.raises(ConfigError) as caught:
         compose_grid(overrides)

@@ -145,13 +145,13 @@ def test_a_truncated_jpeg_has_a_size_but_does_not_decode(
         (b"\xff\xd8\xff\xe0\x00", "no whole JPEG or PNG"),
     ],
 )
-def test_what_is_no_image_is_named_with_its_mend(tmp_path: Path, content: bytes, word: str) -> None:
+def test_what_is_no_image_is_named_with_its_fix(tmp_path: Path, content: bytes, word: str) -> None:
     path = tmp_path / "a.jpg"
     path.write_bytes(content)
     for read in (image_size, decode):
         with pytest.raises(DataError) as error:
             read(path)
-        _one_line(error, path, word, "mend")
+        _one_line(error, path, word, "fix")
 
 
 def test_a_missing_image_and_missing_masks_are_data_errors(tmp_path: Path) -> None:

@@ -273,7 +273,7 @@ def test_a_split_from_beside_the_root_is_read_every_time(tmp_path: Path) -> None
     assert data.indexes == []
 
 
-def test_an_error_is_raised_every_time_until_the_data_is_mended(tmp_path: Path) -> None:
+def test_an_error_is_raised_every_time_until_the_data_is_fixed(tmp_path: Path) -> None:
     data = Data(tmp_path)
     whole = (data.root / ANNOTATION).read_text()
     for _ in range(2):

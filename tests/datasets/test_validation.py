@@ -83,7 +83,7 @@ def test_the_order_of_the_boxes_is_that_of_the_file(tmp_path: Path) -> None:
 def test_one_image_id_twice_is_an_error(tmp_path: Path) -> None:
     validator = _checked(tmp_path, [])
     none = np.zeros(0, np.bool_)
-    with pytest.raises(DataError, match=r"'a' occurs twice\n  mend: rename"):
+    with pytest.raises(DataError, match=r"'a' occurs twice\n  fix: rename"):
         validator.add(
             "a",
             "s",
@@ -141,7 +141,7 @@ def test_a_bad_row_is_named_by_line_field_and_value(row: str, words: tuple[str, 
         parse_table(PATH, f"1,2\r\n\r\n{row}\r\n5,6\r\n", ("x", "y"), ",")
     text = str(error.value)
     assert text.startswith("labels/a.txt, line 3: ")
-    assert "\n  mend: " in text
+    assert "\n  fix: " in text
     assert text.count("\n") == 1
     assert len(text) < 300
     for word in words:
@@ -162,7 +162,7 @@ def test_the_first_line_with_another_end_is_found(text: str, line: int | None) -
     assert first_other_line_end(text) == line
 
 
-def test_text_that_is_none_is_named_with_its_mend(tmp_path: Path) -> None:
+def test_text_that_is_none_is_named_with_its_fix(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     with pytest.raises(DataError, match="cannot be read"):
         read_text(path)

@@ -12,7 +12,7 @@ from ptl_sweep.config.schema import TilingConfig, TrainConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.detection.pixels import View, load_image
 from ptl_sweep.detection.sampling import (
-    Window,
+    CropWindow,
     cut_boxes,
     draw_batch,
     draw_sample,
@@ -39,7 +39,7 @@ def test_crop_lies_on_the_image_and_holds_the_person(
     rng = np.random.default_rng(seed)
     corner = rng.uniform(0, 1, 2) * [width - 12, height - 12]
     person = np.concatenate([corner, corner + rng.uniform(2, 12, 2)])
-    window = draw_window(person[None], Window(0, 0, width, height), 64, fraction, rng)
+    window = draw_window(person[None], CropWindow(0, 0, width, height), 64, fraction, rng)
     assert (window.width, window.height) == (min(64, width), min(64, height))
     assert 0 <= window.left <= width - window.width
     assert 0 <= window.top <= height - window.height
@@ -53,7 +53,7 @@ def test_crop_lies_on_the_image_and_holds_the_person(
 def test_crops_show_the_person_at_every_offset() -> None:
     rng = np.random.default_rng(0)
     person = np.array([[50.0, 50.0, 60.0, 60.0]])
-    image = Window(0, 0, 200, 200)
+    image = CropWindow(0, 0, 200, 200)
     lefts = {draw_window(person, image, 32, 1.0, rng).left for _ in range(600)}
     assert lefts == set(range(28, 51))
 
@@ -69,7 +69,7 @@ def test_person_less_than_half_visible_is_ignored_and_more_is_clipped() -> None:
         ]
     )
     region = np.array([[-5.0, -5, 5, 5], [90.0, 90, 99, 99]])
-    boxes, ignored = cut_boxes(persons + 10, region + 10, Window(10, 10, 32, 32))
+    boxes, ignored = cut_boxes(persons + 10, region + 10, CropWindow(10, 10, 32, 32))
     np.testing.assert_array_equal(boxes, [[0, 0, 6, 10], [20, 20, 30, 30]])
     np.testing.assert_array_equal(ignored, [[0, 0, 5, 5], [0, 0, 4, 10], [0, 0, 0.5, 10]])
     assert boxes.dtype == ignored.dtype == np.float32

@@ -30,7 +30,12 @@ def train(
     records: list[ImageRecord] = [draw(seed) for seed in range(6)]
 
     def run(
-        folder: str, *, stop_after: int | None = None, seed: int = 1, **changes: object
+        folder: str,
+        *,
+        stop_after: int | None = None,
+        seed: int = 1,
+        checkpoint_minutes: float = 5.0,
+        **changes: object,
     ) -> tuple[Detector, Log]:
         detector = build_detector(tiny_with(), torch.Generator().manual_seed(0))
         (tmp_path / folder).mkdir(exist_ok=True)
@@ -45,6 +50,7 @@ def train(
             cache=cache,
             on_step=lambda step, metrics: log.append((step, metrics)),
             view=View(None, TilingConfig()),
+            checkpoint_minutes=checkpoint_minutes,
             should_stop=lambda: next(asked) == stop_after,
         )
         return detector, log

@@ -161,3 +161,23 @@ def test_files_that_would_run_code_are_refused(tiny_with: Callable, tmp_path: Pa
     config = tiny_with(weights=str(path))
     with pytest.raises(ConfigError, match="no state dict"):
         load_weights(build_detector(config, generator()), config, WeightsFile(path, ""))
+
+
+def test_a_file_is_hashed_once_however_many_stages_ask(
+    r50_with: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+
+    def counted(path: Path) -> str:
+        read.append(path)
+        return sha256_of(path)
+
+    monkeypatch.setattr(weights, "sha256_of", counted)
+    path = tmp_path / "own.pth"
+    path.write_bytes(b"one")
+    config = r50_with(weights=str(path))
+    first = {weights_sha256(config, tmp_path) for _ in range(50)}
+    assert len(first) == len(read) == 1
+    path.write_bytes(b"another")
+    assert weights_sha256(config, tmp_path) not in first
+    assert len(read) == 2

@@ -11,14 +11,14 @@ from ptl_sweep.distance.diagnostics import (
     shares_below,
 )
 from ptl_sweep.distance.gaussian import GaussianRefusal, fit_gaussian
-from ptl_sweep.distance.train2test import TrainingFeatures, expected_raw_distance, fit_measures
-from ptl_sweep.study.study import GAUSSIAN_COLUMNS
+from ptl_sweep.distance.train2test import StoredFeatures, expected_raw_distance, fit_measures
+from ptl_sweep.study.schemas import GAUSSIANS
 
 
 def diagnosed(
     features: np.ndarray, validation: np.ndarray | None, equal_n: int | None = None
 ) -> dict:
-    training = TrainingFeatures(features, np.arange(len(features)) // 4)
+    training = StoredFeatures(features, np.arange(len(features)) // 4)
     rng = np.random.default_rng(0)
     measures = fit_measures(
         training, AnalysisConfig(), equal_n=equal_n, validation=validation, rng=rng
@@ -134,7 +134,7 @@ def test_the_row_has_the_columns_of_the_table_and_its_numbers() -> None:
     features = np.concatenate([normal(10, 200), np.zeros((200, 1))], axis=1)
     validation = np.concatenate([normal(11, 100), np.zeros((100, 1))], axis=1)
     row = diagnosed(features, validation, equal_n=60)
-    assert tuple(row) == GAUSSIAN_COLUMNS[GAUSSIAN_COLUMNS.index("n") :]
+    assert tuple(row) == tuple(GAUSSIANS)[6:]
     assert (row["n"], row["num_images"], row["num_channels"], row["num_dropped"]) == (200, 50, 6, 1)
     assert (row["rank"], row["equal_n"], row["calibration"]) == (6, 60, "validation")
     assert row["num_calibration"] == 100
@@ -195,7 +195,7 @@ def test_too_few_training_features_and_dead_channels_are_named() -> None:
 
 def test_without_any_gaussian_the_row_is_still_complete() -> None:
     row = diagnosed(np.ones((9, 4)), np.ones((40, 4)))
-    assert tuple(row) == GAUSSIAN_COLUMNS[GAUSSIAN_COLUMNS.index("n") :]
+    assert tuple(row) == tuple(GAUSSIANS)[6:]
     assert row["warning"] == "no Gaussian: no channel varies over the 9 training features"
     assert (row["n"], row["equal_n"], row["num_calibration"]) == (9, None, 0)
     assert np.isnan([row["rank"], row["num_channels"], row["mardia"], row["below_90"]]).all()

@@ -10,7 +10,7 @@ from ptl_sweep.distance.equal_n import mean_quadratic_form
 from ptl_sweep.distance.gaussian import GaussianRefusal, fit_gaussian
 from ptl_sweep.distance.train2test import (
     Measures,
-    TrainingFeatures,
+    StoredFeatures,
     distance_histogram,
     distances,
     expected_raw_distance,
@@ -19,7 +19,7 @@ from ptl_sweep.distance.train2test import (
     spread_rows,
     summarise_distances,
 )
-from ptl_sweep.study.study import CELL_COLUMNS, SPREAD_COLUMNS
+from ptl_sweep.study.schemas import CELL, TRAIN2TEST
 from ptl_sweep.vocabulary import BANDS, VARIANTS
 
 
@@ -55,7 +55,7 @@ def test_unseen_data_of_the_same_distribution_reads_as_derived(
 def test_expected_raw_distances_are_those_of_the_method() -> None:
     assert expected_raw_distance(13, 1) == pytest.approx(1.4)  # 14 / 10
     assert np.isnan(expected_raw_distance(22, 20))
-    published = {270: 5781, 330: 1177, 500: 530, 3300: 278}  # method.md, section 2, D = 256
+    published = {270: 5781, 330: 1177, 500: 530, 3300: 278}  # docs/method.md, section 2, D = 256
     for count, value in published.items():
         assert expected_raw_distance(count, 256) == pytest.approx(value, rel=0.004)
 
@@ -70,13 +70,13 @@ def test_a_shift_of_the_mean_reads_as_derived() -> None:
     assert np.mean(means) == pytest.approx(expected_raw_distance(n, dimension, 9.0), rel=0.03)
 
 
-def training_set(num: int = 90, dimension: int = 5, per_image: int = 10) -> TrainingFeatures:
+def training_set(num: int = 90, dimension: int = 5, per_image: int = 10) -> StoredFeatures:
     rng = np.random.default_rng(7)
     features = rng.normal(size=(num, dimension)) @ rng.normal(size=(dimension, dimension))
-    return TrainingFeatures(features + 3, np.arange(num) // per_image)
+    return StoredFeatures(features + 3, np.arange(num) // per_image)
 
 
-def measured(training: TrainingFeatures, **changed) -> Measures:
+def measured(training: StoredFeatures, **changed) -> Measures:
     options = {"equal_n": 30, "validation": training.features[:9] + 0.5}
     settings = AnalysisConfig(**{k: changed.pop(k) for k in tuple(changed) if k not in options})
     return fit_measures(training, settings, rng=np.random.default_rng(8), **(options | changed))
@@ -85,7 +85,7 @@ def measured(training: TrainingFeatures, **changed) -> Measures:
 def test_the_four_distances_worked_by_hand() -> None:
     one = np.array([[-1.0], [1.0]] * 3)  # mean 0, variance 1, whatever the shrinkage in one channel
     found = measured(
-        TrainingFeatures(one, np.arange(6)), equal_n=6, validation=np.array([[2.0], [0.0]])
+        StoredFeatures(one, np.arange(6)), equal_n=6, validation=np.array([[2.0], [0.0]])
     )
     assert (found.calibration_scale, found.num_calibration, found.reasons) == (2.0, 2, ())
     distance = found.distances(np.array([[3.0], [-1.0]]))
@@ -151,7 +151,7 @@ def test_raw_distances_do_not_change_under_invertible_linear_maps() -> None:
     rng = np.random.default_rng(9)
     training, mixing = training_set(), rng.normal(size=(5, 5)) + 3 * np.eye(5)
     tests = training.features[:8] + 1
-    moved = TrainingFeatures(training.features @ mixing + 5, training.images)
+    moved = StoredFeatures(training.features @ mixing + 5, training.images)
     np.testing.assert_allclose(
         measured(moved).distances(tests @ mixing + 5)["raw"],
         measured(training).distances(tests)["raw"],
@@ -162,7 +162,7 @@ def test_raw_distances_do_not_change_under_invertible_linear_maps() -> None:
 def test_no_distance_changes_under_rotation_and_scale() -> None:
     training = training_set()
     rotation, _ = np.linalg.qr(np.random.default_rng(10).normal(size=(5, 5)))
-    turned = TrainingFeatures(7 * training.features @ rotation, training.images)
+    turned = StoredFeatures(7 * training.features @ rotation, training.images)
     validation, tests = training.features[:9] + 0.5, training.features[:8] + 1
     one = measured(training, validation=validation).distances(tests)
     other = measured(turned, validation=7 * validation @ rotation).distances(7 * tests @ rotation)
@@ -187,7 +187,7 @@ def test_reasons_say_which_distance_is_missing_and_why() -> None:
         "no calibrated distances: crossfit needs training features from 2 images",
         "no equal_n distances: the compared detectors have no common number of training features",
     )
-    single = measured(TrainingFeatures(np.ones((1, 5)), np.zeros(1, int)), equal_n=1)
+    single = measured(StoredFeatures(np.ones((1, 5)), np.zeros(1, int)), equal_n=1)
     assert single.reasons == ("no distances: a Gaussian needs 2 training features, there are 1",)
     for variant, distance in single.distances(np.ones((4, 5))).items():
         assert np.isnan(distance).all(), variant
@@ -195,14 +195,14 @@ def test_reasons_say_which_distance_is_missing_and_why() -> None:
 
 
 def test_a_fold_without_a_gaussian_or_a_scale_of_zero_is_a_reason() -> None:
-    two = TrainingFeatures(np.array([[0.0], [1.0], [5.0]]), np.array([0, 0, 1]))
+    two = StoredFeatures(np.array([[0.0], [1.0], [5.0]]), np.array([0, 0, 1]))
     found = measured(two, calibration="crossfit", equal_n=None)
     assert "crossfit: a Gaussian needs 2 training features" in found.reasons[1]
     centre = training_set()
     mean = centre.features.mean(axis=0, keepdims=True)
-    exact = measured(TrainingFeatures(centre.features - mean, centre.images))
+    exact = measured(StoredFeatures(centre.features - mean, centre.images))
     zero = measured(
-        TrainingFeatures(centre.features - mean, centre.images), validation=exact.shrunk.mean[None]
+        StoredFeatures(centre.features - mean, centre.images), validation=exact.shrunk.mean[None]
     )
     assert zero.reasons == ("no calibrated distances: the mean distance to calibrate by is 0",)
     assert np.isnan(zero.distances(mean)["calibrated"]).all()
@@ -229,7 +229,7 @@ def test_spread_rows_worked_by_hand(make_table) -> None:
         (0.01, 0.1, 0.5),
     )
     assert len(rows) == (3 * 4 + 1) * 4
-    assert all(tuple(row) == SPREAD_COLUMNS[len(CELL_COLUMNS) :] for row in rows)
+    assert all(tuple(row) == tuple(TRAIN2TEST)[len(CELL) :] for row in rows)
     found = {(row["kind"], row["band"], row["variant"]): row for row in rows}
     hits = found["tp", "", "shrunk"]
     assert (hits["num"], hits["mean"], hits["lower_quartile"], hits["median"]) == (2, 3, 2.5, 3)

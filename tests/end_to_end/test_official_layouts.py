@@ -25,8 +25,7 @@ from ptl_sweep.detection.pixels import View
 from ptl_sweep.detection.retinanet import build_detector
 from ptl_sweep.detection.table import DetectionTable, load_detections
 from ptl_sweep.pipeline.plan import Plan, load_plan
-from ptl_sweep.stages.detector import MODEL
-from ptl_sweep.stages.training_set import MANIFEST
+from ptl_sweep.stages.train import MANIFEST, MODEL
 
 TARGETS = ("visdrone", "okutama", "icg", "heridal", "sard")
 GRID = (

@@ -7,10 +7,10 @@ import numpy as np
 
 from ptl_sweep.distance.train2test import DISTANCE_EDGES, DistanceHistogram
 from ptl_sweep.report.figures import CellHistogram
+from ptl_sweep.study.schemas import results_schema
 from ptl_sweep.study.statistics import mean_interval
-from ptl_sweep.study.study import SCALES, SCOPES, Selection, Study
+from ptl_sweep.study.study import SCALES, SCOPES, PoolSelection, Study
 from ptl_sweep.study.summary import summarise
-from ptl_sweep.study.tables import RESULT_COLUMNS
 from ptl_sweep.vocabulary import (
     ALL_TARGETS,
     BANDS,
@@ -65,7 +65,7 @@ def result_row(demo: Demo, cell: tuple[int, str, int], synthetic: str, iteration
     level = demo.level(target) * (0.1 + 0.045 * np.log2(count / 10))
     level += 0.7 * GAIN.get(synthetic, 0.0) * iteration / (count + 10)
     level += 0.008 * shared + 0.008 * rng.standard_normal()
-    row = dict.fromkeys(RESULT_COLUMNS)
+    row = dict.fromkeys(results_schema(THRESHOLDS))
     row |= {
         "dataset": DATASET, "real_count": count, "synthetic": synthetic, "target": target,
         "seed": seed, "iteration": iteration, "status": "ok", "reason": "",
@@ -300,7 +300,7 @@ def _published(demo: Demo) -> list[dict]:
     ]  # fmt: skip
 
 
-def _selections(demo: Demo) -> list[Selection]:
+def _selections(demo: Demo) -> list[PoolSelection]:
     """PTL prefers the near and low ones; one in ten pool images is never detected."""
     result = []
     altitudes, radii = np.meshgrid(np.arange(10, 60, 5.0), np.arange(10, 70, 10.0))
@@ -324,7 +324,7 @@ def _selections(demo: Demo) -> list[Selection]:
                     chosen[np.argsort(-scores)[:NUM_ADDED]] = True
                     facts = {name: values[pool] for name, values in about.items()}
                     result.append(
-                        Selection(DATASET, count, synthetic, seed, iteration, gap[pool], chosen,
+                        PoolSelection(DATASET, count, synthetic, seed, iteration, gap[pool], chosen,
                                   facts)
                     )  # fmt: skip
                     left[pool[chosen]] = False

@@ -1,4 +1,4 @@
-"""What the README's table of runs promises of each job type."""
+"""What the table of runs in docs/wandb.md promises of each job type."""
 
 import re
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "wandb.md"
 
 
 class Promises(NamedTuple):
@@ -18,9 +18,7 @@ class Promises(NamedTuple):
 
 def promised(job_type: str) -> Promises:
     """The row of a job type; whatever is named `<after something>` there is an artifact."""
-    (line,) = [
-        row for row in README.read_text().splitlines() if row.startswith(f"| `{job_type}` |")
-    ]
+    (line,) = [row for row in PAGE.read_text().splitlines() if row.startswith(f"| `{job_type}` |")]
     quoted = [name for cell in line.split("|")[3:] for name in re.findall(r"`([^`]+)`", cell)]
     artifacts = [re.sub(r"<[^>]+>", "*", name) for name in quoted if "<" in name]
     return Promises([name for name in quoted if "<" not in name], artifacts)

@@ -18,8 +18,8 @@ import torch
 from ptl_sweep.__main__ import main
 from ptl_sweep.compose.compose import compose_grid
 from ptl_sweep.config.schema import Config
-from ptl_sweep.pipeline.plan import Plan, load_plan, plan_sweep, save_plan
-from ptl_sweep.stages import evaluate
+from ptl_sweep.pipeline.plan import STAGES, Plan, load_plan, plan_sweep, save_plan
+from ptl_sweep.stages.base import Stage
 
 # The smallest sweep that still finds detections, fits Gaussians and trains a CycleGAN.
 TINY = (
@@ -160,16 +160,16 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """
     computed: list[str] = []
 
-    def pretend(work: Any) -> dict[str, Any]:
-        computed.append(work.stage.key)
-        if (work.store.root / f"fail-{work.stage.key}").exists():
-            raise ValueError(f"told to fail at {work.stage.label}")
-        (work.folder / "result.txt").write_text(work.stage.key)
-        work.log({"train/step": 1, "train/loss": 0.5})
+    def pretend(stage: Stage, ctx: Any) -> dict[str, Any]:
+        computed.append(stage.key)
+        if (ctx.store.root / f"fail-{stage.key}").exists():
+            raise ValueError(f"told to fail at {stage.label}")
+        (ctx.folder / "result.txt").write_text(stage.key)
+        ctx.log({"train/step": 1, "train/loss": 0.5})
         return {"AP": 0.5}
 
-    for kind in evaluate.RUN:
-        monkeypatch.setitem(evaluate.RUN, kind, pretend)
+    for kind in STAGES.values():
+        monkeypatch.setattr(kind, "run", pretend)
     return computed
 
 

@@ -21,7 +21,8 @@ from ptl_sweep.config.schema import LauncherConfig
 from ptl_sweep.launchers import local
 from ptl_sweep.launchers.local import LocalLauncher, SweepInterrupted, run_inline
 from ptl_sweep.pipeline import status
-from ptl_sweep.pipeline.plan import Plan, Task
+from ptl_sweep.pipeline.graph import Task
+from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.store import read_claim
 
 MakePlan = Callable[..., Plan]

@@ -18,10 +18,9 @@ from ptl_sweep.metrics.ap_t2t import (
     ap_t2t_columns,
     curve_rows,
     random_order_null,
-    threshold_label,
 )
 from ptl_sweep.metrics.average_precision import RECALL_LEVELS, average_precision
-from ptl_sweep.vocabulary import RANKINGS
+from ptl_sweep.vocabulary import RANKINGS, ApT2t
 
 THRESHOLDS = (0.01, 0.1, 0.5)
 RULES = [
@@ -432,4 +431,4 @@ def test_curves_without_distances_are_by_score_and_without_persons_none(make_tab
 
 @pytest.mark.parametrize(("threshold", "label"), [(0.01, "001"), (0.1, "010"), (0.5, "050")])
 def test_columns_are_named_by_threshold(threshold: float, label: str) -> None:
-    assert threshold_label(threshold) == label
+    assert ApT2t(threshold).name == f"AP_t2t_{label}_shrunk"

@@ -14,14 +14,14 @@ from ptl_sweep.metrics.ap_t2t import ap_t2t
 from ptl_sweep.metrics.average_precision import average_precision
 from ptl_sweep.metrics.bootstrap import Replicates
 from ptl_sweep.metrics.measure import DetectorJob, Evaluation, measure_detector
-from ptl_sweep.study.study import (
-    CURVE_COLUMNS,
-    ERROR_COLUMNS,
-    FALSE_POSITIVE_COLUMNS,
-    GAUSSIAN_COLUMNS,
-    SPREAD_COLUMNS,
+from ptl_sweep.study.schemas import (
+    CURVES,
+    ERRORS,
+    FALSE_POSITIVES,
+    GAUSSIANS,
+    TRAIN2TEST,
+    results_schema,
 )
-from ptl_sweep.study.tables import RESULT_COLUMNS
 from ptl_sweep.vocabulary import FALSE_POSITIVE_TYPES
 
 THRESHOLDS = (0.01, 0.1, 0.5)
@@ -63,17 +63,17 @@ def make_job(tmp_path: Path, random_table: DetectionTable) -> MakeJob:
 def test_every_column_of_the_results_comes_from_somewhere(make_job: MakeJob) -> None:
     found = measure_detector(make_job())
     (cell,) = found.cells.values()
-    assert set(cell.columns) | OF_THE_REDUCER == set(RESULT_COLUMNS)
+    assert set(cell.columns) | OF_THE_REDUCER == set(results_schema((0.01, 0.1, 0.5)))
     assert not set(cell.columns) & OF_THE_REDUCER
-    assert tuple(found.gaussian) == GAUSSIAN_COLUMNS[6:]
+    assert tuple(found.gaussian) == tuple(GAUSSIANS)[6:]
     for rows, columns in (
-        (cell.spreads, SPREAD_COLUMNS),
-        (cell.false_positives, FALSE_POSITIVE_COLUMNS),
-        (cell.errors, ERROR_COLUMNS),
-        (cell.curves, CURVE_COLUMNS),
+        (cell.spreads, TRAIN2TEST),
+        (cell.false_positives, FALSE_POSITIVES),
+        (cell.errors, ERRORS),
+        (cell.curves, CURVES),
     ):
         assert rows
-        assert {tuple(row) for row in rows} == {columns[6:]}
+        assert {tuple(row) for row in rows} == {tuple(columns)[6:]}
 
 
 def test_shrunk_columns_are_those_of_an_oas_gaussian_of_the_training_features(

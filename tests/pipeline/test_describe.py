@@ -1,4 +1,4 @@
-"""What the terminal shows: aligned, at most 100 columns, failures last and with their mend."""
+"""What the terminal shows: aligned, at most 100 columns, failures last and with their fix."""
 
 import json
 import socket
@@ -10,7 +10,7 @@ from rich.console import Console
 from ptl_sweep.config.schema import LauncherConfig
 from ptl_sweep.launchers.local import run_inline
 from ptl_sweep.pipeline import describe, status
-from ptl_sweep.pipeline.plan import Plan
+from ptl_sweep.pipeline.plan import STAGES, Plan
 from ptl_sweep.terminal import WIDTH, duration, text_table
 
 MakePlan = Callable[..., Plan]
@@ -113,7 +113,7 @@ def test_the_live_view_counts_stages_and_estimates_the_time_left(plan: Plan) -> 
             console.quiet = False
             console.print(view)
     shown = captured.get()
-    guess = status.DEFAULT_SECONDS["retinanet_tiny"]
+    guess = {kind: s.default_seconds["retinanet_tiny"] for kind, s in STAGES.items()}
     left = (guess["train"] + 2 * guess["ptl"] + 4 * guess["evaluate"]) / 2
     assert f"5 s so far, about {duration(left)} left" in shown
     assert "train miniature-n2-s0" in shown
@@ -126,3 +126,17 @@ def test_json_says_the_same_as_the_text(failed: Plan) -> None:
         **plan["stages"]["ptl"], "naive": 4, "unique": 2, "cached": 1, "to_run": 1,
     }  # fmt: skip
     assert describe.status_json(failed)["stages"] == status.stage_states(failed)
+
+
+@pytest.mark.parametrize(
+    ("state", "is_left"),
+    [
+        ("queued", True), ("waiting", True), ("running", True),
+        ("published", False), ("failed", False), ("blocked", False),
+    ],
+)  # fmt: skip
+def test_what_is_left_is_all_that_may_still_run(plan: Plan, state: str, is_left: bool) -> None:
+    left = describe.time_left(plan, dict.fromkeys(plan.stages, state), 1)
+    guess = {kind: s.default_seconds["retinanet_tiny"] for kind, s in STAGES.items()}
+    whole = guess["train"] + 2 * guess["ptl"] + 4 * guess["evaluate"]
+    assert left == (whole if is_left else 0)

@@ -15,16 +15,8 @@ import pytest
 
 from ptl_sweep.config.schema import Config, ConfigError, LauncherConfig
 from ptl_sweep.datasets.validation import DataError
-from ptl_sweep.pipeline.plan import (
-    KINDS,
-    PLAN,
-    Plan,
-    config_of,
-    load_plan,
-    newest_sweep,
-    plan_sweep,
-    save_plan,
-)
+from ptl_sweep.pipeline.plan import PLAN, Plan, load_plan, newest_sweep, plan_sweep, save_plan
+from ptl_sweep.stages.base import KINDS
 
 Cells = Callable[..., list[Config]]
 MakePlan = Callable[..., Plan]
@@ -88,10 +80,8 @@ def test_every_detector_is_evaluated_once_on_what_its_source_holds_back(cells: C
     }
     for reading in readings:
         assert reading.validation is not None
-        config = config_of(plan, plan.stage_config[reading.validation])
-        assert (config.target.name, config.target.split) == ("miniature-validation", "validation")
-        assert plan.stages[reading.validation].spec["target"]["split"] == "validation"
-    assert [c.config for c in plan.cells] == list(range(len(plan.cells)))
+        data = plan.evaluate_stage(reading.validation).data
+        assert (data.place.name, data.split) == ("miniature-validation", "validation")
 
 
 def test_a_target_that_is_the_validation_split_is_evaluated_once(cells: Cells) -> None:
@@ -99,7 +89,6 @@ def test_a_target_that_is_the_validation_split_is_evaluated_once(cells: Cells) -
     plan = plan_sweep([cell], "")
     ((reading,),) = (cell.readings for cell in plan.cells)
     assert reading.evaluate == reading.validation
-    assert len(plan.configs) == 1
 
 
 def test_a_source_that_holds_nothing_back_is_told_of_crossfit(cells: Cells) -> None:
@@ -119,7 +108,7 @@ def test_no_training_depends_on_the_target(cells: Cells) -> None:
     assert trained[0] == trained[1]
     assert by_kind(three)["evaluate"] == 3 * by_kind(one)["evaluate"]
     for stage in three.stages.values():
-        assert ("target" in stage.spec) == (stage.kind == "evaluate")
+        assert ("target" in stage.inputs) == (stage.kind == "evaluate")
 
 
 def test_off_is_the_parent_of_on(cells: Cells) -> None:
@@ -186,10 +175,18 @@ def test_a_plan_comes_back_from_disk_as_it_was(make_plan: MakePlan, cells: Cells
     again = load_plan(plan.folder)
     assert again == plan
     assert list(again.stages) == list(plan.stages)
-    composed = cells(*ALL_ITERATIONS)
-    for index, config in enumerate(composed):
-        config.sweep.root, config.tracking.mode = str(plan.root), "off"
-        assert config_of(again, index) == config
+    assert again.settings.launcher == cells(*ALL_ITERATIONS)[0].launcher
+
+
+def test_a_plan_holds_no_config_and_what_decides_no_result_stands_outside_the_keys(
+    make_plan: MakePlan,
+) -> None:
+    plan = make_plan(*ALL_ITERATIONS)
+    content = json.loads((plan.folder / PLAN).read_text())
+    assert not {"configs", "config"} & {*content, *content["stages"][0], *content["cells"][0]}
+    for stage in plan.stages.values():
+        assert not {"label", "execution", "place"} & set(stage.spec)
+        assert "place" not in stage.spec["data"]
 
 
 def test_a_plan_does_not_depend_on_the_folder_it_is_run_from(
@@ -249,9 +246,7 @@ def test_a_plan_of_an_older_version_gives_new_keys_their_defaults(make_plan: Mak
     path = plan.folder / PLAN
     content = json.loads(path.read_text())
     del content["code"]
-    del content["configs"][0]["launcher"]["signal_delay_s"]
-    del content["configs"][0]["dataset"]["frame_stride"]
+    del content["settings"]["launcher"]["signal_delay_s"]
     path.write_text(json.dumps(content))
-    config = config_of(load_plan(plan.folder), 0)
-    assert config.launcher.signal_delay_s == LauncherConfig(name="local").signal_delay_s
-    assert config.dataset.frame_stride == 1
+    launcher = load_plan(plan.folder).settings.launcher
+    assert launcher.signal_delay_s == LauncherConfig(name="local").signal_delay_s

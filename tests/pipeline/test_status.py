@@ -6,15 +6,18 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
 from ptl_sweep.config.schema import Config, LauncherConfig
 from ptl_sweep.launchers.local import run_inline
-from ptl_sweep.pipeline import status
-from ptl_sweep.pipeline.plan import Plan, plan_sweep
-from ptl_sweep.store import META
+from ptl_sweep.pipeline import describe, status
+from ptl_sweep.pipeline.plan import STAGES, Plan, plan_sweep
+from ptl_sweep.pipeline.store_listing import StoreListing
+from ptl_sweep.stages.ptl import PtlStage
+from ptl_sweep.store import META, Store
 
 MakePlan = Callable[..., Plan]
 GRID = ("real_count=2", "target=field,karst", "synthetic=off,on")
@@ -91,7 +94,7 @@ def test_the_table_of_a_plan_counts_naive_unique_cached_and_to_run(plan: Plan) -
 
 
 def test_costs_are_guessed_by_architecture_until_they_are_measured(plan: Plan) -> None:
-    guess = status.DEFAULT_SECONDS["retinanet_tiny"]
+    guess = {kind: s.default_seconds["retinanet_tiny"] for kind, s in STAGES.items()}
     for kind, cost in status.measured_seconds(plan).items():
         assert (cost.seconds, cost.is_measured) == (guess[kind], False)
     compute(plan)
@@ -128,7 +131,7 @@ def test_a_new_version_of_a_stage_is_a_reason(plan: Plan) -> None:
     path = plan.store.path(key) / META
     meta = json.loads(path.read_text())
     path.write_text(json.dumps({**meta, "version": 0}))
-    assert status.changed_fields(plan.store, plan.stages[key]) == {"stage version"}
+    assert status.changed_fields(StoreListing(plan.store), plan.stages[key]) == {"stage version"}
 
 
 def test_looking_at_a_sweep_loads_neither_torch_nor_wandb(plan: Plan) -> None:
@@ -179,7 +182,49 @@ def test_a_dry_run_of_a_submission_needs_neither_torch_nor_wandb_nor_a_slurm_and
     assert done.stderr.splitlines()[-1] == "0 []"
     assert "would queue 8 tasks in 4 arrays and a reducer after them" in done.stdout
     assert "SLURM does not answer, so the queue counts as empty: `sbatch` not found" in done.stdout
-    hours = 2 * 2 * status.DEFAULT_SECONDS["retinanet_tiny"]["ptl"] * 4 / 3600
+    hours = 2 * 2 * PtlStage.default_seconds["retinanet_tiny"] * 4 / 3600
     (row,) = [line for line in done.stdout.splitlines() if line.startswith("ptl ") and "#" in line]
     assert row.split()[-1] == f"{hours:.1f}"
     assert not (tmp_path / "outputs").exists()
+
+
+def test_a_data_set_whose_name_starts_alike_is_no_measurement(
+    plan: Plan, make_plan: MakePlan, cells: Callable[..., list[Config]]
+) -> None:
+    compute(plan)
+    configs = cells(*GRID)
+    for config in configs:
+        config.sweep.root = str(plan.root)
+        config.dataset.name, config.dataset.world_seed = "miniature-hills", 5
+        config.target.world_seed = 6
+    other = plan_sweep(configs, "")
+    assert not any(cost.is_measured for cost in status.measured_seconds(other).values())
+
+
+@pytest.mark.parametrize("text", [describe.plan_text, describe.status_text])
+def test_looking_at_a_sweep_lists_the_store_once_and_reads_no_meta_twice(
+    plan: Plan, cells: Callable[..., list[Config]], monkeypatch: pytest.MonkeyPatch, text: Any
+) -> None:
+    compute(plan)
+    configs = cells(*GRID, "seed=0,1")
+    for config in configs:
+        config.sweep.root = str(plan.root)
+        config.translator.lambda_cycle = 3.0
+    changed = plan_sweep(configs, "")
+    listed: list[str] = []
+    read: list[str] = []
+    scandir, meta = os.scandir, Store.meta
+
+    def counted_scandir(path: Any = ".") -> Any:
+        listed.append(os.fspath(path))
+        return scandir(path)
+
+    def counted_meta(store: Store, key: str) -> Any:
+        read.append(key)
+        return meta(store, key)
+
+    monkeypatch.setattr(os, "scandir", counted_scandir)
+    monkeypatch.setattr(Store, "meta", counted_meta)
+    text(changed)
+    assert listed.count(str(plan.store.root)) == 1
+    assert len(read) == len(set(read)) <= len(plan.stages)

@@ -10,6 +10,7 @@ import torch
 from ptl_sweep.config.schema import TranslatorConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
+from ptl_sweep.ptl.translators.cyclegan import CycleGan
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def make_record() -> Callable[..., ImageRecord]:
 
 @pytest.fixture
 def tiny_config() -> TranslatorConfig:
+    """The keys of the smallest CycleGAN that trains."""
     return TranslatorConfig(
         name="tiny",
         num_steps=6,
@@ -76,3 +78,9 @@ def tiny_config() -> TranslatorConfig:
         num_residual_blocks=1,
         min_crop_px=8,
     )
+
+
+@pytest.fixture
+def tiny_gan(tiny_config: TranslatorConfig) -> CycleGan:
+    """The same as a translator, at an iteration that may start warm."""
+    return CycleGan.of(tiny_config, iteration=2)

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ptl_sweep.config.schema import TranslatorConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.ptl.compositing import composite, translate_images
 from ptl_sweep.ptl.crops import Region, resize
-from ptl_sweep.ptl.translators import Identity
+from ptl_sweep.ptl.translators.base import Untranslated
+from ptl_sweep.ptl.translators.cyclegan import CycleGan
 
 
 class Inverted(NamedTuple):
@@ -56,10 +56,10 @@ def test_pixels_outside_the_mask_keep_their_value_bit_for_bit(
 
 
 def test_persons_are_translated_in_place_and_boxes_stay(
-    make_record: Callable[..., ImageRecord], cache: ImageCache, tiny_config: TranslatorConfig
+    make_record: Callable[..., ImageRecord], cache: ImageCache, tiny_gan: CycleGan
 ) -> None:
     record = make_record("a", [[4, 4, 24, 30], [36, 8, 48, 40]])
-    [result] = translate_images([record], Inverted(), tiny_config, cache)
+    [result] = translate_images([record], Inverted(), tiny_gan, cache)
     original, masks = record.pixels.read(), record.pixels.read_masks()
     outside = (masks == 0).all(axis=0)
     assert np.array_equal(result.image[outside], original[outside])
@@ -71,7 +71,7 @@ def test_persons_are_translated_in_place_and_boxes_stay(
 
 
 def test_all_persons_of_all_images_share_one_call(
-    make_record: Callable[..., ImageRecord], cache: ImageCache, tiny_config: TranslatorConfig
+    make_record: Callable[..., ImageRecord], cache: ImageCache, tiny_gan: CycleGan
 ) -> None:
     records = [
         make_record("a", [[4, 4, 24, 30]]),
@@ -85,14 +85,14 @@ def test_all_persons_of_all_images_share_one_call(
             sizes.append(len(crops))
             return 255 - crops
 
-    results = translate_images(records, Counting(), tiny_config, cache)
+    results = translate_images(records, Counting(), tiny_gan, cache)
     assert sizes == [3]
     assert [result.num_untranslated for result in results] == [0, 0, 1]
     assert np.array_equal(results[1].image, records[1].pixels.read())
     small = records[2].pixels.read_masks()[0] > 0
     assert np.array_equal(results[2].image[small], records[2].pixels.read()[small])
     for alone, together in zip(records, results, strict=True):
-        [single] = translate_images([alone], Inverted(), tiny_config, cache)
+        [single] = translate_images([alone], Inverted(), tiny_gan, cache)
         assert np.array_equal(single.image, together.image)
 
 
@@ -102,19 +102,19 @@ def test_identity_changes_no_pixel_and_counts_only_what_it_failed(
     count: int,
     make_record: Callable[..., ImageRecord],
     cache: ImageCache,
-    tiny_config: TranslatorConfig,
+    tiny_gan: CycleGan,
 ) -> None:
     record = make_record("a", [[4, 4, 24, 30], [36, 8, 48, 40]])
-    [result] = translate_images([record], Identity(reason), tiny_config, cache)
+    [result] = translate_images([record], Untranslated(reason), tiny_gan, cache)
     assert np.array_equal(result.image, record.pixels.read())
     assert result.num_untranslated == count
 
 
 def test_a_record_without_one_mask_per_person_is_an_error(
-    make_record: Callable[..., ImageRecord], cache: ImageCache, tiny_config: TranslatorConfig
+    make_record: Callable[..., ImageRecord], cache: ImageCache, tiny_gan: CycleGan
 ) -> None:
     record = make_record("a", [[4, 4, 24, 30], [36, 8, 48, 40]])
     one_mask = replace(record.pixels, masks=record.pixels.read_masks()[:1])
     record = replace(record, pixels=one_mask)
     with pytest.raises(ValueError, match="a has 2 boxes and 1 masks"):
-        translate_images([record], Inverted(), tiny_config, cache)
+        translate_images([record], Inverted(), tiny_gan, cache)

@@ -13,7 +13,6 @@ from ptl_sweep.detection.training import Interrupted
 from ptl_sweep.ptl.cyclegan import (
     CHECKPOINT_NAME,
     ImagePool,
-    RunSetting,
     TranslationDiverged,
     draw_batch,
     save_networks,
@@ -21,13 +20,19 @@ from ptl_sweep.ptl.cyclegan import (
     train_cyclegan,
 )
 from ptl_sweep.ptl.networks import CycleNetworks, build_networks, discriminator_network
+from ptl_sweep.ptl.translators.base import FitRun
+from ptl_sweep.ptl.translators.cyclegan import CycleGan
+
+
+def gan(**changes: Any) -> CycleGan:
+    return CycleGan.of(TranslatorConfig(name="c", **changes), iteration=1)
 
 
 class StoppedError(Exception):
     pass
 
 
-def setting(folder: Path, **changes: Any) -> RunSetting:
+def setting(folder: Path, **changes: Any) -> FitRun:
     fields = {
         "seed": 3,
         "folder": folder,
@@ -35,8 +40,9 @@ def setting(folder: Path, **changes: Any) -> RunSetting:
         "on_step": lambda _step, _losses: None,
         "device": torch.device("cpu"),
         "checkpoint_minutes": 5.0,
+        "should_stop": lambda: False,
     }
-    return RunSetting(**(fields | changes))
+    return FitRun(**(fields | changes))
 
 
 def crops(seed: int, n: int = 5, side: int = 18) -> np.ndarray:
@@ -56,7 +62,7 @@ def parameters(network: torch.nn.Module) -> int:
 def test_at_full_size_the_networks_are_those_of_the_authors() -> None:
     """Known sizes of resnet_6blocks (7.84 M) and the 70x70 PatchGAN (2.77 M), 64 channels."""
     with torch.device("meta"):
-        networks = CycleNetworks(TranslatorConfig(name="c"))
+        networks = CycleNetworks(gan())
     assert parameters(networks.judge_real) == 2_764_737
     assert parameters(networks.to_real) == 7_837_699
     assert not any("running" in name for name in networks.state_dict())
@@ -64,7 +70,7 @@ def test_at_full_size_the_networks_are_those_of_the_authors() -> None:
 
 @pytest.mark.parametrize(("crop", "field"), [(128, 70), (72, 70), (64, 34), (32, 16), (16, 16)])
 def test_the_discriminator_sees_the_largest_patch_that_fits(crop: int, field: int) -> None:
-    config = TranslatorConfig(name="c", load_size=crop, crop_size=crop, base_channels=4)
+    config = gan(load_size=crop, crop_size=crop, base_channels=4)
     judge = discriminator_network(config)
     for module in judge:  # InstanceNorm couples all pixels, so it is left out here
         if isinstance(module, torch.nn.InstanceNorm2d):
@@ -78,30 +84,28 @@ def test_the_discriminator_sees_the_largest_patch_that_fits(crop: int, field: in
 
 @pytest.mark.parametrize("crop", [16, 32, 64, 68])
 def test_the_generator_keeps_the_size_and_the_range(crop: int) -> None:
-    config = TranslatorConfig(
-        name="c", load_size=crop, crop_size=crop, base_channels=4, num_residual_blocks=1
-    )
+    config = gan(load_size=crop, crop_size=crop, base_channels=4, num_residual_blocks=1)
     networks = build_networks(config, torch.Generator().manual_seed(0))
     out = networks.to_real(torch.rand(1, 3, crop, crop) * 2 - 1)
     assert out.shape == (1, 3, crop, crop)
     assert out.abs().max() <= 1
 
 
-def test_weights_depend_on_the_generator_alone(tiny_config: TranslatorConfig) -> None:
+def test_weights_depend_on_the_generator_alone(tiny_gan: CycleGan) -> None:
     before = torch.get_rng_state()
-    first = build_networks(tiny_config, torch.Generator().manual_seed(1))
+    first = build_networks(tiny_gan, torch.Generator().manual_seed(1))
     assert torch.equal(before, torch.get_rng_state())
     torch.rand(7)
-    assert same(first, build_networks(tiny_config, torch.Generator().manual_seed(1)))
-    assert not same(first, build_networks(tiny_config, torch.Generator().manual_seed(2)))
-    wide = build_networks(replace(tiny_config, base_channels=16), torch.Generator().manual_seed(1))
+    assert same(first, build_networks(tiny_gan, torch.Generator().manual_seed(1)))
+    assert not same(first, build_networks(tiny_gan, torch.Generator().manual_seed(2)))
+    wide = build_networks(replace(tiny_gan, base_channels=16), torch.Generator().manual_seed(1))
     weights = torch.cat([p.flatten() for n, p in wide.named_parameters() if n.endswith("weight")])
     assert float(weights.detach().std()) == pytest.approx(0.02, rel=0.02)
 
 
-def test_batches_are_cut_and_mirrored_pieces_of_the_crops(tiny_config: TranslatorConfig) -> None:
+def test_batches_are_cut_and_mirrored_pieces_of_the_crops(tiny_gan: CycleGan) -> None:
     source = crops(0)
-    config = replace(tiny_config, batch_size=40)
+    config = replace(tiny_gan, batch_size=40)
     batch = draw_batch(source, config, np.random.default_rng(5))
     assert batch.shape == (40, 3, 16, 16)
     views = to_tensor(source)
@@ -139,12 +143,12 @@ def test_a_pool_of_size_zero_shows_the_fakes_themselves() -> None:
 @pytest.mark.parametrize("stop_after", [1, 4])
 def test_an_interrupted_training_ends_as_an_undisturbed_one(
     stop_after: int,
-    tiny_config: TranslatorConfig,
+    tiny_gan: CycleGan,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     source, target = crops(0), crops(1)
-    whole = train_cyclegan(tiny_config, source, target, setting(tmp_path / "whole"))
+    whole = train_cyclegan(tiny_gan, source, target, setting(tmp_path / "whole"))
 
     monkeypatch.setattr("ptl_sweep.ptl.cyclegan.LOG_EVERY", 1)
     steps: list[int] = []
@@ -157,12 +161,12 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one(
     folder = tmp_path / "part"
     with pytest.raises(StoppedError):
         train_cyclegan(
-            tiny_config, source, target, setting(folder, on_step=stop, checkpoint_minutes=0)
+            tiny_gan, source, target, setting(folder, on_step=stop, checkpoint_minutes=0)
         )
     torch.rand(5)
     rest: list[int] = []
     resumed = train_cyclegan(
-        tiny_config,
+        tiny_gan,
         source,
         target,
         setting(folder, on_step=lambda step, _: rest.append(step)),
@@ -172,54 +176,50 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one(
     assert [path.name for path in folder.iterdir()] == [CHECKPOINT_NAME]
 
 
-def test_a_finished_training_is_not_done_again(
-    tiny_config: TranslatorConfig, tmp_path: Path
-) -> None:
-    first = train_cyclegan(tiny_config, crops(0), crops(1), setting(tmp_path))
+def test_a_finished_training_is_not_done_again(tiny_gan: CycleGan, tmp_path: Path) -> None:
+    first = train_cyclegan(tiny_gan, crops(0), crops(1), setting(tmp_path))
 
     def never(step: int, losses: dict[str, float]) -> None:
         raise AssertionError
 
     assert same(
-        first, train_cyclegan(tiny_config, crops(0), crops(1), setting(tmp_path, on_step=never))
+        first, train_cyclegan(tiny_gan, crops(0), crops(1), setting(tmp_path, on_step=never))
     )
 
 
-def test_a_warm_start_continues_from_saved_networks(
-    tiny_config: TranslatorConfig, tmp_path: Path
-) -> None:
-    before = build_networks(tiny_config, torch.Generator().manual_seed(9))
+def test_a_warm_start_continues_from_saved_networks(tiny_gan: CycleGan, tmp_path: Path) -> None:
+    before = build_networks(tiny_gan, torch.Generator().manual_seed(9))
     save_networks(before, tmp_path / "before.safetensors")
-    no_steps = replace(tiny_config, num_warm_steps=0)
+    no_steps = replace(tiny_gan, num_warm_steps=0)
     warm = setting(tmp_path / "a", warm_start=tmp_path / "before.safetensors")
     assert same(before, train_cyclegan(no_steps, crops(0), crops(1), warm))
     steps: list[int] = []
-    warm = replace(warm, folder=tmp_path / "b", on_step=lambda step, _: steps.append(step))
-    assert not same(before, train_cyclegan(tiny_config, crops(0), crops(1), warm))
-    assert steps == [tiny_config.num_warm_steps]
+    warm = warm._replace(folder=tmp_path / "b", on_step=lambda step, _: steps.append(step))
+    assert not same(before, train_cyclegan(tiny_gan, crops(0), crops(1), warm))
+    assert steps == [tiny_gan.num_warm_steps]
 
 
 def test_losses_are_reported_every_20_steps_and_at_the_last(
-    tiny_config: TranslatorConfig, tmp_path: Path
+    tiny_gan: CycleGan, tmp_path: Path
 ) -> None:
     seen: dict[int, dict[str, float]] = {}
-    config = replace(tiny_config, num_steps=43, crop_size=16, batch_size=1)
+    config = replace(tiny_gan, num_steps=43, crop_size=16, batch_size=1)
     train_cyclegan(config, crops(0), crops(1), setting(tmp_path, on_step=seen.__setitem__))
     assert list(seen) == [20, 40, 43]
     assert {name.split("/")[0] for name in seen[20]} == {"translate"}
     assert all(math.isfinite(value) for losses in seen.values() for value in losses.values())
 
 
-def test_cycle_and_identity_losses_fall(tiny_config: TranslatorConfig, tmp_path: Path) -> None:
+def test_cycle_and_identity_losses_fall(tiny_gan: CycleGan, tmp_path: Path) -> None:
     seen: dict[int, dict[str, float]] = {}
-    config = replace(tiny_config, num_steps=60, learning_rate=3e-3, base_channels=8)
+    config = replace(tiny_gan, num_steps=60, learning_rate=3e-3, base_channels=8)
     train_cyclegan(config, crops(0), crops(1), setting(tmp_path, on_step=seen.__setitem__))
     for name in ("translate/loss_cycle", "translate/loss_identity"):
         assert seen[60][name] < 0.9 * seen[20][name]
 
 
 def test_a_loss_that_is_not_finite_stops_with_advice_and_saves_nothing(
-    tiny_config: TranslatorConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_gan: CycleGan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(verdict: Tensor, wanted: float) -> Tensor:
         return verdict.sum() * math.nan
@@ -227,16 +227,16 @@ def test_a_loss_that_is_not_finite_stops_with_advice_and_saves_nothing(
     monkeypatch.setattr("ptl_sweep.ptl.cyclegan._squared_error", broken)
     with pytest.raises(TranslationDiverged, match=r"step 1 .*lower translator\.learning_rate"):
         train_cyclegan(
-            tiny_config, crops(0), crops(1), setting(tmp_path / "run", checkpoint_minutes=0)
+            tiny_gan, crops(0), crops(1), setting(tmp_path / "run", checkpoint_minutes=0)
         )
     assert not (tmp_path / "run").exists()
 
 
 def test_a_training_that_is_told_to_stop_goes_on_from_its_checkpoint(
-    tiny_config: TranslatorConfig, tmp_path: Path
+    tiny_gan: CycleGan, tmp_path: Path
 ) -> None:
     source, target = crops(0), crops(1)
-    config = replace(tiny_config, num_steps=4)
+    config = replace(tiny_gan, num_steps=4)
     (tmp_path / "whole").mkdir()
     (tmp_path / "stopped").mkdir()
     whole = train_cyclegan(config, source, target, setting(tmp_path / "whole"))

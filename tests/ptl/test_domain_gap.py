@@ -11,7 +11,6 @@ from ptl_sweep.config.schema import (
     DetectorConfig,
     EvaluateConfig,
     GaussianConfig,
-    SyntheticConfig,
     TilingConfig,
 )
 from ptl_sweep.datasets.images import ImageCache
@@ -21,6 +20,7 @@ from ptl_sweep.detection.retinanet import Detections, Detector, build_detector
 from ptl_sweep.distance.gaussian import Gaussian
 from ptl_sweep.ptl import domain_gap
 from ptl_sweep.ptl.domain_gap import collect_training_features, measure_domain_gap
+from ptl_sweep.ptl.methods.ptl import Ptl
 
 
 class Told(Detector):
@@ -70,8 +70,9 @@ SETTING = EvaluateConfig()
 WHOLE = View(None, TilingConfig())
 
 
-def synthetic(**changes: object) -> SyntheticConfig:
-    return SyntheticConfig(**({"name": "on", "scales": [32, 64], "context": 1.0} | changes))
+def synthetic(**changes: object) -> Ptl:
+    defaults = {"images_per_iteration": 1, "temperature": 5.0, "scales": [32, 64], "context": 1.0}
+    return Ptl(**(defaults | changes))
 
 
 def test_training_features_are_confident_detections_on_persons_one_per_cell(

@@ -1,21 +1,22 @@
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 from helpers.closeness import assert_pixels_close
 
-from ptl_sweep.config.schema import TranslatorConfig
+from ptl_sweep.config.choices import choice_names
+from ptl_sweep.config.schema import ConfigError, TranslatorConfig
+from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.ptl.crops import CropSet
-from ptl_sweep.ptl.translators import (
-    TRANSLATORS,
-    ColorStatistics,
-    Translator,
-    channel_statistics,
-    fit_translator,
-)
+from ptl_sweep.ptl.translators import translator_of
+from ptl_sweep.ptl.translators.base import FitRun, FittedTranslator
+from ptl_sweep.ptl.translators.color_stats import ColorStatistics, channel_statistics
+
+METHODS = choice_names("ptl_sweep.ptl.translators")
 
 
 def crop_set(seed: int, n: int, side: int = 18) -> CropSet:
@@ -25,21 +26,26 @@ def crop_set(seed: int, n: int, side: int = 18) -> CropSet:
     return CropSet(pixels, np.arange(n), np.zeros(n, dtype=np.int64))
 
 
-def fit(config: TranslatorConfig, folder: Path, **changes: Any) -> Translator:
+def fit(config: TranslatorConfig, folder: Path, **changes: Any) -> FittedTranslator:
+    """Fit to crops that are given, at iteration 2."""
+    crops = {"source": crop_set(0, 6), "target": crop_set(1, 4)}
+    crops |= {name: changes.pop(name) for name in ("source", "target") if name in changes}
     arguments: dict[str, Any] = {
-        "source": crop_set(0, 6),
-        "target": crop_set(1, 4),
         "seed": 0,
         "folder": folder,
         "warm_start": None,
         "on_step": lambda _step, _losses: None,
         "device": torch.device("cpu"),
+        "checkpoint_minutes": 5.0,
+        "should_stop": lambda: False,
     }
-    arguments |= changes
-    return fit_translator(config, arguments.pop("source"), arguments.pop("target"), **arguments)
+    run = FitRun(**(arguments | changes))
+    given = [crops["source"], crops["target"]]
+    with mock.patch("ptl_sweep.ptl.translators.base.person_crops", side_effect=given):
+        return translator_of(config, 2).fit_records([], [], run, ImageCache(1))
 
 
-@pytest.mark.parametrize("method", TRANSLATORS)
+@pytest.mark.parametrize("method", METHODS)
 def test_every_method_gives_crops_of_the_same_shape_and_the_same_again(
     method: str, tiny_config: TranslatorConfig, tmp_path: Path
 ) -> None:
@@ -53,9 +59,30 @@ def test_every_method_gives_crops_of_the_same_shape_and_the_same_again(
     assert fit(config, tmp_path / "a").translate(crops[:0]).shape == (0, 16, 16, 3)
 
 
-def test_every_configurable_method_is_in_the_table(tiny_config: TranslatorConfig) -> None:
-    for method in TRANSLATORS:
-        replace(tiny_config, method=method)
+def test_a_method_that_is_no_file_of_the_folder_is_refused_with_those_that_are(
+    tiny_config: TranslatorConfig,
+) -> None:
+    with pytest.raises(ConfigError, match="one of color_stats, cyclegan, identity; got gan"):
+        translator_of(replace(tiny_config, method="gan"), 1)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_option_that_a_method_does_not_have_is_refused(
+    method: str, tiny_config: TranslatorConfig
+) -> None:
+    with pytest.raises(ConfigError, match=r"translator\.options\.strength"):
+        translator_of(replace(tiny_config, method=method, options={"strength": 1}), 1)
+
+
+def test_only_a_later_iteration_starts_warm_and_only_when_asked_to(
+    tiny_config: TranslatorConfig,
+) -> None:
+    steps = [
+        translator_of(replace(tiny_config, warm_start=warm), iteration).num_warm_steps
+        for warm in (True, False)
+        for iteration in (1, 2)
+    ]
+    assert steps == [None, 2, None, None]
 
 
 def test_color_statistics_become_those_of_a_target_crop(
@@ -105,7 +132,7 @@ def test_batches_do_not_change_a_translation(
     translator = fit(tiny_config, tmp_path)
     crops = crop_set(2, 7, side=16).pixels
     whole = translator.translate(crops)
-    monkeypatch.setattr("ptl_sweep.ptl.translators.PIXELS_PER_FORWARD", 2 * 16 * 16)
+    monkeypatch.setattr("ptl_sweep.ptl.cyclegan.PIXELS_PER_FORWARD", 2 * 16 * 16)
     assert_pixels_close(translator.translate(crops), whole)
 
 
@@ -120,6 +147,6 @@ def test_the_saved_networks_warm_start_the_next_iteration_unless_it_is_off(
     warm = fit(kept, tmp_path / "two", warm_start=saved, seed=1)
     assert np.array_equal(warm.translate(crops), first.translate(crops))
     cold = fit(replace(kept, warm_start=False), tmp_path / "three", warm_start=saved, seed=1)
-    absent = fit(kept, tmp_path / "four", warm_start=tmp_path / "no such file", seed=1)
+    absent = fit(kept, tmp_path / "four", seed=1)
     assert np.array_equal(cold.translate(crops), absent.translate(crops))
     assert not np.array_equal(cold.translate(crops), first.translate(crops))

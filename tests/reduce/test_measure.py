@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ptl_sweep.datasets import registry
+from ptl_sweep.datasets.validation import DataError
 from ptl_sweep.pipeline import status
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.reduce.error_crops import cut_errors
@@ -37,8 +39,7 @@ def test_the_number_of_workers_changes_no_digit(tiny_sweep: Any, copy_of: Any) -
     plan = copy_of(tiny_sweep).plan
     found = []
     for num_workers in (1, 2):
-        for config in plan.configs:
-            config["analysis"]["num_workers"] = num_workers
+        plan.settings.analysis.num_workers = num_workers
         found.append(measured(plan))
     one, two = found
     assert list(one.cells) == list(two.cells)
@@ -54,8 +55,7 @@ def test_a_killed_process_costs_time_and_no_number(
     """The kernel kills a worker whose memory is full; here each ends as it starts."""
     plan = copy_of(tiny_sweep).plan
     expected = measured(plan)
-    for config in plan.configs:
-        config["analysis"]["num_workers"] = 2
+    plan.settings.analysis.num_workers = 2
     monkeypatch.setenv("PYTHONPATH", str(plan.root))
     (plan.root / "sitecustomize.py").write_text("import os; os._exit(9)")
     found = measured(plan)
@@ -118,13 +118,16 @@ def test_selections_say_what_an_iteration_saw_and_took(tiny_sweep: Any) -> None:
 
 
 def test_crops_of_false_positives_are_kept_for_a_reduction_without_the_pictures(
-    tiny_sweep: Any, copy_of: Any
+    tiny_sweep: Any, copy_of: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = copy_of(tiny_sweep).plan
     cells = measured(plan).cells
     crops = cut_errors(plan, cells)
     assert {crop.group for crop in crops} == {"most confident", "nearest"}
     assert all(crop.path.endswith(".png") and "3 real" in crop.caption for crop in crops)
-    for config in plan.configs:  # the pictures are gone
-        config["target"] |= {"reader": "yolo", "root": "/nowhere"}
+
+    def gone(*_: Any) -> Any:
+        raise DataError("no folder /nowhere")
+
+    monkeypatch.setattr(registry, "read_split", gone)  # the pictures are gone
     assert cut_errors(plan, cells) == crops

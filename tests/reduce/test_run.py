@@ -3,17 +3,22 @@
 import csv
 import io
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ptl_sweep.launchers import local
-from ptl_sweep.pipeline.plan import KINDS
+from ptl_sweep.datasets import registry
+from ptl_sweep.datasets.validation import DataError
+from ptl_sweep.launchers import local, worker
+from ptl_sweep.pipeline import status
+from ptl_sweep.pipeline.plan import load_plan, save_plan
+from ptl_sweep.reduce.pictures import stage_costs
 from ptl_sweep.reduce.rows import Reducer
-from ptl_sweep.stages import worker
-from ptl_sweep.study.tables import RESULT_COLUMNS
+from ptl_sweep.stages.base import KINDS
+from ptl_sweep.study.schemas import results_schema
 
 TABLES = ("results.csv", "results.parquet", "iterations.csv", "summary.csv")
 
@@ -53,7 +58,7 @@ def test_every_cell_of_a_tiny_sweep_is_ok(tiny_sweep: Any) -> None:
 def test_columns_are_those_of_the_architecture_in_their_order(tiny_sweep: Any) -> None:
     for name in ("results.csv", "iterations.csv"):
         header = tiny_sweep.file(name).decode().splitlines()[0]
-        assert tuple(header.split(",")) == RESULT_COLUMNS
+        assert tuple(header.split(",")) == tuple(results_schema((0.01, 0.1, 0.5)))
 
 
 def test_numbers_are_of_the_stages_that_the_row_names(tiny_sweep: Any) -> None:
@@ -202,3 +207,40 @@ def test_one_more_real_count_trains_only_what_is_new(
     )
     assert len(new_rows) == 8
     assert all(row in new_rows for row in old)
+
+
+def test_a_report_needs_no_file_of_a_data_set(
+    tiny_sweep: Any, copy_of: Any, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = copy_of(tiny_sweep)
+
+    def damaged(*words: Any) -> Any:
+        raise DataError("a.txt:3: not a box")
+
+    monkeypatch.setattr(registry, "read_split", damaged)
+    assert run("report", str(sweep.plan.folder)).code == 0
+
+
+def test_boxes_that_were_left_out_are_told_by_the_stages_that_read_them(
+    tiny_sweep: Any, copy_of: Any, run: Any
+) -> None:
+    sweep = copy_of(tiny_sweep)
+    (key, *_) = sweep.plan.of_kind("evaluate")
+    path = sweep.plan.store.path(key) / "meta.json"
+    meta = json.loads(path.read_text())
+    assert meta["drops"] == {}  # the miniature world draws no box that must be left out
+    path.write_text(json.dumps(meta | {"drops": {"lake (test)": {"no area": 3}}}))
+    assert run("report", str(sweep.plan.folder)).code == 0
+    page = (sweep.plan.folder / "report.html").read_text()
+    assert "lake (test)" in page
+    assert "no area" in page
+
+
+def test_a_resume_keeps_its_own_work_as_its_own(tiny_sweep: Any, copy_of: Any) -> None:
+    plan = copy_of(tiny_sweep).plan
+    states = status.stage_states(plan)
+    before = stage_costs(plan, states)
+    assert sum(cost.num_run for cost in before) == len(plan.stages)
+    plan.first_planned = time.time()  # as a second command plans anew
+    save_plan(plan)
+    assert stage_costs(load_plan(plan.folder), states) == before

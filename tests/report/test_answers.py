@@ -6,7 +6,7 @@ import pytest
 from ptl_sweep.distance.sample_size_bias import DriftRow
 from ptl_sweep.report import StageCost, sentences
 from ptl_sweep.report.answers import answers, effects, equivalent_text, levels
-from ptl_sweep.study.study import Selection
+from ptl_sweep.study.study import PoolSelection
 from ptl_sweep.study.summary import summarise
 from ptl_sweep.vocabulary import ALL_TARGETS
 
@@ -240,9 +240,9 @@ def test_published_changes_are_counted_by_direction() -> None:
     assert "no published number was loaded" in sentences.published([])
 
 
-def chosen(gaps: list[float], selected: list[int], seed: int) -> Selection:
+def chosen(gaps: list[float], selected: list[int], seed: int) -> PoolSelection:
     mask = np.isin(np.arange(len(gaps)), selected)
-    return Selection("town", 20, "on", seed, 1, np.array(gaps), mask, {})
+    return PoolSelection("town", 20, "on", seed, 1, np.array(gaps), mask, {})
 
 
 def test_selection_is_compared_with_chance() -> None:

@@ -43,7 +43,7 @@ from ptl_sweep.report.figures.style import (
     wrapped,
 )
 from ptl_sweep.report.figures.writing import PLANNERS, _sources
-from ptl_sweep.study.study import Selection, Study
+from ptl_sweep.study.study import PoolSelection, Study
 from ptl_sweep.study.summary import summarise
 
 KINDS = (
@@ -328,11 +328,11 @@ def test_spreads_show_means_over_seeds_of_equal_n_quartiles(study: Study) -> Non
     assert len(own) == 3
 
 
-def tiny_selections() -> list[Selection]:
+def tiny_selections() -> list[PoolSelection]:
     about = {"altitude_m": np.array([10.0, 10, 30, 30]), "radius_m": np.array([5.0, 5, 5, 9])}
     gap = np.array([100.0, 200.0, np.inf, np.inf])
     selected = np.array([True, False, True, False])
-    return [Selection("town", 20, "on", seed, 1, gap, selected, about) for seed in (0, 1)]
+    return [PoolSelection("town", 20, "on", seed, 1, gap, selected, about) for seed in (0, 1)]
 
 
 def test_selected_images_are_counted_per_pose(tmp_path: Path) -> None:

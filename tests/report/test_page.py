@@ -11,8 +11,8 @@ from PIL import Image
 
 from ptl_sweep.report import ReportContext, aggregates, page, pictures, write_report
 from ptl_sweep.report.figures import FigureFile
-from ptl_sweep.report.tables import Column, make_cell, make_table
-from ptl_sweep.study.study import Selection, Study
+from ptl_sweep.report.tables import PageColumn, make_cell, make_table
+from ptl_sweep.study.study import PoolSelection, Study
 from ptl_sweep.study.summary import summarise
 
 VOID = {"meta", "link", "img", "input", "br"}
@@ -271,13 +271,13 @@ def test_a_large_picture_becomes_a_thumbnail(tmp_path: Path) -> None:
 def test_a_cell_shows_its_interval_and_sorts_by_its_number(
     row: dict, shown: str, sort: str
 ) -> None:
-    column = Column("x", "x", "", 100, sign="+", bounds=("low", "high"), missing="none")
+    column = PageColumn("x", "x", "", 100, sign="+", bounds=("low", "high"), missing="none")
     cell = make_cell(row, column)
     assert (cell.shown, cell.sort) == (shown, sort)
 
 
 def test_the_source_is_a_column_only_where_it_differs() -> None:
-    columns = [Column("dataset", "source"), Column("x", "x")]
+    columns = [PageColumn("dataset", "source"), PageColumn("x", "x")]
     rows = [{"dataset": "town", "x": "1"}, {"dataset": "town", "x": "2"}]
     assert [c.name for c in make_table("t", "", columns, rows).columns] == ["x"]
     rows[1]["dataset"] = "city"
@@ -294,9 +294,9 @@ def test_probability_of_the_smaller_gap_counts_every_pair() -> None:
         for one in gap[selected]
         for other in gap[~selected]
     ]
-    found = aggregates.nearer_probability(Selection("d", 20, "on", 0, 1, gap, selected, {}))
+    found = aggregates.nearer_probability(PoolSelection("d", 20, "on", 0, 1, gap, selected, {}))
     assert found == pytest.approx(np.mean(wins))
-    every = Selection("d", 20, "on", 0, 1, gap, np.ones(30, bool), {})
+    every = PoolSelection("d", 20, "on", 0, 1, gap, np.ones(30, bool), {})
     assert np.isnan(aggregates.nearer_probability(every))
 
 

@@ -10,7 +10,7 @@ from scipy import stats
 from ptl_sweep.report.paper_tables import (
     GAP,
     NOT_COMPARABLE,
-    Table,
+    PaperTable,
     crossdomain,
     csv_text,
     first_experiments,
@@ -119,7 +119,7 @@ def distance_rows() -> list[dict]:
     return rows
 
 
-def line_of(table: Table, quantity: str) -> tuple[str, ...]:
+def line_of(table: PaperTable, quantity: str) -> tuple[str, ...]:
     (line,) = [line for line in table.rows if line[4] == quantity]
     return line
 
@@ -158,7 +158,7 @@ def test_ap_t2t_is_shown_with_its_lift_at_every_threshold() -> None:
             assert line[6:] == (shown(off), shown(on), shown(on - off, "+"), "3")
 
 
-TRICKY = Table(
+TRICKY = PaperTable(
     title="A & B",
     caption="100 % of {x_1} \\ #2 ~ ^",
     header=("name", "AP [%]", "d²"),
@@ -188,7 +188,7 @@ def test_latex_says_in_the_caption_what_is_the_same_in_every_row() -> None:
 
 @pytest.mark.parametrize("table", [TRICKY, crossdomain(iteration_rows())])
 def test_latex_is_ascii_balanced_and_has_as_many_cells_in_every_row_as_columns(
-    table: Table,
+    table: PaperTable,
 ) -> None:
     source = latex(table)
     assert source.isascii()

@@ -340,8 +340,8 @@ def test_jobs_that_can_never_start_are_named_and_replaced_by_the_same_command(
     assert stuck.code == 1
     assert "cannot start: PartitionConfig" in stuck.output
     assert "no job of it can go on" in stuck.output
-    mended = small.submit(*one)
-    assert "that could never have started" in mended.output
+    fixed = small.submit(*one)
+    assert "that could never have started" in fixed.output
     assert small.wait().code == 0
 
 
@@ -389,7 +389,7 @@ def test_logs_finds_the_log_of_a_cell(small: Sweep, cluster: Any) -> None:
     assert "SLURM job" in shown.output
 
 
-def test_without_accounting_a_killed_job_is_still_noticed_and_mended(
+def test_without_accounting_a_killed_job_is_still_noticed_and_fixed(
     run: Any, cluster_without_accounting: Any, tmp_path: Path, long_grid: list[str]
 ) -> None:
     cluster = cluster_without_accounting

@@ -4,7 +4,7 @@ from scipy import stats
 
 from ptl_sweep.metrics.bootstrap import Replicates
 from ptl_sweep.study.contrast import contrasts
-from ptl_sweep.study.study import CONTRAST_COLUMNS
+from ptl_sweep.study.schemas import CONTRASTS
 from ptl_sweep.vocabulary import ALL_TARGETS, BANDS
 
 NAMES = [f"AP_t2t_{label}_shrunk" for label in ("001", "010", "050")]
@@ -128,7 +128,7 @@ def test_the_image_interval_is_that_of_the_mean_of_claims_per_resample() -> None
 def test_every_group_has_a_row_per_scale_with_the_columns_of_the_study() -> None:
     found = contrasts(grid((0.0, 0.1, 0.0), 0.01))
     assert len(found) == 2 * (4 + 2 + 1)
-    assert all(set(row) <= set(CONTRAST_COLUMNS) for row in found)
+    assert all(set(row) <= set(CONTRASTS) for row in found)
     assert all(row["synthetic"] == "on" for row in found)
 
 

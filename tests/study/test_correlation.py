@@ -3,7 +3,8 @@ import pytest
 from scipy import stats
 
 from ptl_sweep.study.correlation import correlations, partial_spearman, spearman
-from ptl_sweep.study.study import CORRELATION_COLUMNS, SCOPES
+from ptl_sweep.study.schemas import CORRELATIONS
+from ptl_sweep.study.study import SCOPES
 from ptl_sweep.vocabulary import VARIANTS
 
 COUNTS = (20, 50, 100, 200)
@@ -127,7 +128,7 @@ def test_every_predictor_variant_and_scope_has_a_row_of_the_study() -> None:
     found = correlations([*rows, *(row | {"dataset": "sea"} for row in rows)], 100,
                          np.random.default_rng(0))  # fmt: skip
     assert len(found) == 2 * 3 * len(VARIANTS) * len(SCOPES)
-    assert all(set(row) == set(CORRELATION_COLUMNS) for row in found)
+    assert all(set(row) == set(CORRELATIONS) for row in found)
 
 
 def test_cells_without_the_distance_are_left_out() -> None:

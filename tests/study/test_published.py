@@ -5,8 +5,13 @@ import pytest
 import yaml
 
 from ptl_sweep.config.schema import ConfigError
-from ptl_sweep.study.published import BESIDE_COLUMNS, PAPERS, load_published, published_beside
-from ptl_sweep.study.study import PUBLISHED_COLUMNS
+from ptl_sweep.study.published import (
+    BESIDE_COLUMNS,
+    PAPERS,
+    PUBLISHED_COLUMNS,
+    load_published,
+    published_beside,
+)
 from ptl_sweep.study.summary import summarise
 from ptl_sweep.vocabulary import Row
 
@@ -151,7 +156,7 @@ def test_a_file_that_is_no_paper_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"^papers/x.yaml lacks arxiv, tables"):
         load_published(tmp_path)
     path.write_text("paper: [")
-    with pytest.raises(ConfigError, match=r"^papers/x.yaml is no YAML"):
+    with pytest.raises(ConfigError, match=r"^papers/x.yaml is not valid YAML"):
         load_published(tmp_path)
 
 

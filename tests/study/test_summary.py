@@ -9,8 +9,9 @@ from scipy import stats
 from ptl_sweep.metrics.bootstrap import Replicates
 from ptl_sweep.study.equivalent import real_equivalents
 from ptl_sweep.study.groups import by_group, paired_effects
+from ptl_sweep.study.schemas import SUMMARY, frame_of
 from ptl_sweep.study.statistics import sign_flip_p
-from ptl_sweep.study.summary import SUMMARY_COLUMNS, effect_of, find_summary, mean_of, summarise
+from ptl_sweep.study.summary import effect_of, find_summary, mean_of, summarise
 from ptl_sweep.study.tables import write_table
 from ptl_sweep.vocabulary import ALL_TARGETS, Group
 
@@ -253,7 +254,7 @@ def test_outside_the_counts_is_written_as_zero_and_infinity(tmp_path: Path) -> N
         cell(count, "off", "field", 0, ap50) for count, ap50 in ((20, 0.2), (50, 0.3), (100, 0.4))
     ]
     rows += [cell(20, "on", "field", 0, 0.5), cell(50, "on", "field", 0, 0.1)]
-    path = write_table(summarise(rows), tmp_path, "summary", SUMMARY_COLUMNS)
+    path = write_table(frame_of(summarise(rows), SUMMARY), tmp_path, "summary")
     with path.open(newline="") as file:
         written = {
             row["real_count"]: row
@@ -318,7 +319,7 @@ def test_an_effect_of_two_sd_is_found_in_most_grids() -> None:
 
 
 def test_summary_rows_fit_their_table(tmp_path: Path) -> None:
-    path = write_table(summarise(grid(3)), tmp_path, "summary", SUMMARY_COLUMNS)
+    path = write_table(frame_of(summarise(grid(3)), SUMMARY), tmp_path, "summary")
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 7 * 2 * (2 * 2 + 2 + 1)  # metrics, on and off, cells, per count, pooled

@@ -5,16 +5,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from ptl_sweep.study import study
+from ptl_sweep.study.schemas import CONTRASTS, frame_of, results_schema
 from ptl_sweep.study.summary import summarise
-from ptl_sweep.study.tables import (
-    INTEGER_COLUMNS,
-    RESULT_COLUMNS,
-    TEXT_COLUMNS,
-    demo_table,
-    result_columns,
-    write_table,
-)
+from ptl_sweep.study.tables import demo_table, write_table
+from ptl_sweep.vocabulary import thresholds_in
+
+RESULTS = results_schema((0.01, 0.1, 0.5))
 
 
 def cell(count: int, synthetic: str, target: str, seed: int, ap50: float | None) -> dict:
@@ -40,7 +36,7 @@ def grid(num_seeds: int, counts=(20, 50), targets=("field", "yard"), gain: float
 
 
 def test_columns_are_in_the_order_of_the_architecture() -> None:
-    assert RESULT_COLUMNS == (
+    assert tuple(RESULTS) == (
         "dataset", "real_count", "synthetic", "target", "seed", "iteration", "status", "reason",
         "num_train_images", "num_synthetic", "num_ground_truth", "num_detections", "AP50", "AP",
         "AP_t2t_001", "AP_t2t_010", "AP_t2t_050",
@@ -62,28 +58,28 @@ def test_columns_are_in_the_order_of_the_architecture() -> None:
 
 
 def test_other_thresholds_name_other_columns() -> None:
-    assert "AP_t2t_030_lift" in result_columns((0.05, 0.3, 0.7))
+    assert "AP_t2t_030_lift" in results_schema((0.05, 0.3, 0.7))
 
 
 def test_floats_come_back_exactly_and_missing_values_are_empty(tmp_path: Path) -> None:
     third = np.float64(1) / 3
     rows = [cell(20, "off", "field", 0, third), cell(20, "off", "field", 1, None)]
     rows[1]["reason"] = 'died, "badly"'
-    path = write_table(rows, tmp_path, "results")
+    path = write_table(frame_of(rows, RESULTS), tmp_path, "results")
     with path.open(newline="") as file:
         first, second = csv.DictReader(file)
     assert float(first["AP50"]) == third
     assert (second["AP50"], second["status"]) == ("", "failed")
     assert second["reason"] == 'died, "badly"'
-    assert list(first) == list(RESULT_COLUMNS)
+    assert list(first) == list(RESULTS)
     assert first["iteration"] == first["t2t_auroc"] == first["train_key"] == ""
 
 
 def test_parquet_holds_the_same_with_types(tmp_path: Path) -> None:
     rows = [cell(20, "off", "field", 0, 0.25), cell(20, "off", "field", 1, None)]
-    write_table(rows, tmp_path, "results")
+    write_table(frame_of(rows, RESULTS), tmp_path, "results")
     table = pq.read_table(tmp_path / "results.parquet")
-    assert table.column_names == list(RESULT_COLUMNS)
+    assert table.column_names == list(RESULTS)
     assert table["AP50"].to_pylist() == [0.25, None]
     assert str(table["seed"].type) == "int64"
     assert str(table["reason"].type) == "string"
@@ -91,31 +87,42 @@ def test_parquet_holds_the_same_with_types(tmp_path: Path) -> None:
 
 
 def test_equal_rows_are_equal_bytes(tmp_path: Path) -> None:
-    first = write_table(grid(2), tmp_path, "one").read_bytes()
-    assert write_table(grid(2), tmp_path, "two").read_bytes() == first
+    first = write_table(frame_of(grid(2), RESULTS), tmp_path, "one").read_bytes()
+    assert write_table(frame_of(grid(2), RESULTS), tmp_path, "two").read_bytes() == first
     assert {path.name for path in tmp_path.iterdir()} == {
         "one.csv", "one.parquet", "two.csv", "two.parquet",
     }  # fmt: skip
 
 
-def test_an_unknown_column_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_column_is_refused() -> None:
     with pytest.raises(ValueError, match="AP5O"):
-        write_table([{"AP5O": 1.0}], tmp_path, "results")
+        frame_of([{"AP5O": 1.0}], RESULTS)
 
 
-def test_every_column_of_the_study_that_is_text_is_stored_as_text() -> None:
-    """Text by name: in each table of the study, whatever its rows hold."""
-    columns = {
-        name for table in dir(study) if table.endswith("_COLUMNS") for name in getattr(study, table)
-    }
-    words = {"kind", "band", "variant", "calibration", "warning", "type", "nearness", "ranking"}
-    assert words | {"scale", "predictor", "scope", "paper", "table", "metric"} <= columns
-    assert columns & TEXT_COLUMNS >= words
-    assert not INTEGER_COLUMNS & TEXT_COLUMNS
+def test_numbers_are_written_as_python_says_them(tmp_path: Path) -> None:
+    numbers = [1e16, 1e-5, 0.1 + 0.2, -0.0, float("inf"), 100.0, 5e-324]
+    rows = [{"AP50": value, "seed": 3} for value in [*numbers, np.nan, None]]
+    path = write_table(frame_of(rows, RESULTS), tmp_path, "results")
+    with path.open(newline="") as file:
+        written = list(csv.DictReader(file))
+    assert [row["AP50"] for row in written] == [*map(repr, numbers), "", ""]
+    assert {row["seed"] for row in written} == {"3"}
+
+
+def test_a_count_that_does_not_exist_is_null_and_the_others_stay_integers() -> None:
+    table = frame_of([{"gaussian_rank": np.nan}, {"gaussian_rank": 7}], RESULTS)
+    assert table["gaussian_rank"].to_list() == [None, 7]
+    assert isinstance(table["gaussian_rank"].to_list()[1], int)
+
+
+def test_thresholds_are_found_by_the_names_that_they_make() -> None:
+    for thresholds in ([0.01, 0.1, 0.5], [0.05, 0.29, 1.0]):
+        assert thresholds_in(results_schema(thresholds)) == thresholds
+    assert thresholds_in(["AP_t2t_low", "AP_t2t_010", "AP50"]) == []
 
 
 def test_a_table_of_the_study_keeps_its_types_when_it_has_no_rows(tmp_path: Path) -> None:
-    write_table([], tmp_path, "contrasts", study.CONTRAST_COLUMNS)
+    write_table(frame_of([], CONTRASTS), tmp_path, "contrasts")
     table = pq.read_table(tmp_path / "contrasts.parquet")
     types = {name: str(table[name].type) for name in ("scale", "claim", "num_seeds", "num_blocks")}
     assert types == {

@@ -1,76 +1,47 @@
-"""Whatever happens to the server or to the job: every row arrives once, and the job ends as it
-would have ended without tracking. Real SDK and CLI, a job like a stage, a fake server.
+"""Whatever happens to the server or to the job, every row and picture arrives once, and the job
+ends as it would have ended without tracking. Real SDK, a stage like ours, a fake server.
 """
 
+import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from helpers.local_runs import (
+    NUM_ROWS,
+    NUM_STEPS,
+    OWN_EXIT_CODE,
+    PICTURE_ROWS,
+    finish,
+    rows_of,
+    run_program,
+    run_stage,
+    start_stage,
+)
 from helpers.wandb_server.backend import FakeBackend
-
-from ptl_sweep.tracking import History
 
 pytestmark = pytest.mark.wandb
 
 Backend = tuple[FakeBackend, dict[str, str]]
 
-OWN_EXIT_CODE = 7  # of a job that is told to stop: whatever it wants, not what tracking makes of it
-NUM_ROWS = 12
-SEVEN_BYTES = b":W&B\xe1\xbe\x00"  # the head of a log that was killed before its first flush
-# Like a stage: history first, mirror second; SIGTERM sets a flag that the loop looks at.
-JOB = f"""
-import os, signal, sys, time
-from pathlib import Path
-from ptl_sweep.config.schema import TrackingConfig
-from ptl_sweep.tracking import History, Recorder, RunInfo
-
-root, key, stop, end = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
-told = []
-signal.signal(signal.SIGTERM, lambda *_: told.append(True))
-history = History(root / key / "history.jsonl")
-rows = history.rows()
-steps = ["train/step"]
-info = RunInfo(key=key, name=key, job_type="train", config={{"seed": 0}}, step_metrics=steps)
-config = TrackingConfig(mode="online", live_after=float(sys.argv[5]))
-place = {{"root": root / "tracking", "sweep": "s", "run": info, "rows": rows}}
-with Recorder() as recorder, recorder.open_mirror(config, **place) as mirror:
-    for step in range(len(rows), stop):
-        row = {{"train/step": step, "train/loss": 1 / (1 + step)}}
-        history.append(row)
-        mirror.log(row)
-        while step == 3 and end == "wait" and not (told or (root / "go").exists()):
-            time.sleep(0.05)
-        if told:
-            sys.exit({OWN_EXIT_CODE})
-    mirror.summary({{"AP50": 0.5}})
-    if end == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if end == "flushed":
-        time.sleep(2.5)
-        os.kill(os.getpid(), signal.SIGKILL)
-"""
-
 SYNC = """
-import sys
+import json, sys
+from dataclasses import asdict, replace
 from pathlib import Path
-from ptl_sweep.tracking import History, Recorder, RunInfo
+from helpers.local_runs import order_of
+from ptl_sweep.tracking import syncing
 from ptl_sweep.tracking.server import Server
-from ptl_sweep.tracking.syncing import LocalRun, Uploader
 
-root, key = Path(sys.argv[1]), sys.argv[2]
-with Recorder() as recorder:
-    list(recorder.record_leftovers(root / "tracking"))
-info = RunInfo(key=key, name=key, job_type="train", step_metrics=["train/step"])
-rows = History(root / key / "history.jsonl").rows()
+syncing.PAUSE_S = 0.1
+root, sweep, summary, *keys = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3]), *sys.argv[4:]
 server = Server(project="ptl-sweep", entity=None)
-uploader = Uploader(root=root / "tracking", sweep="s", server=server, pauses=(0.1, 1.0))
-outcome = uploader.sync(LocalRun(info=info, rows=rows, summary={"AP50": 0.5}))
+orders = [replace(order_of(root, key), sweep=sweep, summary=summary) for key in keys]
+runs = [syncing.LocalRun(order=order, num_steps=order.num_steps()) for order in orders]
+print(json.dumps([asdict(outcome) for outcome in syncing.sync_runs(runs, server)]))
 server.close()
-print(outcome.state, outcome.why)
 """
 
 
@@ -80,84 +51,87 @@ def quick(backend: Backend) -> Backend:
     server, environment = backend
     return server, environment | {
         "WANDB_X_FILE_STREAM_TRANSMIT_INTERVAL": "0.2",
-        "WANDB_X_TRANSACTION_LOG_FLUSH_INTERVAL": "1",
         "WANDB_X_DISABLE_STATS": "true",
     }
 
 
-def start(
+def sync(
     root: Path,
     environment: dict[str, str],
-    end: str,
-    *,
-    stop: int = NUM_ROWS,
+    sweep: str = "sweep-1",
+    summary: str = "{}",
     key: str = "train-k",
-    live_after: float = 0,
-) -> subprocess.Popen[str]:
-    """Start a job in a process group of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-c", JOB, str(root), key, str(stop), end, str(live_after)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+) -> dict[str, Any]:
+    """The outcome of one run."""
+    done = run_program(SYNC, str(root), sweep, summary, key, env=environment)
+    assert done.returncode == 0, done.stderr
+    (outcome,) = json.loads(done.stdout)
+    return dict(outcome)
 
 
-def with_wandb_core(job: subprocess.Popen[str]) -> list[int]:
-    """The job, the process that mirrors it, and W&B's service, once it is there."""
-    pids = [job.pid]
-    while len(pids) < 3:
-        assert job.poll() is None
-        time.sleep(0.05)
-        pids = [job.pid]
-        for pid in pids:
-            tasks = Path("/proc", str(pid), "task").glob("*/children")
-            pids += [int(child) for task in tasks for child in task.read_text().split()]
-    return pids
-
-
-def finish(job: subprocess.Popen[str], expected: int = 0) -> str:
-    """Wait for a job's end and exit code; what it said on standard error."""
-    _, errors = job.communicate(timeout=90)
-    assert job.returncode == expected, errors
-    return errors
-
-
-def sync(root: Path, environment: dict[str, str], key: str = "train-k") -> str:
-    """What `sync` does with one run, twice; the state after the first time."""
-    states = []
-    for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-c", SYNC, str(root), key],
-            env={k: v for k, v in environment.items() if k != "WANDB_MODE"},
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=90,
-        )
-        states.append(done.stdout.strip())
-    assert states[1] == "already there"
-    return states[0]
+def counts(outcome: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(outcome[name] for name in ("rows", "before", "after", "state"))
 
 
 def assert_exact(server: FakeBackend, root: Path, key: str = "train-k") -> None:
-    """The server holds each row of history.jsonl once and nothing else."""
-    rows = History(root / key / "history.jsonl").rows()
+    """The run equals the folder: rows, pictures, table, model and summary, each once."""
+    rows = rows_of(root / "store" / key)
     assert [row["train/step"] for row in rows] == list(range(NUM_ROWS))
-    assert server.rows_of(key) == rows
+    sent = server.rows_of(key)
+    media = [[n for n, value in row.items() if isinstance(value, dict)] for row in sent]
+    plain = [
+        {name: value for name, value in row.items() if not isinstance(value, dict)} for row in sent
+    ]
+    assert plain[:NUM_ROWS] == rows
+    shown = [[f"pictures/{row}"] if row in PICTURE_ROWS else [] for row in range(NUM_ROWS)]
+    assert media == [*shown, ["best"]]
+    run = server.runs[key]
+    assert sum(name.startswith("media/images") for name in run.files) == len(PICTURE_ROWS)
+    models = [a for a in server.artifacts.values() if a.collection == f"model-{key}"]
+    assert [server.blob(model, "model.bin") for model in models] == [b"weights"]
+    assert run.summary["AP50"] == 0.5
+    assert (run.exit_code, run.state) == (0, "finished")
+    assert server.unknown == []
+
+
+def children(pid: int) -> list[int]:
+    """Every process below this one."""
+    tasks = Path("/proc", str(pid), "task").glob("*/children")
+    own = [int(child) for task in tasks for child in task.read_text().split()]
+    return own + [grandchild for child in own for grandchild in children(child)]
+
+
+def wait_until(condition: Any, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to this"
+        time.sleep(0.05)
+
+
+def has_rows(server: FakeBackend, key: str = "train-k") -> bool:
+    return key in server.runs and bool(server.runs[key].rows)
 
 
 def test_an_online_run_is_exact(quick: Backend, tmp_path: Path) -> None:
     server, environment = quick
-    finish(start(tmp_path, environment, "finish"))
+    run_stage(tmp_path, environment)
     assert_exact(server, tmp_path)
     run = server.runs["train-k"]
-    assert (run.exit_code, run.state) == (0, "finished")
-    assert run.summary["AP50"] == 0.5
     assert run.config["seed"] == {"value": 0}
-    assert server.unknown == []
+    assert run.about["tags"] == ["sweep-1", "t" * 64]
+    assert (run.about["groupName"], run.about["displayName"]) == ("sweep-1", "n20 train-k")
+    outcome = sync(tmp_path, environment)
+    assert counts(outcome) == (NUM_STEPS, NUM_STEPS, NUM_STEPS, "already there")
+
+
+def test_rows_and_pictures_arrive_while_the_stage_runs(quick: Backend, tmp_path: Path) -> None:
+    server, environment = quick
+    stage = start_stage(tmp_path, environment, "wait")
+    wait_until(lambda: has_rows(server) and len(server.rows_of("train-k")) == 4)
+    assert "pictures/2" in server.rows_of("train-k")[2]
+    (tmp_path / "go").touch()
+    finish(stage)
+    assert_exact(server, tmp_path)
 
 
 @pytest.mark.parametrize("status", [429, 500])
@@ -168,7 +142,7 @@ def test_a_storm_that_passes_costs_no_row(
     server, environment = quick
     server.fail_status = status
     setattr(server, knob, 2)  # the SDK waits 2 s, then 4 s, and on
-    finish(start(tmp_path, environment, "finish"))
+    run_stage(tmp_path, environment)
     assert getattr(server, knob) == 0
     assert_exact(server, tmp_path)
 
@@ -179,85 +153,88 @@ def test_rows_that_a_storm_keeps_out_to_the_end_come_up_with_sync(
 ) -> None:
     server, environment = quick
     server.fail_status, server.fail_filestream = status, 10**6
-    finish(start(tmp_path, environment | {"WANDB_FINISH_TIMEOUT": "3"}, "finish"))
+    environment = environment | {"WANDB_FINISH_TIMEOUT": "3"}
+    run_stage(tmp_path, environment)
     assert server.rows_of("train-k") == []
+    refused = sync(tmp_path, environment)
+    assert counts(refused) == (NUM_STEPS, 0, 0, "failed")
+    assert refused["why"]
     server.fail_filestream = 0
-    assert sync(tmp_path, environment) == "uploaded"
+    assert counts(sync(tmp_path, environment)) == (NUM_STEPS, 0, NUM_STEPS, "uploaded")
     assert_exact(server, tmp_path)
 
 
-@pytest.mark.parametrize("end", ["kill", "flushed"])
-@pytest.mark.parametrize("mode", ["online", "offline"])
-def test_two_kills_and_a_resume_leave_every_row_once(
-    quick: Backend, tmp_path: Path, mode: str, end: str
+@pytest.mark.parametrize("pause", [0, 2.5])
+def test_two_kills_and_a_resume_leave_every_row_and_picture_once(
+    quick: Backend, tmp_path: Path, pause: float
 ) -> None:
     server, environment = quick
-    environment = environment | {"WANDB_MODE": mode}
-    finish(start(tmp_path, environment, end, stop=4), expected=-signal.SIGKILL)
-    finish(start(tmp_path, environment, end, stop=8), expected=-signal.SIGKILL)
-    finish(start(tmp_path, environment, "finish"))
-    if mode == "offline":
-        assert server.runs == {}
-        sync(tmp_path, environment)
+    run_stage(tmp_path, environment, "kill", stop=4, pause=pause)
+    run_stage(tmp_path, environment, "kill", stop=8, pause=pause)
+    run_stage(tmp_path, environment)
     assert_exact(server, tmp_path)
-    assert server.runs["train-k"].summary["AP50"] == 0.5
 
 
-def test_two_kills_and_a_resume_of_a_stage_that_left_its_run_to_sync(
+@pytest.mark.parametrize("whom", ["follower", "service", "all"])
+def test_a_kill_beside_the_worker_is_made_good(quick: Backend, tmp_path: Path, whom: str) -> None:
+    """SIGKILL to the process beside the worker, to W&B's service, or to both and the worker."""
+    server, environment = quick
+    stage = start_stage(tmp_path, environment, "wait")
+    wait_until(lambda: has_rows(server))
+    beside = children(stage.pid)
+    assert len(beside) >= 2
+    victims = {"follower": beside[:1], "service": beside[1:], "all": [stage.pid, *beside]}
+    for pid in victims[whom]:
+        os.kill(pid, signal.SIGKILL)
+    (tmp_path / "go").touch()
+    finish(stage, -signal.SIGKILL if whom == "all" else 0)
+    if whom == "all":
+        run_stage(tmp_path, environment)
+    assert_exact(server, tmp_path)
+
+
+def test_sigterm_to_every_process_of_a_job_leaves_the_exit_code_to_the_job(
     quick: Backend, tmp_path: Path
 ) -> None:
     server, environment = quick
-    environment = environment | {"WANDB_MODE": "offline"}
-    for stop in (4, 8):
-        job = start(tmp_path, environment, "kill", stop=stop, live_after=60)
-        finish(job, expected=-signal.SIGKILL)
-    finish(start(tmp_path, environment, "finish", live_after=60))
-    assert not (tmp_path / "tracking" / "wandb").exists()
-    sync(tmp_path, environment)
-    assert_exact(server, tmp_path)
-    assert server.runs["train-k"].summary["AP50"] == 0.5
-    assert server.runs["train-k"].exit_code == 0
-
-
-@pytest.mark.parametrize("mode", ["online", "offline"])
-def test_sigterm_to_every_process_of_a_job_leaves_the_exit_code_to_the_job(
-    quick: Backend, tmp_path: Path, mode: str
-) -> None:
-    server, environment = quick
-    environment = environment | {"WANDB_MODE": mode}
-    job = start(tmp_path, environment, "wait")
-    for pid in with_wandb_core(job):  # as SLURM preempts
+    stage = start_stage(tmp_path, environment, "wait")
+    wait_until(lambda: has_rows(server))
+    for pid in [stage.pid, *children(stage.pid)]:  # as SLURM preempts
         os.kill(pid, signal.SIGTERM)
-    finish(job, expected=OWN_EXIT_CODE)
-    assert len(History(tmp_path / "train-k" / "history.jsonl").rows()) == 4
-    finish(start(tmp_path, environment, "finish"))
-    sync(tmp_path, environment)
+    finish(stage, OWN_EXIT_CODE)
+    assert len(rows_of(tmp_path / "store" / "train-k.wip")) == 4
+    assert len(server.rows_of("train-k")) == 4
+    run_stage(tmp_path, environment)
     assert_exact(server, tmp_path)
 
 
-def test_a_dead_server_costs_the_timeout_and_the_rows_come_up_later(
+def test_a_dead_server_is_asked_once_and_the_runs_come_up_later(
     quick: Backend, tmp_path: Path
 ) -> None:
     server, environment = quick
     server.is_dead = True
-    began = time.monotonic()
-    errors = finish(start(tmp_path, environment | {"WANDB_INIT_TIMEOUT": "3"}, "finish"))
-    assert time.monotonic() - began < 20
-    assert "no online run" in errors
+    environment = environment | {"WANDB_INIT_TIMEOUT": "3"}
+    errors = run_stage(tmp_path, environment)
+    assert "no run" in errors
+    assert (tmp_path / "tracking" / "unreachable.json").exists()
+    num_asked = server.num_unanswered
+    run_stage(tmp_path, environment, key="train-l")
+    assert server.num_unanswered == num_asked > 0
     server.is_dead = False
     assert server.runs == {}
-    sync(tmp_path, environment)
-    assert_exact(server, tmp_path)
+    for key in ("train-k", "train-l"):
+        assert sync(tmp_path, environment, key=key)["state"] == "uploaded"
+        assert_exact(server, tmp_path, key)
 
 
 def test_a_server_that_dies_in_the_middle_costs_no_row(quick: Backend, tmp_path: Path) -> None:
     server, environment = quick
-    job = start(tmp_path, environment | {"WANDB_FINISH_TIMEOUT": "3"}, "wait")
-    while "train-k" not in server.runs or not server.rows_of("train-k"):
-        time.sleep(0.05)
+    environment = environment | {"WANDB_FINISH_TIMEOUT": "3", "WANDB_INIT_TIMEOUT": "3"}
+    stage = start_stage(tmp_path, environment, "wait")
+    wait_until(lambda: has_rows(server))
     server.is_dead = True
     (tmp_path / "go").touch()
-    finish(job)
+    finish(stage)
     server.is_dead = False
     sync(tmp_path, environment)
     assert_exact(server, tmp_path)
@@ -266,34 +243,57 @@ def test_a_server_that_dies_in_the_middle_costs_no_row(quick: Backend, tmp_path:
 def test_twelve_runs_at_once_keep_their_rows_apart(quick: Backend, tmp_path: Path) -> None:
     server, environment = quick
     keys = [f"train-{number}" for number in range(12)]
-    jobs = [start(tmp_path, environment, "finish", key=key) for key in keys]
-    for job in jobs:
-        finish(job)
+    stages = [start_stage(tmp_path, environment, key=key) for key in keys]
+    for stage in stages:
+        finish(stage)
     assert sorted(server.runs) == sorted(keys)
     for key in keys:
         assert_exact(server, tmp_path, key)
 
 
-def test_a_file_of_seven_bytes_disturbs_no_other_run(quick: Backend, tmp_path: Path) -> None:
-    server, environment = quick
-    environment = environment | {"WANDB_MODE": "offline"}
-    torn = tmp_path / "tracking/wandb/offline-run-20260101_000000-train-other"
-    torn.mkdir(parents=True)
-    (torn / "run-train-other.wandb").write_bytes(SEVEN_BYTES)
-    finish(start(tmp_path, environment, "finish"))
-    sync(tmp_path, environment)
-    assert_exact(server, tmp_path)
-    assert list(server.runs) == ["train-k"]
-
-
-def test_a_run_that_left_seven_bytes_is_replayed_by_its_next_attempt(
+def test_a_stage_without_tracking_comes_up_whole_and_a_second_sync_changes_nothing(
     quick: Backend, tmp_path: Path
 ) -> None:
     server, environment = quick
-    environment = environment | {"WANDB_MODE": "offline"}
-    finish(start(tmp_path, environment, "flushed", stop=4), expected=-signal.SIGKILL)
-    (log,) = tmp_path.glob("tracking/wandb/offline-run-*-train-k/*.wandb")
-    log.write_bytes(SEVEN_BYTES)
-    finish(start(tmp_path, environment, "finish"))
-    sync(tmp_path, environment)
+    run_stage(tmp_path, environment, mode="off")
+    assert not (tmp_path / "tracking").exists()
+    assert counts(sync(tmp_path, environment)) == (NUM_STEPS, 0, NUM_STEPS, "uploaded")
+    assert_exact(server, tmp_path)
+    server.operations.clear()
+    again = sync(tmp_path, environment)
+    assert counts(again) == (NUM_STEPS, NUM_STEPS, NUM_STEPS, "already there")
+    assert {"UpsertBucket", "CreateArtifact"}.isdisjoint(name for name, _ in server.operations)
+
+
+def test_a_run_of_another_sweep_gets_tag_and_numbers_and_keeps_all_else(
+    quick: Backend, tmp_path: Path
+) -> None:
+    server, environment = quick
+    run_stage(tmp_path, environment)
+    run = server.runs["train-k"]
+    about = {name: run.about.get(name) for name in ("groupName", "jobType", "displayName")}
+    config = {name: item["value"] for name, item in run.config.items()}
+    numbers = '{"AP_t2t_010_shrunk": 0.25, "t2t_auroc": null}'
+    states = [
+        sync(tmp_path, environment, name, numbers)["state"]
+        for name in ("sweep-1", "grown", "grown", "x" * 70)
+    ]
+    assert states == ["uploaded", "uploaded", "already there", "uploaded"]
+    assert run.about["tags"] == ["sweep-1", "t" * 64, "grown", "x" * 64]
+    assert run.summary["AP_t2t_010_shrunk"] == 0.25
+    assert {name: run.about.get(name) for name in about} == about
+    assert {name: item["value"] for name, item in run.config.items()} == config
+    assert_exact(server, tmp_path)
+
+
+def test_a_stage_that_was_killed_for_good_is_a_failed_run_with_its_rows(
+    quick: Backend, tmp_path: Path
+) -> None:
+    server, environment = quick
+    run_stage(tmp_path, environment, "kill", mode="off", stop=4)
+    assert counts(sync(tmp_path, environment)) == (4, 0, 4, "uploaded")
+    assert server.runs["train-k"].state == "failed"
+    assert counts(sync(tmp_path, environment)) == (4, 4, 4, "already there")
+    run_stage(tmp_path, environment, mode="off")
+    assert counts(sync(tmp_path, environment)) == (NUM_STEPS, 4, NUM_STEPS, "uploaded")
     assert_exact(server, tmp_path)

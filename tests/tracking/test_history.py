@@ -1,19 +1,44 @@
 """history.jsonl survives kills, and every run gets a name that W&B accepts."""
 
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers.local_runs import ROWS
+from helpers.local_runs import rows_of
 
 from ptl_sweep.tracking import MAX_RUN_ID, History, RunInfo, run_id
+from ptl_sweep.tracking.history import HistoryReader
+
+ROWS = [{"train/step": step, "train/loss": 1 / (1 + step)} for step in range(6)]
 
 
 def test_history_returns_what_was_appended(tmp_path: Path) -> None:
     history = History(tmp_path / "work" / "history.jsonl")
     for row in ROWS:
         history.append(row)
-    assert History(history.path).rows() == ROWS
+    assert rows_of(history.path.parent) == ROWS
+
+
+def test_a_row_tells_when_it_was_written(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.jsonl")
+    before = time.time()
+    history.append(ROWS[0])
+    (row,) = history.rows()
+    assert before - 0.001 <= row["_timestamp"] <= time.time() + 0.001
+
+
+def test_a_reader_gives_each_whole_line_once_though_the_file_moves(tmp_path: Path) -> None:
+    path, later = tmp_path / "history.jsonl", tmp_path / "published.jsonl"
+    reader = HistoryReader(path)
+    assert reader.new_rows() == []
+    path.write_text('{"a": 0}\n{"a": 1}\n{"a"')
+    assert reader.new_rows() == [{"a": 0}, {"a": 1}]
+    with path.open("a") as file:
+        file.write(": 2}\n")
+    path.rename(later)
+    assert reader.new_rows(later) == [{"a": 2}]
+    assert (reader.new_rows(later), reader.num_rows) == ([], 3)
 
 
 def test_history_of_a_stage_that_logged_nothing_is_empty(tmp_path: Path) -> None:
@@ -27,7 +52,7 @@ def test_a_torn_last_line_is_dropped_and_appending_goes_on(
     path.write_text('{"train/step": 0}\n{"train/st', encoding="utf-8")
     history = History(path)
     history.append({"train/step": 1})
-    assert history.rows() == [{"train/step": 0}, {"train/step": 1}]
+    assert rows_of(tmp_path) == [{"train/step": 0}, {"train/step": 1}]
     assert "torn" in caplog.text
 
 
@@ -41,9 +66,8 @@ def test_an_unreadable_line_is_named(tmp_path: Path) -> None:
 def test_non_finite_numbers_become_null_and_numpy_scalars_plain(tmp_path: Path) -> None:
     history = History(tmp_path / "history.jsonl")
     history.append({"a": float("nan"), "b": np.float32("inf"), "c": np.int64(3), "d": "text"})
-    assert (
-        history.path.read_text(encoding="utf-8") == '{"a": null, "b": null, "c": 3, "d": "text"}\n'
-    )
+    text = history.path.read_text(encoding="utf-8")
+    assert text.startswith('{"a": null, "b": null, "c": 3, "d": "text", "_timestamp": ')
 
 
 @pytest.mark.parametrize("key", ["train-a_1", "a/b:c;d,e#f?g'h", "ü" * 80, "k" * 64, "k" * 65])

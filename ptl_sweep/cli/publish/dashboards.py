@@ -34,7 +34,7 @@ PUBLISHED_HEADER = ("paper", "table", "target", "real", "synthetic", "t", "AP50 
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class DashboardPlace:
     """Where in W&B the sweep's runs are; `entity` may be empty where nothing is saved."""
 
     entity: str
@@ -51,7 +51,7 @@ def last_iterations(rows: Sequence[Row]) -> dict[str, int]:
     return dict(sorted(found.items(), key=lambda item: (item[0] != OFF, item[0])))
 
 
-def build_workspace(place: Place, study: Study) -> "ws.Workspace":
+def build_workspace(place: DashboardPlace, study: Study) -> "ws.Workspace":
     """Sections Results, PTL, Evaluation, System over the runs of the sweep, by job type."""
     import wandb_workspaces.workspaces as ws
 
@@ -87,7 +87,7 @@ def _section(name: str, content: Sequence[Any]) -> "ws.Section":
     return ws.Section(name=name, panels=list(content), is_open=True, layout_settings=layout)
 
 
-def _runs_in_results(place: Place, rows: Sequence[Row]) -> "ws.And":
+def _runs_in_results(place: DashboardPlace, rows: Sequence[Row]) -> "ws.And":
     """The runs of the sweep, of its evaluations those in results.csv: a workspace has one filter.
 
     Else its scatter plots would mix the iterations of a chain and show calibration as a result.
@@ -106,13 +106,13 @@ def _runs_in_results(place: Place, rows: Sequence[Row]) -> "ws.And":
     return ws.And(_of_sweep(place), is_result)
 
 
-def _of_sweep(place: Place) -> "ws.FilterExpr":
+def _of_sweep(place: DashboardPlace) -> "ws.FilterExpr":
     import wandb_workspaces.workspaces as ws
 
     return ws.Tags().isin([place.sweep[:MAX_TAG]])
 
 
-def build_report(place: Place, study: Study, notes: Sequence[str] = ()) -> "wr.Report":
+def build_report(place: DashboardPlace, study: Study, notes: Sequence[str] = ()) -> "wr.Report":
     """What the numbers say, the grid, AP and AP_t2t per target, train2test, pictures, the papers.
 
     `notes` are set before everything else.
@@ -147,7 +147,7 @@ def build_report(place: Place, study: Study, notes: Sequence[str] = ()) -> "wr.R
     )
 
 
-def _target_blocks(place: Place, study: Study) -> list[Any]:
+def _target_blocks(place: DashboardPlace, study: Study) -> list[Any]:
     """Per target: AP against real images at the last iteration, and AP50 over the iterations."""
     import wandb_workspaces.reports.v2 as wr
 
@@ -170,7 +170,7 @@ def _grid(runsets: Sequence[Any], shown: Iterable[Any]) -> "wr.PanelGrid":
     return wr.PanelGrid(runsets=list(runsets), panels=list(shown))
 
 
-def _results(place: Place, rows: Sequence[Row], **config: str) -> list[Any]:
+def _results(place: DashboardPlace, rows: Sequence[Row], **config: str) -> list[Any]:
     """The evaluations in results.csv; a run set, and so a colour, per value of synthetic."""
     return [
         _evaluations(place, f"{synthetic} t{t}", synthetic=synthetic, iteration=t, **config)
@@ -178,14 +178,16 @@ def _results(place: Place, rows: Sequence[Row], **config: str) -> list[Any]:
     ]
 
 
-def _evaluations(place: Place, name: str, *, synthetic: str, **config: str | int) -> "wr.Runset":
+def _evaluations(
+    place: DashboardPlace, name: str, *, synthetic: str, **config: str | int
+) -> "wr.Runset":
     """Evaluations that cells asked for."""
     return _runset(
         f"synthetic {name}", place, job_type=EVALUATE, role=TARGET, synthetic=synthetic, **config
     )
 
 
-def _runset(name: str, place: Place, *, job_type: str, **config: str | int) -> "wr.Runset":
+def _runset(name: str, place: DashboardPlace, *, job_type: str, **config: str | int) -> "wr.Runset":
     """Runs of the sweep by job type and config; in the report's own project, so no server is asked.
 
     Order and columns are objects: a plain string would be taken for the name of a run's attribute.

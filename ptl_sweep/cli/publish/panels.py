@@ -6,8 +6,7 @@ Nothing here asks a server; every panel is an object of wandb-workspaces (the ex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ptl_sweep.study.groups import ap_t2t_labels
-from ptl_sweep.study.tables import result_columns
+from ptl_sweep.vocabulary import SHRUNK_DISTANCE, ApT2t
 
 if TYPE_CHECKING:
     import wandb_workspaces.reports.v2 as wr
@@ -24,14 +23,16 @@ SYSTEM = ("train/images_per_second", "train/learning_rate", "train/gpu_memory_mb
 PICTURES = ("ptl/transformed", "ptl/selected_pool")
 DETECTED, DETECTIONS = "evaluate/detected", "evaluate/detections"
 GRID_TABLES = ("grid/results", "grid/summary")
-DISTANCES = ("t2t_tp_mean_shrunk", "t2t_fp_mean_shrunk")  # squared, of true and false positives
+DISTANCES = (
+    SHRUNK_DISTANCE.name,
+    SHRUNK_DISTANCE._replace(kind="fp").name,
+)  # squared, of true and false positives
 WIDTH, WIDE, HIGH = 24, 12, 10  # of a row of panels, half of it, and a tall panel: grid units
 
 
 def ap_t2t_columns(score_thresholds: Sequence[float]) -> list[str]:
     """AP_t2t at each score threshold of the sweep, shrunk distances."""
-    names = result_columns(score_thresholds)
-    return [f"AP_t2t_{label}_shrunk" for label in ap_t2t_labels([dict.fromkeys(names)])]
+    return [ApT2t(score).name for score in score_thresholds]
 
 
 def result_panels(score_thresholds: Sequence[float]) -> list[Any]:
@@ -55,8 +56,8 @@ def evaluation_panels() -> list[Any]:
     """Detections: pictures, distances, the table."""
     import wandb_workspaces.reports.v2 as wr
 
-    hit, missed = (wr.SummaryMetric(name) for name in DISTANCES)
-    distances = wr.ScatterPlot(title="Distance of false against true positives", x=hit, y=missed)
+    true, false = (wr.SummaryMetric(name) for name in DISTANCES)
+    distances = wr.ScatterPlot(title="Distance of false against true positives", x=true, y=false)
     return [pictures("Truths and detections", [DETECTED]), distances, table(DETECTIONS)]
 
 

@@ -9,13 +9,13 @@ from ptl_sweep.cli.arguments import OK, parse_sweep_verb, verb_parser
 from ptl_sweep.cli.sync import NO_KEY
 from ptl_sweep.cli.tables import reduce_where_needed
 from ptl_sweep.config.schema import ConfigError, TrackingConfig
-from ptl_sweep.pipeline.plan import Plan, config_of
+from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.store import write_atomically
 from ptl_sweep.terminal import output, print_json
 from ptl_sweep.tracking.server import Server, ServerError, base_url, has_key
 
 if TYPE_CHECKING:
-    from ptl_sweep.cli.publish.dashboards import Place
+    from ptl_sweep.cli.publish.dashboards import DashboardPlace
     from ptl_sweep.study.study import Study
 
 EXTRA = "publish needs wandb-workspaces ({error}): pip install 'ptl-sweep[workspaces]'"
@@ -53,24 +53,24 @@ def _require_extra() -> None:
         raise ConfigError(EXTRA.format(error=error)) from error
 
 
-def _place(plan: Plan, entity: str | None, project: str | None, *, asks: bool) -> "Place":
+def _place(plan: Plan, entity: str | None, project: str | None, *, asks: bool) -> "DashboardPlace":
     """Where the runs are; `asks` the server whether it is there, and whose the key is.
 
     Raises: ConfigError without an account or a server.
     """
-    from ptl_sweep.cli.publish.dashboards import Place
+    from ptl_sweep.cli.publish.dashboards import DashboardPlace
 
-    tracking: TrackingConfig = config_of(plan, 0).tracking
+    tracking: TrackingConfig = plan.settings.tracking
     entity, project = entity or tracking.entity, project or tracking.project
     if not asks:
-        return Place(entity=entity or "", project=project, sweep=plan.name)
+        return DashboardPlace(entity=entity or "", project=project, sweep=plan.name)
     if not has_key():
         raise ConfigError(NO_KEY.format(url=base_url()) + DRY_RUN)
     try:
         server = Server(project=project, entity=entity)
     except ServerError as error:
         raise ConfigError(f"{error}{DRY_RUN}") from error
-    return Place(entity=server.entity, project=project, sweep=plan.name)
+    return DashboardPlace(entity=server.entity, project=project, sweep=plan.name)
 
 
 def _study(plan: Plan) -> "Study":
@@ -82,7 +82,7 @@ def _study(plan: Plan) -> "Study":
         rows=_rows(plan, "results"),
         iteration_rows=(),
         published=load_published(),
-        score_thresholds=config_of(plan, 0).evaluate.score_thresholds,
+        score_thresholds=plan.settings.score_thresholds,
         **{name: _rows(plan, name) for name in TABLES},
     )
 
@@ -94,11 +94,10 @@ def _rows(plan: Plan, stem: str) -> list[Any]:
 
 
 def _notes(plan: Plan) -> list[str]:
-    is_toy = any(config["dataset"]["reader"] == "miniature" for config in plan.configs)
-    return [TOY_NOTE] if is_toy else []
+    return [TOY_NOTE] if plan.is_toy else []
 
 
-def _write(plan: Plan, place: "Place", study: "Study") -> dict[str, str]:
+def _write(plan: Plan, place: "DashboardPlace", study: "Study") -> dict[str, str]:
     """JSON of both below the sweep's folder; their paths by name."""
     from ptl_sweep.cli.publish import dashboards
 
@@ -118,7 +117,7 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> Path:
     return path
 
 
-def _save(plan: Plan, place: "Place", study: "Study") -> dict[str, str]:
+def _save(plan: Plan, place: "DashboardPlace", study: "Study") -> dict[str, str]:
     """Save both; their addresses by name. Raises: ConfigError when W&B refuses."""
     from ptl_sweep.cli.publish import dashboards
     from ptl_sweep.cli.publish.save import save_dashboards

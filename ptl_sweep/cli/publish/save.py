@@ -1,6 +1,11 @@
 """Save a workspace and a report in W&B: the first `publish` of a sweep makes them, others update.
 
 The ids that the server gave are kept in the sweep's folder: names and titles may change there.
+
+`publish` uses these private parts of wandb-workspaces, here and in `dashboards`, because it has no
+public way to them: `_to_model` (the JSON of --dry-run, and panels that show single runs),
+`internal.upsert_view2` with `_generate_view_name` and `_internal_name` (to save a model that was
+changed), and `internal.execute_graphql` (whether a saved view is still there).
 """
 
 import json
@@ -10,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ptl_sweep.cli.publish import dashboards
-from ptl_sweep.cli.publish.dashboards import Place
+from ptl_sweep.cli.publish.dashboards import DashboardPlace
 from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.store import write_atomically
 from ptl_sweep.tracking.server import base_url
@@ -22,7 +27,9 @@ Saved = dict[str, str]  # id, url
 Found = dict[str, Any]  # id and name of a view, as the server has them
 
 
-def save_dashboards(folder: Path, place: Place, workspace: Any, report: Any) -> dict[str, str]:
+def save_dashboards(
+    folder: Path, place: DashboardPlace, workspace: Any, report: Any
+) -> dict[str, str]:
     """Their addresses by name; `folder` is the sweep's. Raises: ConfigError when W&B refuses."""
     _require_project(place)
     path = folder / SAVED
@@ -45,7 +52,7 @@ def save_dashboards(folder: Path, place: Place, workspace: Any, report: Any) -> 
     return {name: views[name]["url"] for name in savers}
 
 
-def _require_project(place: Place) -> None:
+def _require_project(place: DashboardPlace) -> None:
     """wandb-workspaces would make a project that is misspelt. Raises: ConfigError."""
     import wandb
 

@@ -14,8 +14,8 @@ from numpy import ndarray
 from ptl_sweep.config.schema import PoolConfig
 from ptl_sweep.datasets.images import decode, image_size
 from ptl_sweep.datasets.readers.manifest import (
+    FIX,
     MEASURES,
-    MEND,
     TEXTS,
     ManifestRow,
     mask_box,
@@ -92,7 +92,7 @@ def read_archangel(config: PoolConfig) -> ImageSet:
     for row in read_manifest(path):
         images.setdefault(row.image, []).append(row)
     if not images:
-        raise data_error(path, "has no rows", MEND)
+        raise data_error(path, "has no rows", FIX)
     warnings = _count_warnings(images)
     for name in _drawn(sorted(images), config.num_images):
         pool.add(name, images[name])
@@ -110,7 +110,7 @@ def _manifest(config: PoolConfig) -> Path:
     if found:
         problem = f"{folder} has both {' and '.join(MANIFESTS)}"
     raise DataError(
-        f"pool {config.name!r}: {problem}\n  mend: set pool.root to the folder with one of "
+        f"pool {config.name!r}: {problem}\n  fix: set pool.root to the folder with one of "
         f"{', '.join(MANIFESTS)}; `python -m ptl_sweep manifest --help` says how to write one"
     )
 
@@ -263,7 +263,7 @@ def _merged(rows: Sequence[ManifestRow], manifest: Path) -> dict[str, float | st
                     manifest,
                     f"{name} is {row.attributes.get(name)}, in line {rows[0].line} of the same "
                     f"image it is {merged.get(name)}",
-                    MEND,
+                    FIX,
                     row.line,
                 )
     for name in TEXTS:

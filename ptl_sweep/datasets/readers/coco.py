@@ -27,7 +27,7 @@ from ptl_sweep.datasets.validation import (
 Entry = dict[str, Any]
 
 _ALIASES = {"validation": ("validation", "valid", "val"), "val": ("val", "valid", "validation")}
-_MEND = "correct the file or delete the entry"
+_FIX = "correct the file or delete the entry"
 
 
 def read_coco(config: DatasetConfig, split: str) -> ImageSet:
@@ -75,7 +75,7 @@ def _annotation_file(root: Path, config: DatasetConfig, split: str) -> Path:
     there = ", ".join(path.name for path in sorted((root / "annotations").glob("*.json"))[:5])
     raise DataError(
         f"{root / 'annotations'}: none of {', '.join(names)} (there: {there or 'no .json file'})\n"
-        f"  mend: set split of data set {config.name!r} to a file that is there, or rename one"
+        f"  fix: set split of data set {config.name!r} to a file that is there, or rename one"
     )
 
 
@@ -84,8 +84,8 @@ def _content(path: Path) -> Entry:
     try:
         content = json.loads(text)
     except json.JSONDecodeError as error:
-        mend = "download or export the file again"
-        raise data_error(path, f"is no JSON: {error.msg}", mend, error.lineno) from error
+        fix = "download or export the file again"
+        raise data_error(path, f"is not valid JSON: {error.msg}", fix, error.lineno) from error
     if not isinstance(content, dict):
         raise data_error(path, "is no COCO instances file", "export it as COCO detection JSON")
     return content
@@ -102,10 +102,10 @@ def _entries(content: Entry, key: str, fields: tuple[str, ...], path: Path) -> l
         )
     for index, entry in enumerate(entries):
         if not isinstance(entry, dict):
-            raise data_error(path, f"{key}[{index}] is {shown(entry)}, must be an object", _MEND)
+            raise data_error(path, f"{key}[{index}] is {shown(entry)}, must be an object", _FIX)
         for field in fields:
             if field not in entry:
-                raise data_error(path, f"{key}[{index}] has no {field}", _MEND)
+                raise data_error(path, f"{key}[{index}] has no {field}", _FIX)
     return entries
 
 
@@ -116,7 +116,7 @@ def _by_id(entries: list[Entry], key: str, path: Path) -> dict[int | str, Entry]
             raise data_error(
                 path,
                 f"{key}[{index}].id is {shown(entry['id'])}, must be a number no other entry has",
-                _MEND,
+                _FIX,
             )
         found[entry["id"]] = entry
     return found
@@ -134,7 +134,7 @@ def _images(content: Entry, path: Path) -> dict[int | str, Entry]:
                 path,
                 f"images[{index}].file_name is {shown(name)}, must be a path inside the data "
                 "set that no other image has",
-                _MEND,
+                _FIX,
             )
         seen.add(name)
     if not entries:
@@ -164,14 +164,14 @@ def _boxes_by_image(
                     path,
                     f"annotations[{index}].{field} is {shown(entry[field])}, which is not in the "
                     f"file's {'images' if field == 'image_id' else 'categories'}",
-                    _MEND,
+                    _FIX,
                 )
         if not _is_box(entry["bbox"]):
             raise data_error(
                 path,
                 f"annotations[{index}].bbox is {shown(entry['bbox'])}, must be [x, y, width, "
                 "height] in pixels",
-                _MEND,
+                _FIX,
             )
         meaning = categories[entry["category_id"]]
         crowd = bool(entry.get("iscrowd", 0)) and meaning == "person"

@@ -16,8 +16,8 @@ from ptl_sweep.datasets.images import FileImage, image_size, list_images
 from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.datasets.subsets import SPLITS, assign_scenes, spread
 from ptl_sweep.datasets.validation import (
+    LFS_FIX,
     LFS_HEADER,
-    LFS_MEND,
     MAX_COORDINATE_PX,
     DataError,
     Labels,
@@ -31,7 +31,7 @@ BOXES = Path("gt/bounding_box/bounding_boxes/person/imgIdToBBoxArray.p")  # in t
 MAX_BYTES = 4 * 2**20  # of the pickle; 1557 boxes take a tenth of it
 MAX_BOXES = 10_000  # of one image
 _REPACK = ("original_images", "label_images_semantic")  # folders of the copy on Kaggle
-_MEND = (
+_FIX = (
     "take the file from the official download (training_set/gt/bounding_box); never load a pickle "
     "of unknown origin by other means"
 )
@@ -143,7 +143,7 @@ def _corners(
             path,
             f"box {box} of image {shown(image_id)} is {corners[box].tolist()}, must be xmin, ymin, "
             f"xmax, ymax in pixels, at most {MAX_COORDINATE_PX:g} and no maximum below its minimum",
-            _MEND,
+            _FIX,
         )
     return corners
 
@@ -162,7 +162,7 @@ def read_boxes(path: Path) -> Boxes:
     except DataError:
         raise
     except Exception as error:  # a damaged pickle can raise anything
-        raise data_error(path, f"is no whole pickle file ({error})", _MEND) from error
+        raise data_error(path, f"is no whole pickle file ({error})", _FIX) from error
     if not isinstance(content, dict):
         raise _wrong(path, "the content", content, "a dict of image ids")
     return {image_id: _values(path, image_id, boxes) for image_id, boxes in content.items()}
@@ -186,7 +186,7 @@ def _values(path: Path, image_id: object, boxes: object) -> list[Float[ndarray, 
 def _wrong(path: Path, what: str, value: object, wanted: str) -> DataError:
     """Names the type only: writing out a hostile value could fill the memory."""
     found = "another array" if isinstance(value, _Array) else f"a {type(value).__name__}"
-    return data_error(path, f"{what} is {found}, must be {wanted}", _MEND)
+    return data_error(path, f"{what} is {found}, must be {wanted}", _FIX)
 
 
 def _bytes(path: Path) -> bytes:
@@ -198,9 +198,9 @@ def _bytes(path: Path) -> bytes:
             path, f"cannot be read: {error.strerror}", "check the path and its permissions"
         ) from error
     if data.startswith(LFS_HEADER):
-        raise data_error(path, "is a git-LFS pointer, not the file itself", LFS_MEND)
+        raise data_error(path, "is a git-LFS pointer, not the file itself", LFS_FIX)
     if len(data) > MAX_BYTES:
-        raise data_error(path, f"has more than {MAX_BYTES // 2**20} MB", _MEND)
+        raise data_error(path, f"has more than {MAX_BYTES // 2**20} MB", _FIX)
     return data
 
 
@@ -214,7 +214,7 @@ def _require_plain(path: Path, data: bytes) -> None:
             needless = needless or f"{name} {shown(argument)}"
     if needless:
         raise data_error(
-            path, f"holds the pickle instruction {needless}, which no table of boxes needs", _MEND
+            path, f"holds the pickle instruction {needless}, which no table of boxes needs", _FIX
         )
 
 
@@ -224,7 +224,7 @@ def _instructions(path: Path, data: bytes) -> Iterator[tuple[str, Any]]:
         for opcode, argument, _ in pickletools.genops(data):
             yield opcode.name, argument
     except Exception as error:  # whatever the parser of an instruction raises on damaged bytes
-        raise data_error(path, f"is no whole pickle file ({error})", _MEND) from error
+        raise data_error(path, f"is no whole pickle file ({error})", _FIX) from error
 
 
 class _Dtype:
@@ -281,7 +281,7 @@ def _stand_in(path: Path, module: str, name: str = "") -> type:
             path,
             f"asks for the Python object {shown(f'{module}.{name}')}, which no table of boxes needs"
             "; nothing was run",
-            _MEND,
+            _FIX,
         )
     return found
 

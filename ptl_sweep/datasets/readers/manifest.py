@@ -34,7 +34,7 @@ GROUPS = (*TEXTS, *MEASURES)  # what the pattern of `build_manifest` may name
 NUM_EXAMPLES = 3
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _GREY = (b"\x08\x00", b"\x01\x00")  # 8 or 1 bits and colour type 0 in the header of a PNG
-MEND = "correct the row, or let `python -m ptl_sweep manifest` write the file again"
+FIX = "correct the row, or let `python -m ptl_sweep manifest` write the file again"
 
 
 class ManifestRow(NamedTuple):
@@ -84,7 +84,7 @@ def _csv_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
             _require_columns(path, line, header)
         elif len(fields) != len(header):
             problem = f"has {len(fields)} fields, the header has {len(header)}: {','.join(header)}"
-            raise data_error(path, problem, MEND, line)
+            raise data_error(path, problem, FIX, line)
         else:
             yield line, dict(zip(header, fields, strict=True))
 
@@ -97,7 +97,7 @@ def _csv_fields(path: Path) -> Iterator[tuple[int, list[str]]]:
             if fields:
                 yield reader.line_num, fields
     except csv.Error as error:
-        raise data_error(path, f"is no CSV: {error}", MEND, reader.line_num) from error
+        raise data_error(path, f"is no CSV: {error}", FIX, reader.line_num) from error
 
 
 def _json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
@@ -107,9 +107,9 @@ def _json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         try:
             fields = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise data_error(path, f"is no JSON: {error}", MEND, line) from error
+            raise data_error(path, f"is not valid JSON: {error}", FIX, line) from error
         if not isinstance(fields, dict):
-            raise data_error(path, f"is {shown(fields)}, must be an object", MEND, line)
+            raise data_error(path, f"is {shown(fields)}, must be an object", FIX, line)
         _require_columns(path, line, list(fields))
         yield line, fields
 
@@ -137,10 +137,10 @@ def _row(path: Path, line: int, fields: Mapping[str, Any]) -> ManifestRow:
     if len(corners) not in (0, len(CORNERS)):
         missing = [name for name in CORNERS if name not in given]
         problem = f"{' and '.join(missing)} are empty, must be there or all four be empty"
-        raise data_error(path, problem, MEND, line)
+        raise data_error(path, problem, FIX, line)
     if corners and not (corners[0] < corners[2] and corners[1] < corners[3]):
         problem = f"x1,y1,x2,y2 are {shown(tuple(corners))}, must be x1 < x2 and y1 < y2"
-        raise data_error(path, problem, MEND, line)
+        raise data_error(path, problem, FIX, line)
     attributes: dict[str, float | str] = {}
     for name in GROUPS:
         if name in given:
@@ -156,7 +156,7 @@ def _is_empty(value: object) -> bool:
 def _text(path: Path, line: int, name: str, value: object) -> str:
     if isinstance(value, str) and value.isprintable():
         return value.strip()
-    raise data_error(path, f"{name} is {shown(value)}, must be a text", MEND, line)
+    raise data_error(path, f"{name} is {shown(value)}, must be a text", FIX, line)
 
 
 def _number(path: Path, line: int, name: str, value: object) -> float:
@@ -166,7 +166,7 @@ def _number(path: Path, line: int, name: str, value: object) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
         return float(value)
     allowed = f"a number in [{low:g}, {high:g}]"
-    raise data_error(path, f"{name} is {shown(value)}, must be {allowed}", MEND, line)
+    raise data_error(path, f"{name} is {shown(value)}, must be {allowed}", FIX, line)
 
 
 def _inside(path: Path, line: int, name: str, value: object) -> str:
@@ -176,7 +176,7 @@ def _inside(path: Path, line: int, name: str, value: object) -> str:
         if not relative.is_absolute() and ".." not in relative.parts and relative.parts:
             return relative.as_posix()
     problem = f"{name} is {shown(value)}, must be a path below the manifest's folder"
-    raise data_error(path, problem, MEND, line)
+    raise data_error(path, problem, FIX, line)
 
 
 def require_mask(path: Path, size: tuple[int, int]) -> None:

@@ -17,8 +17,8 @@ from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.datasets.subsets import spread
 from ptl_sweep.datasets.validation import (
     DataError,
+    DelimitedTable,
     Labels,
-    Table,
     Validator,
     data_error,
     first_other_line_end,
@@ -49,7 +49,7 @@ MIN_CHANGE_IOU = 0.2  # of the last box of one annotator with the first box of t
 MAX_WHOLE = 10**9
 _SEQUENCE = re.compile(r"[12]\.[12]\.\d+", re.ASCII)  # drone, part of the day, scenario
 _LABELS = re.compile(r'[ \t]"Person"([ \t]+"[^"]*")*[ \t]*')
-_MEND = "correct the row or delete it"
+_FIX = "correct the row or delete it"
 
 Files = dict[str, list[Path]]  # by sequence
 
@@ -253,7 +253,7 @@ def _require_shape(path: Path, size: tuple[int, int]) -> None:
         )
 
 
-def _read_rows(path: Path, validator: Validator) -> Table:
+def _read_rows(path: Path, validator: Validator) -> DelimitedTable:
     """The numbers of a label file, checked. Raises: DataError that names the line."""
     text = read_text(path)
     if "\r" in text and (line := first_other_line_end(text)) is not None:
@@ -266,9 +266,9 @@ def _read_rows(path: Path, validator: Validator) -> Table:
     for name in ("track_id", "frame"):
         value = table.column(name)
         whole = (value == np.round(value)) & (value >= 0) & (value <= MAX_WHOLE)
-        table.require(name, whole, "a whole number from 0 on", _MEND)
+        table.require(name, whole, "a whole number from 0 on", _FIX)
     for name in ("lost", "occluded", "generated"):
-        table.require(name, np.isin(table.column(name), (0, 1)), "0 or 1", _MEND)
+        table.require(name, np.isin(table.column(name), (0, 1)), "0 or 1", _FIX)
     return table
 
 
@@ -289,7 +289,7 @@ def _require_labels(path: Path, rows: list[tuple[str, str, str]]) -> None:
         seen.add(ending)
 
 
-def _persons(table: Table, wanted: Bool[ndarray, " n"], validator: Validator) -> _Persons:
+def _persons(table: DelimitedTable, wanted: Bool[ndarray, " n"], validator: Validator) -> _Persons:
     """The rows of the wanted frames without the lost, the doubled and the ones with no area."""
     boxes = table.values[:, 1:5]
     lost = table.column("lost") == 1
@@ -306,7 +306,7 @@ def _persons(table: Table, wanted: Bool[ndarray, " n"], validator: Validator) ->
 
 
 def _doubled(
-    table: Table, boxes: Float[ndarray, "n 4"], visible: Bool[ndarray, " n"]
+    table: DelimitedTable, boxes: Float[ndarray, "n 4"], visible: Bool[ndarray, " n"]
 ) -> Bool[ndarray, " n"]:
     """Last rows of tracks whose person has the first row of the next track in the same frame.
 

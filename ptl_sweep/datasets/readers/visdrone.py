@@ -13,8 +13,8 @@ from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.datasets.subsets import spread
 from ptl_sweep.datasets.validation import (
     DataError,
+    DelimitedTable,
     Labels,
-    Table,
     Validator,
     nearest,
     require_root,
@@ -99,7 +99,7 @@ def _split_folder(config: DatasetConfig, split: str) -> Path:
             return folder
     raise DataError(
         f"{root}: no folder VisDrone2019-DET-{_SUFFIXES[split]} with images/ and annotations/ "
-        f"for split {split!r}\n  mend: unpack the zip of that split there, or set root of data "
+        f"for split {split!r}\n  fix: unpack the zip of that split there, or set root of data "
         f"set {config.name!r} (dataset.root or target.root) to the folder that holds it"
     )
 
@@ -122,15 +122,15 @@ def _labelled(folder: Path, validator: Validator) -> list[Path]:
     return [image for image in images if image.stem in files]
 
 
-def _labels(table: Table, meanings: Bool[ndarray, "2 c"], validator: Validator) -> Labels:
+def _labels(table: DelimitedTable, meanings: Bool[ndarray, "2 c"], validator: Validator) -> Labels:
     """Boxes of every category; a person of score 0 becomes a region to ignore, and is counted."""
     table.require_pixels(("left", "top", "width", "height"))
     score, category = table.column("score"), table.column("category")
-    mend = "correct the row or delete it; detections of a model are no annotations"
-    table.require("score", (score == 0) | (score == 1), "0 (ignored) or 1", mend)
+    fix = "correct the row or delete it; detections of a model are no annotations"
+    table.require("score", (score == 0) | (score == 1), "0 (ignored) or 1", fix)
     last = len(CATEGORIES) - 1
     known = (category == np.round(category)) & (category >= 0) & (category <= last)
-    table.require("category", known, f"a whole number from 0 to {last}", mend)
+    table.require("category", known, f"a whole number from 0 to {last}", fix)
     person, ignored = meanings[:, category.astype(np.int64)]
     doubtful = person & (score == 0)
     validator.drop("person of score 0, kept as a region to ignore", int(doubtful.sum()))

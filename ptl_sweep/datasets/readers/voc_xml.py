@@ -33,7 +33,7 @@ from ptl_sweep.datasets.validation import (
 )
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
-_MEND = "correct the file, or download it again"
+_FIX = "correct the file, or download it again"
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
@@ -79,7 +79,7 @@ class _Element:
             return found[0]
         count = f"{len(found)} elements {tag}" if found else f"no element {tag}"
         raise data_error(
-            path, f"<{self.tag}> has {count}, must have one", _MEND, (found or [self])[-1].line
+            path, f"<{self.tag}> has {count}, must have one", _FIX, (found or [self])[-1].line
         )
 
 
@@ -218,7 +218,7 @@ def _tree(path: Path, text: str) -> _Element:
         parser.Parse(text, True)
     except expat.ExpatError as error:
         problem = f"is no XML: {expat.ErrorString(error.code)}"
-        raise data_error(path, problem, _MEND, error.lineno) from error
+        raise data_error(path, problem, _FIX, error.lineno) from error
     root = document.children[0]
     if root.tag != "annotation":
         problem = f"starts with <{shown(root.tag)[1:-1]}>, must be <annotation>"
@@ -229,7 +229,7 @@ def _tree(path: Path, text: str) -> _Element:
 def _class_name(element: _Element, path: Path) -> _Element:
     name = element.only("name", path)
     if not name.text:
-        raise data_error(path, "name is empty, must be a class", _MEND, name.line)
+        raise data_error(path, "name is empty, must be a class", _FIX, name.line)
     return name
 
 

@@ -13,8 +13,8 @@ from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.datasets.subsets import SPLITS, assign_scenes, frame_runs, spread
 from ptl_sweep.datasets.validation import (
     DataError,
+    DelimitedTable,
     Labels,
-    Table,
     Validator,
     class_meanings,
     data_error,
@@ -113,17 +113,17 @@ def _own_folder(root: Path, split: str) -> _Folder | None:
 def _no_such_split(root: Path, config: DatasetConfig, split: str, own: list[str]) -> DataError:
     if own:
         problem = f"no split {split!r}; it has {', '.join(own)}"
-        mend = "use one of these, or `all`"
+        fix = "use one of these, or `all`"
     elif (root / "images").is_dir():
         problem = f"one flat folder, so there is no split {split!r}"
-        mend = (
+        fix = (
             f"set split=all, or scene_fractions=[0.7,0.15,0.15] of data set {config.name!r} to "
             "divide it by scenes"
         )
     else:
         problem = f"neither {split}/images nor images/ is there"
-        mend = "unpack the data set there, or set root to the folder that holds images/"
-    return data_error(root, problem, mend)
+        fix = "unpack the data set there, or set root to the folder that holds images/"
+    return data_error(root, problem, fix)
 
 
 def _images(folder: _Folder, validator: Validator) -> Iterator[_Listed]:
@@ -167,22 +167,24 @@ def _classes(root: Path, config: DatasetConfig) -> _Classes:
 
 def _names(path: Path) -> dict[int, str]:
     """The class names of data.yaml, which has them as a list or as {number: name}."""
-    mend = "write the line `names: {0: person}` or `names: [person]`"
+    fix = "write the line `names: {0: person}` or `names: [person]`"
     try:
         content = yaml.safe_load(read_text(path))
     except yaml.YAMLError as error:
-        raise data_error(path, f"is no YAML: {shown(str(error))}", mend) from error
+        raise data_error(path, f"is not valid YAML: {shown(str(error))}", fix) from error
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not all(
         isinstance(number, int) and isinstance(name, str) for number, name in names.items()
     ):
-        raise data_error(path, f"names is {shown(names)}, must be class names by number", mend)
+        raise data_error(path, f"names is {shown(names)}, must be class names by number", fix)
     return names
 
 
-def _labels(path: Path, table: Table | None, size: tuple[int, int], classes: _Classes) -> Labels:
+def _labels(
+    path: Path, table: DelimitedTable | None, size: tuple[int, int], classes: _Classes
+) -> Labels:
     """Boxes in pixels. Raises: DataError for an unknown class or a share outside [0, 1]."""
     if table is None:
         none = np.zeros(0, dtype=np.bool_)

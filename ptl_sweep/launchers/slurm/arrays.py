@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ptl_sweep.pipeline.plan import KINDS, Plan, Task
+from ptl_sweep.pipeline.graph import Task
+from ptl_sweep.pipeline.plan import Plan
+from ptl_sweep.stages.base import KINDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 TIMEOUT_S = 30.0  # a controller that answers later than this counts as down
 DEFAULT_MAX_ARRAY_SIZE = 1001  # SLURM's own default
 QUEUE_FORMAT = "%i|%T|%r|%N|%M|%L|%S"
-NEVER = re.compile(  # pending reasons that time alone does not mend (squeue(1), job reason codes)
+NEVER = re.compile(  # pending reasons that time alone does not fix (squeue(1), job reason codes)
     r"PartitionConfig|PartitionNodeLimit|PartitionTimeLimit|PartitionInactive|BadConstraints|"
     r"DependencyNeverSatisfied|InvalidAccount|InvalidQOS|QOSNotAllowed|AccountNotAllowed|"
     r"JobHoldMaxRequeue|launch failed requeued held|"

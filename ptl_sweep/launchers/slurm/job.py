@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING
 
 from ptl_sweep.launchers.slurm.journal import REDUCE
 from ptl_sweep.launchers.slurm.queue import view_jobs
-from ptl_sweep.pipeline.plan import Plan, Task, config_of, load_plan
+from ptl_sweep.launchers.worker import ExitCode, StopOnSignal, run_task, task_named
+from ptl_sweep.pipeline.graph import Task
+from ptl_sweep.pipeline.plan import Plan, load_plan
 from ptl_sweep.pipeline.provenance import PACKAGE, code_fingerprint
-from ptl_sweep.stages.worker import ExitCode, StopOnSignal, run_task
 from ptl_sweep.store import slurm_job
 
 if TYPE_CHECKING:
@@ -57,11 +58,11 @@ class TaskJob:
     code_change: str  # warn | refuse
 
     def __call__(self) -> str:
-        """Run the task to its end. Raises: TaskFailedError; SystemExit when put back."""
+        """Run the task. Raises: TaskFailedError, ConfigError; SystemExit when put back."""
         self._remove_half_written()
         plan = load_plan(Path(self.sweep))
         plan.code = self.code
-        task = next((t for t in plan.tasks if t.name == self.task), REDUCE)
+        task = REDUCE if self.task == REDUCE.name else task_named(plan, self.task)
         self._log_to(plan.log_path(task))
         self._announce()
         if task is REDUCE:
@@ -126,9 +127,7 @@ def reduce(plan: Plan, submission: str) -> str:
     """Tables and report of what there is, gaps included."""
     from ptl_sweep.reduce.run import reduce_sweep
 
-    result = reduce_sweep(
-        plan, config_of(plan, 0).tracking, jobs=view_jobs(plan), submission=submission
-    )
+    result = reduce_sweep(plan, plan.settings.tracking, jobs=view_jobs(plan), submission=submission)
     sys.stdout.write(f"{result.text}\n")
     sys.stdout.flush()
     return f"{result.num_failed} cells without a result"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ptl_sweep.pipeline.plan import Task
+from ptl_sweep.pipeline.graph import Task
 
 BOOK = "jobs.jsonl"
 SLURM_LOGS = Path("logs") / "slurm"  # submitit's scripts and pickles, and SLURM's own words

@@ -1,4 +1,4 @@
-"""How an array is described to sbatch, in whose words it refuses, and which key mends that."""
+"""How an array is described to sbatch, in whose words it refuses, and which key fixes that."""
 
 import math
 import os
@@ -57,7 +57,7 @@ def job_name(plan: Plan, kind: str) -> str:
 
 def _environment_lines(plan: Plan, python_path: Path | None) -> list[str]:
     """What a worker reads before Python starts."""
-    num_threads = plan.configs[0]["train"]["num_threads"]
+    num_threads = plan.num_threads
     lines = [f"export {name}={num_threads}" for name in THREAD_VARIABLES]
     lines.append(
         "export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK"
@@ -98,7 +98,7 @@ def check_additional_parameters(config: LauncherConfig) -> None:
 
 
 def refusal(said: str) -> str:
-    """The words of sbatch, and the key that mends them."""
+    """The words of sbatch, and the key that fixes them."""
     words = [line.partition("error: ")[2] for line in said.splitlines() if "error: " in line]
     text = "; ".join(words) or said.strip()
     hints = {

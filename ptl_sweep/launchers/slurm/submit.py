@@ -23,8 +23,10 @@ from ptl_sweep.launchers.slurm.sbatch import (
     sbatch_parameters,
     submission_environment,
 )
-from ptl_sweep.pipeline.plan import KINDS, Plan, Task
+from ptl_sweep.pipeline.graph import Task
+from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.pipeline.provenance import code_fingerprint, snapshot_code
+from ptl_sweep.stages.base import KINDS
 
 log = logging.getLogger(__name__)
 

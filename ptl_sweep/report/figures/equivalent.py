@@ -1,4 +1,4 @@
-"""How many real images synthetic ones are worth (method.md, section 4)."""
+"""How many real images synthetic ones are worth (docs/method.md, section 4)."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

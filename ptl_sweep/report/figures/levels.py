@@ -23,7 +23,7 @@ from ptl_sweep.report.figures.style import (
     line_style,
     with_bounds,
 )
-from ptl_sweep.study.groups import ap_t2t_labels, number, text
+from ptl_sweep.study.groups import ap_t2t_of, number, text
 from ptl_sweep.study.statistics import Interval, mean_interval
 from ptl_sweep.study.summary import effect_of, find_summary, mean_of
 from ptl_sweep.vocabulary import ALL_TARGETS, OFF, Group, Row
@@ -126,10 +126,8 @@ def _percent(x: float, mean: Interval, tip: str) -> Point:
 
 def ap_t2t_metrics(summary: Iterable[Row]) -> dict[str, str]:
     """AP_t2t columns of a sweep and what their axis says."""
-    labels = ap_t2t_labels({text(row, "metric"): None} for row in summary)
-    return {
-        f"AP_t2t_{label}_shrunk": f"AP_t2t [%]\nscore ≥ {int(label) / 100:g}" for label in labels
-    }
+    headline = ap_t2t_of({text(row, "metric"): None} for row in summary)
+    return {one.name: f"AP_t2t [%]\nscore ≥ {one.threshold:g}" for one in headline}
 
 
 def iteration_figure(rows: Sequence[Row]) -> Figure:

@@ -19,9 +19,9 @@ from ptl_sweep.report.figures.style import (
     wrapped,
 )
 from ptl_sweep.study.groups import number, text
-from ptl_sweep.vocabulary import OFF, Row
+from ptl_sweep.vocabulary import OFF, Distance, Row
 
-PREDICTOR = "tp_mean"
+PREDICTOR = Distance("tp", "mean")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")  # of targets
 FILLS = ("full", "left", "bottom", "right", "top")  # of values of synthetic beside off
 SIZES = (3.0, 8.0)  # points, of the smallest and the largest real count
@@ -36,7 +36,7 @@ def predicting_variant(rows: Sequence[Row]) -> str:
 
 
 def _value(row: Row, variant: str) -> float:
-    return number(row, f"t2t_{PREDICTOR}_{variant}")
+    return number(row, PREDICTOR._replace(variant=variant).name)
 
 
 def prediction_figure(rows: Sequence[Row], variant: str, correlations: str) -> Figure:
@@ -123,7 +123,7 @@ def _legends(figure: Figure, axes: Axes, axis: Axis) -> None:
 
 def correlation_sentence(correlations: Sequence[Row], dataset: str, variant: str) -> str:
     """`pooled -0.83 [-0.94, -0.70]; within real_count ...`: Spearman's rho of what is drawn."""
-    wanted = (dataset, PREDICTOR, variant, "AP50")
+    wanted = (dataset, PREDICTOR.predictor, variant, "AP50")
     parts = []
     for row in correlations:
         own = tuple(text(row, key) for key in ("dataset", "predictor", "variant", "metric"))

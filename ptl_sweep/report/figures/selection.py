@@ -19,7 +19,7 @@ from ptl_sweep.report.figures.style import (
     line_style,
     log_axis,
 )
-from ptl_sweep.study.study import Selection
+from ptl_sweep.study.study import PoolSelection
 
 ATTRIBUTES = ("altitude_m", "radius_m")
 NUM_BINS = 8  # per attribute
@@ -35,12 +35,12 @@ class BinCounts(NamedTuple):
     chosen: Int[ndarray, "a r"]
 
 
-def with_poses(selections: Sequence[Selection]) -> list[Selection]:
+def with_poses(selections: Sequence[PoolSelection]) -> list[PoolSelection]:
     """Those whose pool says where its camera stood."""
     return [one for one in selections if set(ATTRIBUTES) <= set(one.attributes)]
 
 
-def pose_figure(selections: Sequence[Selection], synthetics: Sequence[str]) -> Figure:
+def pose_figure(selections: Sequence[PoolSelection], synthetics: Sequence[str]) -> Figure:
     """Selected images over altitude and radius: real counts (rows) by iterations.
 
     Grey squares: share of the pool in a bin; dots: share of the selected; areas compare.
@@ -66,18 +66,18 @@ def pose_figure(selections: Sequence[Selection], synthetics: Sequence[str]) -> F
     return figure
 
 
-def _rows_and_columns(selections: Sequence[Selection]) -> tuple[list[int], list[int]]:
+def _rows_and_columns(selections: Sequence[PoolSelection]) -> tuple[list[int], list[int]]:
     return (
         sorted({one.real_count for one in selections}),
         sorted({one.iteration for one in selections}),
     )
 
 
-def _of(selections: Sequence[Selection], count: int, iteration: int) -> list[Selection]:
+def _of(selections: Sequence[PoolSelection], count: int, iteration: int) -> list[PoolSelection]:
     return [one for one in selections if (one.real_count, one.iteration) == (count, iteration)]
 
 
-def _edges(selections: Sequence[Selection], name: str) -> Bins:
+def _edges(selections: Sequence[PoolSelection], name: str) -> Bins:
     """Bins of an attribute; one per value where there are few values."""
     values = np.unique(np.concatenate([one.attributes[name] for one in selections]))
     if 1 < len(values) <= 2 * NUM_BINS:
@@ -89,7 +89,7 @@ def _edges(selections: Sequence[Selection], name: str) -> Bins:
     return np.linspace(values[0] - 0.01 * reach, values[-1] + 0.01 * reach, NUM_BINS + 1)
 
 
-def _binned(selections: Sequence[Selection], edges: Sequence[Bins]) -> BinCounts:
+def _binned(selections: Sequence[PoolSelection], edges: Sequence[Bins]) -> BinCounts:
     """Images of the pool and selected ones per bin, over the seeds."""
     pool = np.zeros([len(bins) - 1 for bins in edges], np.int64)
     chosen = np.zeros_like(pool)
@@ -146,7 +146,7 @@ def _bin_tip(
     )
 
 
-def gap_figure(selections: Sequence[Selection], synthetics: Sequence[str]) -> Figure:
+def gap_figure(selections: Sequence[PoolSelection], synthetics: Sequence[str]) -> Figure:
     """Domain gaps of the pool and of the selected images: real counts (rows) by iterations."""
     counts, iterations = _rows_and_columns(selections)
     synthetic = selections[0].synthetic
@@ -163,7 +163,7 @@ def gap_figure(selections: Sequence[Selection], synthetics: Sequence[str]) -> Fi
     return figure
 
 
-def _gap_bins(selections: Sequence[Selection]) -> Bins:
+def _gap_bins(selections: Sequence[PoolSelection]) -> Bins:
     """Logarithmic, over the finite gaps."""
     gaps = np.concatenate([one.gap for one in selections])
     positive = gaps[np.isfinite(gaps) & (gaps > 0)]
@@ -172,7 +172,7 @@ def _gap_bins(selections: Sequence[Selection]) -> Bins:
 
 
 def _draw_gaps(
-    axes: Axes, selections: Sequence[Selection], bins: Bins, style: LineStyle, series: str
+    axes: Axes, selections: Sequence[PoolSelection], bins: Bins, style: LineStyle, series: str
 ) -> None:
     """Shares of all images of a kind, so the steps of a kind and its infinite share add up to 1."""
     if not selections:

@@ -29,7 +29,7 @@ from ptl_sweep.report.figures.selection import gap_figure, pose_figure, with_pos
 from ptl_sweep.report.figures.spreads import spread_figure, spread_rows
 from ptl_sweep.report.figures.style import Axis, axes_of
 from ptl_sweep.study.groups import number, text
-from ptl_sweep.study.study import SCALES, Selection, Study
+from ptl_sweep.study.study import SCALES, PoolSelection, Study
 from ptl_sweep.vocabulary import Row
 
 SCALE_TITLES = {
@@ -56,7 +56,7 @@ class Source(NamedTuple):
         return [row for row in rows if row["dataset"] == self.dataset]
 
 
-class Plan(NamedTuple):
+class FigureSpec(NamedTuple):
     """A figure that can be drawn."""
 
     name: str  # after the kind, in the file's name
@@ -65,12 +65,12 @@ class Plan(NamedTuple):
     draw: Callable[[], Figure]
 
 
-Planner: TypeAlias = Callable[[Source], Iterator[Plan]]
+FigurePlanner: TypeAlias = Callable[[Source], Iterator[FigureSpec]]
 
 
-def _equivalent(source: Source) -> Iterator[Plan]:
+def _equivalent(source: Source) -> Iterator[FigureSpec]:
     if equivalent_rows(source.summary, source.dataset):
-        yield Plan(
+        yield FigureSpec(
             source.dataset,
             f"Real-image equivalent of synthetic images, trained on {source.dataset}",
             "Above the grey diagonal synthetic images replace real ones; arrows leave the range of "
@@ -79,9 +79,9 @@ def _equivalent(source: Source) -> Iterator[Plan]:
         )
 
 
-def _effect(source: Source) -> Iterator[Plan]:
+def _effect(source: Source) -> Iterator[FigureSpec]:
     if source.axis.others:
-        yield Plan(
+        yield FigureSpec(
             source.dataset,
             f"Change of AP50 by synthetic images, trained on {source.dataset}",
             "Each point is the mean paired difference to off; right of zero: synthetic helps.",
@@ -89,8 +89,8 @@ def _effect(source: Source) -> Iterator[Plan]:
         )
 
 
-def _ap(source: Source) -> Iterator[Plan]:
-    yield Plan(
+def _ap(source: Source) -> Iterator[FigureSpec]:
+    yield FigureSpec(
         source.dataset,
         f"AP50 and AP against real images, trained on {source.dataset}",
         "Means over seeds with 95 % intervals.",
@@ -98,10 +98,10 @@ def _ap(source: Source) -> Iterator[Plan]:
     )
 
 
-def _ap_t2t(source: Source) -> Iterator[Plan]:
+def _ap_t2t(source: Source) -> Iterator[FigureSpec]:
     metrics = ap_t2t_metrics(source.summary)
     if metrics:
-        yield Plan(
+        yield FigureSpec(
             source.dataset,
             f"AP_t2t (shrunk) by score threshold against real images, trained on {source.dataset}",
             "Detections with at least the score are ranked by distance, nearest first.",
@@ -109,7 +109,7 @@ def _ap_t2t(source: Source) -> Iterator[Plan]:
         )
 
 
-def _bands(source: Source) -> Iterator[Plan]:
+def _bands(source: Source) -> Iterator[FigureSpec]:
     for scale in SCALES:
         rows = [
             row
@@ -118,7 +118,7 @@ def _bands(source: Source) -> Iterator[Plan]:
         ]
         if rows:
             claim = claim_sentence(rows)
-            yield Plan(
+            yield FigureSpec(
                 f"{source.dataset}-{scale}",
                 f"{SCALE_TITLES[scale]}, trained on {source.dataset}",
                 f"Effect at medium confidence minus the larger of low and high: {claim}.",
@@ -126,13 +126,13 @@ def _bands(source: Source) -> Iterator[Plan]:
             )
 
 
-def _distances(source: Source) -> Iterator[Plan]:
+def _distances(source: Source) -> Iterator[FigureSpec]:
     found: dict[int, list[CellHistogram]] = {}
     for one in sorted(source.histograms, key=lambda one: one.group.real_count or 0):
         if one.histogram.counts.any():
             found.setdefault(one.group.real_count or 0, []).append(one)
     for count, cells in found.items():
-        yield Plan(
+        yield FigureSpec(
             f"{source.dataset}-{count}",
             f"Distances of detections, trained on {count} images of {source.dataset}",
             "True positives above zero, false positives below, all seeds together; shrunk "
@@ -141,13 +141,13 @@ def _distances(source: Source) -> Iterator[Plan]:
         )
 
 
-def _spreads(source: Source) -> Iterator[Plan]:
+def _spreads(source: Source) -> Iterator[FigureSpec]:
     rows = spread_rows(source.study.spreads, source.dataset)
     if rows:
         sizes = {number(row, "equal_n") for row in source.own(source.study.gaussians)}
         sizes = {size for size in sizes if size == size}
         fitted = f" of {min(sizes):.0f} features each" if len(sizes) == 1 else ""
-        yield Plan(
+        yield FigureSpec(
             source.dataset,
             f"Distances at equal n off and on, trained on {source.dataset}",
             f"Medians and quartiles, means over seeds; Gaussians{fitted} compare across counts; "
@@ -156,10 +156,10 @@ def _spreads(source: Source) -> Iterator[Plan]:
         )
 
 
-def _iterations(source: Source) -> Iterator[Plan]:
+def _iterations(source: Source) -> Iterator[FigureSpec]:
     own = source.own(source.study.iteration_rows)
     if any(number(row, "iteration") > 0 for row in own):
-        yield Plan(
+        yield FigureSpec(
             source.dataset,
             f"AP50 against PTL iteration, trained on {source.dataset}",
             "Iteration 0 is the detector of real images only, the same for every method.",
@@ -167,18 +167,18 @@ def _iterations(source: Source) -> Iterator[Plan]:
         )
 
 
-def _selections(source: Source) -> Iterator[tuple[str, list[Selection]]]:
+def _selections(source: Source) -> Iterator[tuple[str, list[PoolSelection]]]:
     """Per value of synthetic, what it selected."""
     own = [one for one in source.study.selections if one.dataset == source.dataset]
     for synthetic in sorted({one.synthetic for one in own}):
         yield synthetic, [one for one in own if one.synthetic == synthetic]
 
 
-def _selected(source: Source) -> Iterator[Plan]:
+def _selected(source: Source) -> Iterator[FigureSpec]:
     for synthetic, own in _selections(source):
         posed = with_poses(own)
         if posed:
-            yield Plan(
+            yield FigureSpec(
                 f"{source.dataset}-{synthetic}",
                 f"Poses of the images that {synthetic} selected, trained on {source.dataset}",
                 "Areas are shares of the pool (squares) and of the selected images (circles): a "
@@ -187,10 +187,10 @@ def _selected(source: Source) -> Iterator[Plan]:
             )
 
 
-def _gaps(source: Source) -> Iterator[Plan]:
+def _gaps(source: Source) -> Iterator[FigureSpec]:
     for synthetic, own in _selections(source):
         if any(len(one.gap) for one in own):
-            yield Plan(
+            yield FigureSpec(
                 f"{source.dataset}-{synthetic}",
                 f"Domain gap of the images that {synthetic} selected, trained on {source.dataset}",
                 "Shares of all images of the pool (grey) and of the selected ones (line), seeds "
@@ -199,12 +199,12 @@ def _gaps(source: Source) -> Iterator[Plan]:
             )
 
 
-def _prediction(source: Source) -> Iterator[Plan]:
+def _prediction(source: Source) -> Iterator[FigureSpec]:
     rows = source.own(source.study.rows)
     variant = predicting_variant(rows)
     if variant:
         rho = correlation_sentence(source.study.correlations, source.dataset, variant)
-        yield Plan(
+        yield FigureSpec(
             source.dataset,
             f"AP50 against train2test distance ({variant}), trained on {source.dataset}",
             f"One point per cell; Spearman's rho: {rho or 'not computed'}.",
@@ -212,10 +212,10 @@ def _prediction(source: Source) -> Iterator[Plan]:
         )
 
 
-def _errors(source: Source) -> Iterator[Plan]:
+def _errors(source: Source) -> Iterator[FigureSpec]:
     rows = source.own(source.study.errors)
     if rows:
-        yield Plan(
+        yield FigureSpec(
             source.dataset,
             f"False positives by type and what they cost, trained on {source.dataset}",
             "Means over real counts, then over seeds, with 95 % intervals over seeds.",
@@ -223,11 +223,11 @@ def _errors(source: Source) -> Iterator[Plan]:
         )
 
 
-def _precision(source: Source) -> Iterator[Plan]:
+def _precision(source: Source) -> Iterator[FigureSpec]:
     rows = source.own(source.study.curves)
     for count in sorted({int(number(row, "real_count")) for row in rows}):
         own = [row for row in rows if row["real_count"] == count]
-        yield Plan(
+        yield FigureSpec(
             f"{source.dataset}-{count}",
             f"Precision by rank, trained on {count} images of {source.dataset}",
             "Thick: ranked by train2test distance, nearest first; thin: the same detections by "
@@ -236,10 +236,10 @@ def _precision(source: Source) -> Iterator[Plan]:
         )
 
 
-def _published(source: Source) -> Iterator[Plan]:
+def _published(source: Source) -> Iterator[FigureSpec]:
     found = comparisons(source.study.published, source.summary, source.dataset)
     if found:
-        yield Plan(
+        yield FigureSpec(
             source.dataset,
             f"Published effect of synthetic images beside ours, trained on {source.dataset}",
             "Ratio of AP with synthetic images to AP without; compare side of 1 and size, never "
@@ -248,7 +248,7 @@ def _published(source: Source) -> Iterator[Plan]:
         )
 
 
-PLANNERS: dict[str, Planner] = {  # in the order of the report
+PLANNERS: dict[str, FigurePlanner] = {  # in the order of the report
     "equivalent": _equivalent,
     "effect": _effect,
     "ap": _ap,
@@ -276,7 +276,7 @@ def write_figures(
     """
     sources = _sources(study, histograms)
     return {
-        kind: [_write(folder, kind, plan) for source in sources for plan in planner(source)]
+        kind: [_write(folder, kind, spec) for source in sources for spec in planner(source)]
         for kind, planner in PLANNERS.items()
     }
 
@@ -295,6 +295,6 @@ def _sources(study: Study, histograms: Sequence[CellHistogram]) -> list[Source]:
     ]
 
 
-def _write(folder: Path, kind: str, plan: Plan) -> FigureFile:
-    svg = save_figure(folder, f"{kind}-{plan.name}", plan.draw, plan.title)
-    return FigureFile(plan.title, svg, plan.caption)
+def _write(folder: Path, kind: str, spec: FigureSpec) -> FigureFile:
+    svg = save_figure(folder, f"{kind}-{spec.name}", spec.draw, spec.title)
+    return FigureFile(spec.title, svg, spec.caption)

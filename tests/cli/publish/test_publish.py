@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from helpers.wandb_server.backend import FakeBackend
 
-from ptl_sweep.pipeline.plan import Plan, config_of
-from ptl_sweep.stages.wandb_runs import reduce_run, stage_run
+from ptl_sweep.pipeline.plan import Plan
+from ptl_sweep.pipeline.wandb_runs import reduce_run, stage_run
 
 pytestmark = pytest.mark.wandb
 ALWAYS = {"train/loss", "train/images_per_second", "ptl/gap_median", "ptl/effective_sample_size"}
@@ -172,11 +172,11 @@ def test_no_two_panels_of_a_grid_overlap_and_all_lie_within_its_width(
 BUILD = """
 import json, sys
 from ptl_sweep.cli.publish.dashboards import (
-    Place, build_report, build_workspace, report_json, workspace_json,
+    DashboardPlace, build_report, build_workspace, report_json, workspace_json,
 )
 from ptl_sweep.study.study import Study
 content = json.load(sys.stdin)
-place = Place(entity="team", project="project", sweep=content["sweep"])
+place = DashboardPlace(entity="team", project="project", sweep=content["sweep"])
 study = Study(rows=content["rows"], iteration_rows=(), summary=())
 built = workspace_json(build_workspace(place, study)), report_json(build_report(place, study))
 print(json.dumps(dict(zip(("workspace", "report"), built))))
@@ -211,10 +211,7 @@ def built(plan: Plan) -> dict[str, Json]:
 
 def runs_of(plan: Plan) -> dict[str, Json]:
     """Each run by stage key: its tags and job type, and its config, as filters name them."""
-    infos = [
-        stage_run(plan, stage, config_of(plan, plan.stage_config[key]))
-        for key, stage in plan.stages.items()
-    ]
+    infos = [stage_run(plan, stage) for key, stage in plan.stages.items()]
     return {
         info.key: {"run": {"tags": info.tags, "jobType": info.job_type}, "config": info.config}
         for info in [*infos, reduce_run(plan)]

@@ -67,7 +67,7 @@ def test_categories_are_an_allow_list(coco_content: dict[str, Any], coco_root: W
         ("categories", 0, {"name": "walker"}, ("none of its classes is a person",)),
     ],
 )
-def test_a_bad_entry_is_named_with_its_mend(
+def test_a_bad_entry_is_named_with_its_fix(
     coco_content: dict[str, Any],
     coco_root: Write,
     key: str,
@@ -82,7 +82,7 @@ def test_a_bad_entry_is_named_with_its_mend(
     with pytest.raises(DataError) as error:
         _read(root)
     text = str(error.value)
-    assert "\n  mend: " in text
+    assert "\n  fix: " in text
     assert text.count("\n") == 1
     for word in ("instances_train.json", *words):
         assert word in text
@@ -91,7 +91,7 @@ def test_a_bad_entry_is_named_with_its_mend(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ('{"images": [\n', ("line 2", "is no JSON")),
+        ('{"images": [\n', ("line 2", "is not valid JSON")),
         ("[]", ("is no COCO instances file",)),
         ('{"images": []}', ("images is an empty list",)),
         ('{"images": [3]}', ("images[0] is 3",)),
@@ -106,7 +106,7 @@ def test_a_file_that_is_no_instances_json_is_named(
     (tmp_path / "annotations" / "train.json").write_text(content)
     with pytest.raises(DataError) as error:
         _read(tmp_path)
-    for word in ("train.json", "mend", *words):
+    for word in ("train.json", "fix", *words):
         assert word in str(error.value)
 
 

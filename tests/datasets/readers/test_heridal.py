@@ -138,14 +138,14 @@ def test_root_is_the_data_set_or_the_folder_around_it(original: Read, tmp_path: 
     assert _read(tmp_path, "test").fingerprint == expected
     assert _read(tmp_path / "set", "test").fingerprint == expected
     shutil.copytree(tmp_path / "set", tmp_path / "copy")
-    with pytest.raises(DataError, match=r"holds the data set 2 times: copy, set\n  mend: set root"):
+    with pytest.raises(DataError, match=r"holds the data set 2 times: copy, set\n  fix: set root"):
         _read(tmp_path, "test")
 
 
 def test_a_folder_without_the_data_set_says_what_it_must_hold(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds trainImages/ and testImages/, or JPEGImages/"):
         _read(tmp_path, "test")
-    with pytest.raises(DataError, match=r"is not a folder\n  mend: set root"):
+    with pytest.raises(DataError, match=r"is not a folder\n  fix: set root"):
         _read(tmp_path / "none", "test")
 
 

@@ -62,7 +62,7 @@ def refused(tmp_path: Path) -> Callable[[bytes], str]:
             read_boxes(path)
         text = str(error.value)
         assert text.startswith(f"{path}: ")
-        assert "\n  mend: " in text
+        assert "\n  fix: " in text
         assert len(text) < 600
         return text
 

@@ -124,15 +124,15 @@ def test_a_bad_row_names_file_line_and_column(
     text = str(error.value)
     assert text.startswith(f"{tmp_path / 'manifest.csv'}, line {line}: ")
     assert words in text
-    assert "\n  mend: " in text
+    assert "\n  fix: " in text
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("{", "is no JSON"),
+        ("{", "is not valid JSON"),
         ("[1]", "must be an object"),
-        ("[" * 100_000, "is no JSON"),
+        ("[" * 100_000, "is not valid JSON"),
         ('{"image": "a", "mask": 7}', "mask is 7"),
         ('{"image": "a", "mask": "b", "pose": 7}', "pose is 7, must be a text"),
         ('{"image": "a", "mask": "b", "altitude_m": true}', "altitude_m is True"),

@@ -305,7 +305,7 @@ GOOD = row(0)
         ('0 1 2 3e9 4 0 0 0 0 "Person"', ("xmax is 3e+09", "[-100000, 100000]")),
     ],
 )
-def test_a_bad_row_names_file_line_field_value_and_mend(
+def test_a_bad_row_names_file_line_field_value_and_fix(
     okutama: Read, tmp_path: Path, bad: str, words: tuple[str, ...]
 ) -> None:
     with pytest.raises(DataError) as error:
@@ -313,7 +313,7 @@ def test_a_bad_row_names_file_line_field_value_and_mend(
     text = str(error.value)
     folder = tmp_path / "TestSetFrames/Labels" / KIND / "3840x2160"
     assert text.startswith(f"{folder / TEST}.txt, line 3: ")
-    assert "\n  mend: " in text
+    assert "\n  fix: " in text
     assert text.count("\n") == 1
     for word in words:
         assert word in text

@@ -96,7 +96,7 @@ def test_an_unknown_class_is_an_error_until_it_has_a_meaning(
     with pytest.raises(DataError, match=r"class 'Siting' .*nearest is 'Sitting'") as error:
         original(rows)
     assert str(error.value).startswith(f"{tmp_path / 'gss1.xml'}, line 18: ")
-    assert "\n  mend: correct it, or add it to categories" in str(error.value)
+    assert "\n  fix: correct it, or add it to categories" in str(error.value)
     image_set = original(rows, categories={"siting": "other"})
     assert (image_set.num_persons, image_set.drops) == (1, {"other category": 1})
     record = original(rows, categories={"siting": "ignore", "standing": "other"}).records[0]
@@ -146,7 +146,7 @@ def test_frames_and_files_may_lie_in_two_folders(
 
 def test_the_original_has_no_split_and_says_what_to_set(original: Read) -> None:
     for split in ("test", "train"):
-        with pytest.raises(DataError, match=rf"no split '{split}'\n  mend: set split=all"):
+        with pytest.raises(DataError, match=rf"no split '{split}'\n  fix: set split=all"):
             original({"gss1": STANDING}, split)
 
 
@@ -223,7 +223,7 @@ def test_further_classes_of_a_repack_need_a_meaning(repack: Callable[..., Path])
 def test_a_repack_without_data_yaml_says_what_to_write(repack: Callable[..., Path]) -> None:
     folder = repack({"test": [1]})
     (folder / "data.yaml").unlink()
-    with pytest.raises(DataError, match=r"data.yaml: not found\n  mend: "):
+    with pytest.raises(DataError, match=r"data.yaml: not found\n  fix: "):
         _read(folder, "test")
 
 

@@ -90,14 +90,14 @@ def test_mixed_line_ends_and_duplicates_are_reported(visdrone: Read) -> None:
         ("10,x,30,40,1,1,0,0", ("top is 'x'",)),
     ],
 )
-def test_a_bad_row_names_file_line_field_value_and_mend(
+def test_a_bad_row_names_file_line_field_value_and_fix(
     visdrone: Read, tmp_path: Path, row: str, words: tuple[str, ...]
 ) -> None:
     with pytest.raises(DataError) as error:
         visdrone({ID: f"{ROW}\r\n{row}\r\n"})
     text = str(error.value)
     assert f"{tmp_path / 'VisDrone2019-DET-train/annotations' / ID}.txt, line 2: " in text
-    assert "\n  mend: " in text
+    assert "\n  fix: " in text
     assert text.count("\n") == 1
     for word in words:
         assert word in text

@@ -64,7 +64,7 @@ def test_a_split_is_a_list_and_images_without_xml_are_counted(voc: Callable[...,
     assert [record.image_id for record in image_set.records] == ["a"]
     assert image_set.drops == {"image without annotation file": 1}
     assert any("no such image: 1" in warning for warning in image_set.warnings)
-    with pytest.raises(DataError, match=r"no split 'val'\n  mend: set split to one of test, all"):
+    with pytest.raises(DataError, match=r"no split 'val'\n  fix: set split to one of test, all"):
         voc(files, "val")
 
 

@@ -180,7 +180,7 @@ LAUGHS = """<?xml version="1.0"?>
         (VALID.replace(SIZE, SIZE + SIZE), 13, ("has 2 elements size",)),
     ],
 )
-def test_what_cannot_be_right_names_file_line_value_and_mend(
+def test_what_cannot_be_right_names_file_line_value_and_fix(
     voc: Read, tmp_path: Path, text: str | bytes, line: int | None, words: tuple[str, ...]
 ) -> None:
     with pytest.raises(DataError) as error:
@@ -189,7 +189,7 @@ def test_what_cannot_be_right_names_file_line_value_and_mend(
     where = tmp_path / "a.xml"
     assert message.startswith(f"{where}: " if line is None else f"{where}, line {line}: ")
     assert message.count("\n") == 1
-    assert "\n  mend: " in message
+    assert "\n  fix: " in message
     for word in words:
         assert word in message
 

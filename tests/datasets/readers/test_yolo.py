@@ -56,14 +56,14 @@ def test_labels_without_image_are_reported(yolo: Read, tmp_path: Path) -> None:
         ("person 0.5 0.5 0.2 0.5", ("class is 'person'",)),
     ],
 )
-def test_a_bad_row_names_file_line_field_value_and_mend(
+def test_a_bad_row_names_file_line_field_value_and_fix(
     yolo: Read, tmp_path: Path, row: str, words: tuple[str, ...]
 ) -> None:
     with pytest.raises(DataError) as error:
         yolo({"1": f"{ROW}\n\n{row}\n"})
     text = str(error.value)
     assert f"{tmp_path / 'labels' / '1.txt'}, line 3: " in text
-    assert "\n  mend: " in text
+    assert "\n  fix: " in text
     assert text.count("\n") == 1
     for word in words:
         assert word in text
@@ -117,16 +117,16 @@ def test_a_mutated_row_is_parsed_right_or_named(
         ("names: person", "names is 'person'"),
         ("names: {a: person}", "names is"),
         ("names: [1, 2]", "names is"),
-        ("names: [person", "is no YAML"),
+        ("names: [person", "is not valid YAML"),
         ("- 1", "names is None"),
         ("names: [walker, dog]", "none of its classes is a person"),
     ],
 )
-def test_a_bad_data_yaml_is_named_with_its_mend(yolo: Read, data: str, word: str) -> None:
+def test_a_bad_data_yaml_is_named_with_its_fix(yolo: Read, data: str, word: str) -> None:
     with pytest.raises(DataError, match=word) as error:
         yolo({"1": ROW}, data=data)
     assert "data.yaml" in str(error.value)
-    assert "\n  mend: " in str(error.value)
+    assert "\n  fix: " in str(error.value)
 
 
 def test_names_can_be_a_list_or_start_at_one(yolo: Read) -> None:
@@ -147,7 +147,7 @@ def test_categories_say_which_classes_are_persons(yolo: Read) -> None:
 
 def test_a_missing_data_yaml_says_what_to_write(tmp_path: Path) -> None:
     config = DatasetConfig(name="mine", reader="yolo", root=str(tmp_path))
-    with pytest.raises(DataError, match=r"data.yaml: not found\n  mend: .*names: \{0: person\}"):
+    with pytest.raises(DataError, match=r"data.yaml: not found\n  fix: .*names: \{0: person\}"):
         read_yolo(config, "all")
 
 
@@ -219,7 +219,7 @@ def test_a_flat_folder_is_divided_by_scene(yolo: Read) -> None:
 
 
 def test_a_flat_folder_without_fractions_has_no_splits(yolo: Read) -> None:
-    with pytest.raises(DataError, match=r"no split 'train'\n  mend: set split=all, or scene_frac"):
+    with pytest.raises(DataError, match=r"no split 'train'\n  fix: set split=all, or scene_frac"):
         yolo({"1": ROW}, "train")
     with pytest.raises(ConfigError, match="gives no image to split 'test'"):
         yolo({"1": ROW}, "test", scene_fractions=[1, 0, 0])

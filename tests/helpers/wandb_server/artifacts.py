@@ -46,6 +46,7 @@ class ArtifactShelf:
             "CreateArtifactFiles": self._create_files,
             "CommitArtifact": self._commit,
             "UpdateArtifact": lambda v: {"updateArtifact": {"artifact": {"id": v["artifactID"]}}},
+            "ArtifactByID": lambda v: {"artifact": _describe(self.artifacts[v["id"]])},
             "ArtifactMembershipByName": self._membership,
             "UseArtifact": self._use,
             "ArtifactType": self._type,

@@ -47,6 +47,7 @@ class FakeBackend:
         self.fail_status = 429  # with which HTTP status
         self.refused: set[str] = set()  # names of GraphQL requests that are answered with an error
         self.is_dead = False  # connections are closed without an answer
+        self.num_unanswered = 0  # requests while it was dead
         self._artifact_shelf = ArtifactShelf()
         self._run_shelf = RunShelf(entity)
         self._view_shelf = ViewShelf(entity)
@@ -192,6 +193,7 @@ def _handler(backend: FakeBackend) -> type[BaseHTTPRequestHandler]:
             """Read, answer, close when the backend plays dead."""
             body = self._body()
             if backend.is_dead:
+                backend.num_unanswered += 1
                 self.close_connection = True
                 return
             status, content = backend.answer(self.command, urlsplit(self.path).path, body)

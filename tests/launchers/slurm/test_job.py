@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.detection.training import Interrupted
 from ptl_sweep.launchers.slurm import job
 from ptl_sweep.launchers.slurm.job import (
@@ -18,11 +19,11 @@ from ptl_sweep.launchers.slurm.job import (
     put_back,
     run_to_the_end,
 )
+from ptl_sweep.launchers.worker import StopOnSignal, run_stage
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.pipeline.provenance import code_fingerprint
-from ptl_sweep.stages import evaluate
-from ptl_sweep.stages.worker import StopOnSignal, run_stage
-from ptl_sweep.tracking import Recorder
+from ptl_sweep.stages.train import TrainStage
+from ptl_sweep.tracking import Companion
 
 MakePlan = Callable[..., Plan]
 
@@ -49,9 +50,8 @@ def requeued() -> Iterator[list[int]]:
 def task_job(plan: Plan, **more: str) -> TaskJob:
     return TaskJob(
         sweep=str(plan.folder),
-        task=plan.tasks[0].name,
         submission="s",
-        **{"code": code_fingerprint(), "code_change": "warn", **more},
+        **{"task": plan.tasks[0].name, "code": code_fingerprint(), "code_change": "warn", **more},
     )
 
 
@@ -59,7 +59,7 @@ def interrupted_by(*numbers: signal.Signals) -> Callable[[Any], dict[str, Any]]:
     """A stage that gets these signals while it trains, once, and stops at its checkpoint."""
     left = list(numbers)
 
-    def stage(work: Any) -> dict[str, Any]:
+    def stage(_stage: Any, work: Any) -> dict[str, Any]:
         if not left:
             return {"AP": 0.5}
         while left:
@@ -73,7 +73,7 @@ def interrupted_by(*numbers: signal.Signals) -> Callable[[Any], dict[str, Any]]:
 def test_a_warning_of_the_time_limit_goes_to_submitit_after_the_checkpoint(
     plan: Plan, requeued: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(evaluate.RUN, "train", interrupted_by(signal.SIGUSR2))
+    monkeypatch.setattr(TrainStage, "run", interrupted_by(signal.SIGUSR2))
     with pytest.raises(SystemExit):
         run_to_the_end(plan, plan.tasks[0])
     assert requeued == [signal.SIGUSR2]
@@ -85,7 +85,7 @@ def test_a_warning_of_the_time_limit_goes_to_submitit_after_the_checkpoint(
 def test_a_warning_outranks_the_sigterm_that_follows_it(
     plan: Plan, requeued: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(evaluate.RUN, "train", interrupted_by(signal.SIGUSR2, signal.SIGTERM))
+    monkeypatch.setattr(TrainStage, "run", interrupted_by(signal.SIGUSR2, signal.SIGTERM))
     with pytest.raises(SystemExit):
         run_to_the_end(plan, plan.tasks[0])
     assert requeued == [signal.SIGUSR2]
@@ -96,7 +96,7 @@ def test_after_sigterm_alone_the_job_waits_for_its_end_and_goes_on_when_none_com
 ) -> None:
     monkeypatch.setattr(job, "END_EXPECTED_S", 0.05)
     monkeypatch.setattr(job, "POLL_S", 0.01)
-    monkeypatch.setitem(evaluate.RUN, "train", interrupted_by(signal.SIGTERM))
+    monkeypatch.setattr(TrainStage, "run", interrupted_by(signal.SIGTERM))
     assert run_to_the_end(plan, plan.tasks[0]) == "done"
     assert requeued == []
     assert len(plan.store.meta(plan.tasks[0].stages[0])["attempts"]) == 2
@@ -106,7 +106,7 @@ def test_while_it_waits_for_its_end_a_warning_still_puts_it_back(
     plan: Plan, requeued: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(job, "POLL_S", 0.01)
-    monkeypatch.setitem(evaluate.RUN, "train", interrupted_by(signal.SIGTERM))
+    monkeypatch.setattr(TrainStage, "run", interrupted_by(signal.SIGTERM))
     later = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGUSR2))
     later.start()
     with pytest.raises(SystemExit):
@@ -164,7 +164,7 @@ def test_what_another_node_has_just_published_is_waited_for(
         0.2,
         run_stage,
         (plan, train.stages[0]),
-        {"should_stop": lambda: False, "recorder": Recorder()},
+        {"should_stop": lambda: False, "companion": Companion()},
     )
     later.start()
     job.look_for_parents(plan, evaluate)
@@ -193,7 +193,7 @@ def test_a_failed_stage_fails_the_job(plan: Plan) -> None:
 def test_changed_code_is_noted_in_the_stage(plan: Plan) -> None:
     plan.code = "000000000000"
     key = plan.tasks[0].stages[0]
-    run_stage(plan, key, should_stop=lambda: False, recorder=Recorder())
+    run_stage(plan, key, should_stop=lambda: False, companion=Companion())
     meta = plan.store.meta(key)
     assert meta["code_changed"] is True
     assert meta["code"] == code_fingerprint()
@@ -213,3 +213,12 @@ def test_changed_code_is_refused_when_the_launcher_says_so(plan: Plan) -> None:
 def test_submitit_queues_the_same_call_again(plan: Plan) -> None:
     call = task_job(plan)
     assert call.checkpoint().function == call
+
+
+def test_an_unknown_task_is_refused_and_reduces_nothing(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TaskJob, "_remove_half_written", lambda _: None)
+    monkeypatch.setattr(job, "reduce", lambda *_: pytest.fail("the reducer ran"))
+    with pytest.raises(ConfigError, match="has no task nobody"):
+        task_job(plan, task="nobody")()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ptl_sweep.launchers.slurm.journal import BOOK, REDUCE, JobBook, all_books
-from ptl_sweep.pipeline.plan import Task
+from ptl_sweep.pipeline.graph import Task
 
 TASKS = [Task(name=f"train-{i}", kind="train", stages=(f"train-{i}-key",)) for i in range(3)]
 

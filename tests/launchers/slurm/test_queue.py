@@ -78,7 +78,7 @@ def test_only_a_job_that_needs_help_is_blocked(plan: Plan, reason: str, state: s
     assert stage_states(plan, view)[train] == state
 
 
-def test_a_job_that_ended_without_a_result_is_a_failure_with_its_mend(plan: Plan) -> None:
+def test_a_job_that_ended_without_a_result_is_a_failure_with_its_fix(plan: Plan) -> None:
     (train,) = of_kind(plan, "train")
     view = QueueSnapshot(
         scheduler="SLURM", ended={train: EndedJob("4_0", "OUT_OF_MEMORY", "mem_gb")}
@@ -117,7 +117,7 @@ def test_a_sweep_can_progress_while_a_job_waits_for_time_alone(
     assert QueueSnapshot(own=jobs).can_progress is expected
 
 
-def test_jobs_that_need_help_are_named_with_their_mend(plan: Plan) -> None:
+def test_jobs_that_need_help_are_named_with_their_fix(plan: Plan) -> None:
     view = QueueSnapshot(
         scheduler="SLURM",
         own=[queued("7_1", reason="BadConstraints"), queued("8", reason="JobHeldUser")],

@@ -1,0 +1,199 @@
+"""From cells to stages to tasks: equal stages of different cells are one stage."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from ptl_sweep.compose.grid import CellId, cell_id
+from ptl_sweep.config.schema import Config, ConfigError, DatasetConfig
+from ptl_sweep.datasets.validation import DataError
+from ptl_sweep.ptl.methods import method_of
+from ptl_sweep.ptl.translators import translator_of
+from ptl_sweep.stages.base import Execution, Stage, StageKind
+from ptl_sweep.stages.evaluate import EvaluateStage
+from ptl_sweep.stages.inputs import (
+    WEIGHTS_FOLDER,
+    DataSpec,
+    DetectorSpec,
+    InferenceSpec,
+    PoolSpec,
+    feature_config,
+    train_recipe,
+)
+from ptl_sweep.stages.ptl import PtlStage
+from ptl_sweep.stages.train import DetectorStage, TrainStage
+
+NO_VALIDATION = (
+    "\n  or: analysis.calibration=crossfit, if the source has no part that no subset touches"
+)
+S = TypeVar("S", bound=Stage)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellIteration:
+    """What a cell reads at one PTL iteration: a detector and its detections on the target."""
+
+    iteration: int  # 0: real pictures only
+    detector: str  # key of a train or ptl stage
+    evaluate: str  # key of an evaluate stage
+    validation: str | None = None  # the same on what is held out of the source; None: not asked for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """One cell of the grid; the last reading is its headline."""
+
+    id: CellId
+    readings: tuple[CellIteration, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """Stages that run one after the other in one allocation."""
+
+    name: str
+    kind: str  # of its stages; `reduce` for the task that ends a sweep
+    stages: tuple[str, ...]
+
+
+class Graph:
+    """Collects the stages of cell after cell and keeps one of each."""
+
+    def __init__(self, root: Path) -> None:
+        self.weights_folder = root / WEIGHTS_FOLDER
+        self.stages: dict[str, Stage] = {}
+        self.naive: Counter[StageKind] = Counter()
+
+    def add(self, config: Config) -> Cell:
+        """The stages of one cell: train, its chain, and what is evaluated.
+
+        Raises: ConfigError, DataError.
+        """
+        first = self._keep(self._train_stage(config))
+        chain = method_of(config).chain(
+            first,
+            lambda iteration, parent: self._keep(self._ptl_stage(config, iteration, parent)),
+            config.synthetic.num_iterations,
+        )
+        every = list(enumerate(chain))
+        wanted = every if config.evaluate.iterations == "all" else every[-1:]
+        readings = tuple(
+            CellIteration(
+                iteration=iteration,
+                detector=detector.key,
+                evaluate=self._evaluation(config, config.target, detector).key,
+                validation=self._validation(config, detector),
+            )
+            for iteration, detector in wanted
+        )
+        return Cell(id=cell_id(config), readings=readings)
+
+    def _keep(self, stage: S) -> S:
+        self.naive[stage.kind] += 1
+        kept = self.stages.setdefault(stage.key, stage)
+        assert type(kept) is type(stage)
+        return kept
+
+    def _train_stage(self, config: Config) -> DetectorStage:
+        return TrainStage(
+            label=_train_label(config),
+            parents=(),
+            num_threads=config.train.num_threads,
+            execution=_execution(config),
+            data=DataSpec.of(config.dataset, config.dataset.split),
+            real_count=config.real_count,
+            seed=config.seed,
+            detector=DetectorSpec.of(config.detector, self.weights_folder),
+            train=train_recipe(config),
+            features=feature_config(config),
+            inference=InferenceSpec.of(config),
+        )
+
+    def _ptl_stage(self, config: Config, iteration: int, parent: DetectorStage) -> DetectorStage:
+        return PtlStage(
+            label=f"{_train_label(config)}-{config.synthetic.name}-t{iteration}",
+            parents=(parent.key,),
+            num_threads=parent.num_threads,
+            execution=parent.execution,
+            data=parent.data,
+            real_count=parent.real_count,
+            seed=parent.seed,
+            detector=parent.detector,
+            train=parent.train,
+            features=parent.features,
+            inference=parent.inference,
+            pool=PoolSpec.of(config.pool),
+            method=method_of(config),
+            translator=translator_of(config.translator, iteration),
+            t=iteration,
+            synthetic=config.synthetic.name,
+            translator_name=config.translator.name,
+        )
+
+    def _evaluation(
+        self, config: Config, target: DatasetConfig, detector: DetectorStage
+    ) -> EvaluateStage:
+        return self._keep(
+            EvaluateStage(
+                label=f"{detector.label}-{target.name}",
+                parents=(detector.key,),
+                num_threads=detector.num_threads,
+                execution=_execution(config),
+                data=DataSpec.of(target, target.split),
+                detector=detector.detector,
+                inference=detector.inference,
+            )
+        )
+
+    def _validation(self, config: Config, detector: DetectorStage) -> str | None:
+        """The evaluation that calibrates distances; a cell that tests on the same data shares it.
+
+        Raises: ConfigError, DataError that name the alternative, when nothing is held out.
+        """
+        if config.analysis.calibration != "validation":
+            return None
+        try:
+            return self._evaluation(config, config.dataset.validation_config(), detector).key
+        except (ConfigError, DataError) as error:
+            raise type(error)(f"{error}{NO_VALIDATION}") from error
+
+
+def _train_label(config: Config) -> str:
+    return f"{config.dataset.name}-n{config.real_count}-s{config.seed}"
+
+
+def _execution(config: Config) -> Execution:
+    return Execution(
+        checkpoint_minutes=config.train.checkpoint_minutes,
+        image_cache_mb=config.train.image_cache_mb,
+    )
+
+
+def make_tasks(stages: dict[str, Stage]) -> list[Task]:
+    """Trainings alone; a PTL chain in one; one detector on all its targets in one."""
+    groups: dict[str, list[Stage]] = {}
+    for stage in stages.values():
+        if stage.kind == StageKind.TRAIN:
+            name = stage.key
+        elif stage.kind == StageKind.PTL:
+            name = _chain_root(stage, groups)
+        else:
+            name = f"evaluate-{stage.parents[0]}"
+        groups.setdefault(name, []).append(stage)
+    return [
+        Task(
+            name=f"{group[-1].key}-chain" if group[0].kind == StageKind.PTL else name,
+            kind=group[0].kind,
+            stages=tuple(stage.key for stage in group),
+        )
+        for name, group in groups.items()
+    ]
+
+
+def _chain_root(stage: Stage, groups: dict[str, list[Stage]]) -> str:
+    """The group whose last stage is this one's parent; a branch starts a group of its own."""
+    for name, group in groups.items():
+        if group[-1].key == stage.parents[0] and group[-1].kind == StageKind.PTL:
+            return name
+    return f"chain-{stage.key}"

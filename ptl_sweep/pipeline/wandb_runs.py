@@ -1,0 +1,174 @@
+"""What the W&B runs of a sweep are called and filed under: one per stage, one for the reducer."""
+
+import logging
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from ptl_sweep.config.schema import TrackingConfig
+from ptl_sweep.pipeline.plan import Plan
+from ptl_sweep.pipeline.provenance import git_commit
+from ptl_sweep.stages.base import Stage, StageKind
+from ptl_sweep.stages.evaluate import EvaluateStage
+from ptl_sweep.stages.ptl import PtlStage
+from ptl_sweep.stages.train import MODEL, STEP_METRICS, DetectorStage
+from ptl_sweep.store import StoreError, slurm_job
+from ptl_sweep.tracking import Companion, FiledFiles, Order, RunInfo, mode_of
+from ptl_sweep.vocabulary import OFF
+
+log = logging.getLogger(__name__)
+
+SLURM_ARRAY = ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")
+
+
+def follow_stage(plan: Plan, stage: Stage, companion: Companion) -> None:
+    """Have a stage that begins shown in W&B while it runs; online only. Never raises."""
+    try:
+        tracking = plan.settings.tracking
+        if mode_of(tracking) == "online":
+            companion.follow(stage_order(plan, stage, tracking, "online"))
+    except Exception as error:  # what W&B shows must not fail a stage
+        log.warning("W&B is not told of %s (%r)", stage.key, error)
+
+
+def stage_order(plan: Plan, stage: Stage, tracking: TrackingConfig, mode: str) -> Order:
+    """The order for the run of a stage, whether it has begun or not."""
+    return Order(
+        run=stage_run(plan, stage),
+        folder=plan.store.path(stage.key).absolute(),
+        work_folder=plan.store.work_folder(stage.key).absolute(),
+        **_place(plan, tracking, mode),
+    )
+
+
+def reduce_order(plan: Plan, files: Sequence[str], tracking: TrackingConfig, mode: str) -> Order:
+    """The order for the run of the reducer, which files `files` of the sweep's folder."""
+    run, folder = reduce_run(plan, files), plan.folder.absolute()
+    return Order(run=run, folder=folder, **_place(plan, tracking, mode))
+
+
+def _place(plan: Plan, tracking: TrackingConfig, mode: str) -> dict[str, Any]:
+    return {
+        "sweep": plan.name,
+        "root": (plan.root / "tracking").absolute(),
+        "mode": mode,
+        "project": tracking.project,
+        "entity": tracking.entity,
+    }
+
+
+def stage_run(plan: Plan, stage: Stage) -> RunInfo:
+    """The run of a stage; a train stage serves every synthetic method, so it has no such tag."""
+    detector = plan.detector_stage(stage.key)
+    synthetic = _synthetic(detector)
+    tags = [plan.name, stage.kind, detector.data.place.name]
+    return RunInfo(
+        key=stage.key,
+        name=run_name(plan, stage),
+        job_type=stage.job_type,
+        config={
+            "sweep": plan.name,
+            "key": stage.key,
+            "kind": str(stage.kind),
+            "dataset": detector.data.place.name,
+            "real_count": detector.real_count,
+            "synthetic": synthetic,
+            "iteration": detector.iteration,
+            "target": stage.data.place.name if isinstance(stage, EvaluateStage) else None,
+            "role": _role(plan, stage),
+            "seed": detector.seed,
+            "translator": detector.translator_name if isinstance(detector, PtlStage) else None,
+            "detector": detector.detector.name,
+            **_inputs(plan, stage),
+            **_origin(plan.settings.launcher.name),
+        },
+        uses=[f"model-{parent}" for parent in stage.parents],
+        makes=_model(stage),
+        step_metrics=() if stage.kind == StageKind.EVALUATE else STEP_METRICS,
+        tags=_distinct(tags if stage.kind == StageKind.TRAIN else [*tags, synthetic]),
+    )
+
+
+def _inputs(plan: Plan, stage: Stage) -> dict[str, Any]:
+    """The model that the stage starts from, by the digest of the store."""
+    for parent in stage.parents:
+        try:
+            digest = plan.store.meta(parent)["sha256"].get(MODEL)
+        except StoreError:  # not published
+            continue
+        return {"inputs": {"model": f"model-{parent}", "digest": digest}}
+    return {}
+
+
+def _model(stage: Stage) -> FiledFiles | None:
+    """The trained detector, as `model-<key>`."""
+    if stage.kind == StageKind.EVALUATE:
+        return None
+    return FiledFiles(
+        name=f"model-{stage.key}", kind="model", files=(MODEL,), metadata={"key": stage.key}
+    )
+
+
+def run_name(plan: Plan, stage: Stage) -> str:
+    """`n20 s0`, `n20 on t2 s0`, `n20 on t2 s0 -> field`."""
+    detector = plan.detector_stage(stage.key)
+    parts = [f"n{detector.real_count}"]
+    if stage.kind != StageKind.TRAIN:
+        parts.append(_synthetic(detector))
+    if detector.iteration:
+        parts.append(f"t{detector.iteration}")
+    parts.append(f"s{detector.seed}")
+    if isinstance(stage, EvaluateStage):
+        parts += ["->", stage.data.place.name]
+    return " ".join(parts)
+
+
+def _synthetic(detector: DetectorStage) -> str:
+    """Nothing synthetic is in a detector of iteration 0, whichever cell asked for it first."""
+    return detector.synthetic if isinstance(detector, PtlStage) else OFF
+
+
+def _role(plan: Plan, stage: Stage) -> str | None:
+    """What an evaluation is for: the target of a cell, or the validation that calibrates."""
+    if stage.kind != StageKind.EVALUATE:
+        return None
+    readings = (reading for cell in plan.cells for reading in cell.readings)
+    return "target" if any(r.evaluate == stage.key for r in readings) else "validation"
+
+
+def reduce_run(plan: Plan, files: Sequence[str] = ()) -> RunInfo:
+    """The run of the reducer, which files `files` of the sweep's folder."""
+    evaluations = sum(stage.kind == StageKind.EVALUATE for stage in plan.stages.values())
+    cells = [cell.id for cell in plan.cells]
+    return RunInfo(
+        key=f"reduce-{plan.name}",
+        name=f"reduce {plan.name}",
+        job_type="reduce",
+        config={
+            "sweep": plan.name,
+            "kind": "reduce",
+            "cells": len(cells),
+            "inputs": {"evaluations": evaluations},
+            **_origin(plan.settings.launcher.name),
+        },
+        tags=_distinct(
+            [plan.name, "reduce", *(c.dataset for c in cells), *(c.synthetic for c in cells)]
+        ),
+        makes=FiledFiles(name=f"grid-results-{plan.name}", kind="results", files=tuple(files)),
+    )
+
+
+def _origin(launcher: str) -> dict[str, Any]:
+    """Which code computes, started by whom; ids of SLURM where it did."""
+    job = slurm_job()
+    found = {"commit": git_commit(), "launcher": launcher}
+    if job["job"] is not None:
+        found |= {"slurm_job": job["job"], "slurm_restart": job["restart"]}
+        array = [os.environ.get(name) for name in SLURM_ARRAY]
+        if all(array):
+            found["slurm_array_task"] = "_".join(str(part) for part in array)
+    return found
+
+
+def _distinct(tags: Sequence[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(tags))

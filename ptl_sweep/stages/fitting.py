@@ -1,0 +1,86 @@
+"""Training a detector on R_t and reading it out: what the train and ptl stages share."""
+
+from typing import NamedTuple
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from ptl_sweep.config.schema import TilingConfig
+from ptl_sweep.detection.pixels import View
+from ptl_sweep.detection.pretrained import load_weights
+from ptl_sweep.detection.retinanet import Detector, build_detector
+from ptl_sweep.detection.training import CHECKPOINT_NAME, train_detector
+from ptl_sweep.detection.weights import resolve_weights
+from ptl_sweep.ptl.domain_gap import collect_training_features
+from ptl_sweep.stages.base import Summary
+from ptl_sweep.stages.context import StageContext
+from ptl_sweep.stages.inputs import DetectorSpec, InferenceSpec
+from ptl_sweep.stages.train import FEATURES, MANIFEST, MODEL, DetectorStage
+from ptl_sweep.stages.training_set import TrainingSet
+from ptl_sweep.store import StoreError
+
+
+class Fitted(NamedTuple):
+    """A trained detector, ready for inference, and what its stage tells of the training."""
+
+    detector: Detector
+    summary: Summary
+
+
+def view_of(detector: DetectorSpec, inference: InferenceSpec) -> View:
+    """What the detector sees at once of an image, the same in training and inference."""
+    return View(detector.resize, inference.tiling or TilingConfig())
+
+
+def fit_detector(stage: DetectorStage, ctx: StageContext, training: TrainingSet) -> Fitted:
+    """Train from the initial weights on R_t, then read out the features of R_t (PTL eq. 1)."""
+    records = training.records(ctx.store, own=(stage.key, ctx.folder))
+    detector = initial_detector(stage, ctx)
+    view = view_of(stage.detector, stage.inference)
+    train_detector(
+        detector,
+        records,
+        stage.train,
+        seed=stage.seed_of("train"),
+        folder=ctx.folder,
+        cache=ctx.cache,
+        on_step=lambda step, row: ctx.log(
+            {"train/step": step, **row, **ctx.gpu_memory("train/gpu_memory_mb")}
+        ),
+        view=view,
+        checkpoint_minutes=stage.execution.checkpoint_minutes,
+        should_stop=ctx.should_stop,
+    )
+    features = collect_training_features(
+        detector, records, stage.features, stage.inference, cache=ctx.cache, view=view
+    )
+    np.savez(ctx.folder / FEATURES, **features._asdict())
+    safetensors.torch.save_file(detector.state_dict(), ctx.folder / MODEL)
+    ctx.write_json(MANIFEST, training.manifest())
+    (ctx.folder / CHECKPOINT_NAME).unlink(missing_ok=True)
+    summary = {
+        "num_train_images": len(records),
+        "num_synthetic": len(training.transformed),
+        "gaussian_n": len(features.features),
+    }
+    return Fitted(detector, summary)
+
+
+def initial_detector(stage: DetectorStage, ctx: StageContext) -> Detector:
+    """The same initial weights for every training of a seed. Raises: StoreError, ConfigError."""
+    config = stage.detector.config()
+    detector = build_detector(config, torch.Generator().manual_seed(stage.seed_of("weights")))
+    file = resolve_weights(config, ctx.weights_folder)
+    if file is not None:
+        if file.sha256 != stage.detector.weights_sha256:
+            raise StoreError(f"{file.path} has changed since the sweep was planned; run it again")
+        load_weights(detector, config, file)
+    return detector.to(ctx.device)
+
+
+def load_detector(spec: DetectorSpec, ctx: StageContext) -> Detector:
+    """The parent stage's detector, ready for inference."""
+    detector = build_detector(spec.config(), torch.Generator().manual_seed(0))
+    detector.load_state_dict(safetensors.torch.load_file(ctx.parent(MODEL)))
+    return detector.to(ctx.device).eval()

@@ -1,0 +1,73 @@
+"""The detector of t = 0, trained on real pictures only, and what every trained detector is."""
+
+from abc import ABC
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from ptl_sweep.config.schema import FeatureConfig, TrainRecipe
+from ptl_sweep.seeds import derive_seed
+from ptl_sweep.stages.base import Stage, StageKind, Summary
+from ptl_sweep.stages.inputs import DataSpec, DetectorSpec, InferenceSpec, PoolSpec
+
+if TYPE_CHECKING:
+    from ptl_sweep.stages.context import StageContext
+
+MODEL = "model.safetensors"
+FEATURES = "training_features.npz"  # of the detector on R_t
+STEP_METRICS = ("translate/step", "train/step", "ptl/iteration")  # one in every history row
+MANIFEST = "manifest.json"  # R_t: real and transformed images
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectorStage(Stage, ABC):
+    """A stage that trains a detector from the initial weights."""
+
+    data: DataSpec
+    real_count: int
+    seed: int
+    detector: DetectorSpec
+    train: TrainRecipe
+    features: FeatureConfig
+    inference: InferenceSpec
+
+    @property
+    def architecture(self) -> str:
+        """Of the detector."""
+        return self.detector.architecture
+
+    @property
+    def inputs(self) -> dict[str, DataSpec | PoolSpec]:
+        """The source of the real pictures."""
+        return {"dataset": self.data}
+
+    @property
+    def iteration(self) -> int:
+        """PTL iteration of the detector; 0: real images alone."""
+        return 0
+
+    def seed_of(self, *purpose: object) -> int:
+        """Seed of one purpose within this cell."""
+        return derive_seed(self.seed, *purpose)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainStage(DetectorStage):
+    """Train on a nested subset of the real pictures; shared by every synthetic method."""
+
+    kind: ClassVar[StageKind] = StageKind.TRAIN
+    version: ClassVar[int] = 2
+    job_type: ClassVar[str] = "train"
+    default_seconds: ClassVar[dict[str, float]] = {  # one core, miniature; one GPU, paper grid
+        "retinanet_tiny": 30.0,
+        "retinanet_r50": 3240.0,
+    }
+
+    def run(self, ctx: "StageContext") -> Summary:
+        """Draw the subset, train, read out the features."""
+        from ptl_sweep.datasets.subsets import real_subset
+        from ptl_sweep.stages.fitting import fit_detector
+        from ptl_sweep.stages.training_set import TrainingSet
+
+        source = ctx.read_split(self.data)
+        real = real_subset(source.records, self.real_count, self.seed)
+        return fit_detector(self, ctx, TrainingSet(tuple(real))).summary

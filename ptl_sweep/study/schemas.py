@@ -1,0 +1,185 @@
+"""One schema per table of the study: columns in the order of their file, and the type of each."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import polars as pl
+
+from ptl_sweep.vocabulary import (
+    BANDS,
+    DISTANCES,
+    VARIANTS,
+    ApT2t,
+    ApT2tVariant,
+    Row,
+    Value,
+    band_name,
+    bounded,
+)
+
+TEXT, INTEGER, NUMBER = pl.String(), pl.Int64(), pl.Float64()
+Schema: TypeAlias = Mapping[str, Any]  # a pl.Schema, which beartype cannot take for a hint
+
+
+def _texts(*names: str) -> Schema:
+    return pl.Schema(dict.fromkeys(names, TEXT))
+
+
+def _integers(*names: str) -> Schema:
+    return pl.Schema(dict.fromkeys(names, INTEGER))
+
+
+def _numbers(*names: str) -> Schema:
+    return pl.Schema(dict.fromkeys(names, NUMBER))
+
+
+GROUP = pl.Schema({"dataset": TEXT, "real_count": INTEGER, "synthetic": TEXT, "target": TEXT})
+CELL = pl.Schema({**GROUP, "seed": INTEGER, "iteration": INTEGER})
+
+
+def results_schema(score_thresholds: Sequence[float]) -> Schema:
+    """results.csv and iterations.csv: one row per cell, and per cell and evaluated iteration."""
+
+    def ap_t2t(*variants: ApT2tVariant) -> list[str]:
+        return [ApT2t(score, kind).name for kind in variants for score in score_thresholds]
+
+    def distances(*variants: str) -> list[str]:
+        return [one._replace(variant=name).name for name in variants for one in DISTANCES]
+
+    of = ApT2tVariant
+    return pl.Schema(
+        {
+            **CELL,
+            **_texts("status", "reason"),
+            **_integers("num_train_images", "num_synthetic", "num_ground_truth", "num_detections"),
+            **_numbers("AP50", "AP", *ap_t2t(of.RAW, of.SHRUNK, of.LIFT)),
+            **_numbers(*distances(*VARIANTS[:-1])),
+            **_integers("gaussian_n", "gaussian_rank"),
+            "t2t_auroc": NUMBER,
+            **_texts("train_key", "evaluate_key"),
+            **_numbers(*ap_t2t(of.EQUAL_N), *distances("equal_n")),
+            **_numbers(*ap_t2t(of.NULL, of.MATCHED, of.REMATCHED, of.IOU_50_95)),
+            **_numbers(*map(band_name, BANDS)),
+        }
+    )
+
+
+# Means over seeds, paired effects of synthetic, and what they are worth: per group and metric.
+SUMMARY = pl.Schema(
+    {
+        **GROUP,
+        "metric": TEXT,
+        "num_seeds": INTEGER,
+        **_numbers("mean", "sd", "low", "high"),
+        "num_pairs": INTEGER,
+        **_numbers("effect", "effect_sd", "effect_low", "effect_high", "p", "p_holm"),
+        "note": TEXT,
+        # AP50 only: bootstrap over test images (scenes) of the effect, over the seeds in it
+        **_numbers("image_low", "image_high", "image_sd"),
+        "num_blocks": INTEGER,  # images or scenes that were resampled; over targets: their sum
+        # AP50 only: real images that give the same without synthetic; 0: fewer than the smallest
+        # count, inf: more than the largest; the ratio is to real_count
+        **_numbers(*bounded("real_equivalent"), *bounded("replacement_ratio")),
+    }
+)
+
+# One row per cell (last iteration), kind, band ("" for all scores; missed has only "") and variant.
+TRAIN2TEST = pl.Schema(
+    {
+        **CELL,
+        **_texts("kind", "band", "variant"),
+        "num": INTEGER,
+        **_numbers("mean", "lower_quartile", "median", "upper_quartile"),
+    }
+)
+
+# One row per detector: what stands behind its distances and whether a Gaussian describes them.
+GAUSSIANS = pl.Schema(
+    {
+        **{name: dtype for name, dtype in CELL.items() if name != "target"},
+        "train_key": TEXT,
+        "n": INTEGER,  # training features
+        "num_images": INTEGER,  # training images that gave a feature
+        "num_channels": INTEGER,  # that vary
+        "num_dropped": INTEGER,  # dead ones
+        "rank": INTEGER,  # of the ML covariance
+        "condition": NUMBER,  # of the shrunk covariance, as is the shrinkage
+        "shrinkage": NUMBER,
+        "raw_unshifted": NUMBER,  # D (n + 1) / (n - D - 2): raw distance of unseen, unshifted data
+        "equal_n": INTEGER,  # features per subset of the equal_n distance
+        "calibration": TEXT,  # validation | crossfit | none
+        "calibration_scale": NUMBER,  # mean shrunk distance, unit of the calibrated ones
+        "num_calibration": INTEGER,  # features it is the mean of
+        # share of validation true positives below these quantiles of the law of the raw distance;
+        # 0.5, 0.9, 0.99 when the Gaussian holds
+        **_numbers("below_50", "below_90", "below_99"),
+        "mardia": NUMBER,  # Mardia kurtosis over its expectation: 1 for a Gaussian
+        "mardia_z": NUMBER,
+        "warning": TEXT,  # what fails, in words; null when nothing does
+    }
+)
+
+FALSE_POSITIVES = pl.Schema({**CELL, **_texts("type", "band", "size", "nearness"), "num": INTEGER})
+
+# One row per cell and type, and one with type "all": AP50 if these false positives vanished.
+ERRORS = pl.Schema(
+    {**CELL, "type": TEXT, "num": INTEGER, **_numbers("AP50", "AP50_without", "gain")}
+)
+
+# Precision by rank: one row per cell (last iteration), score threshold, ranking and recall.
+CURVES = pl.Schema(
+    {
+        **CELL,
+        "score_threshold": NUMBER,
+        "ranking": TEXT,
+        **_numbers("recall", "precision"),
+    }
+)
+
+# E(s) = AP_t2t_s(synthetic) - AP_t2t_s(off) at the three thresholds, and the claim that the medium
+# one gains most: claim = E(medium) - max(E(low), E(high)). One row per group and scale.
+CONTRASTS = pl.Schema(
+    {
+        **GROUP,
+        "scale": TEXT,
+        "num_seeds": INTEGER,
+        **_numbers(*(name for band in BANDS for name in bounded(band))),
+        **_numbers(*bounded("claim")),  # mean over seeds, Student t interval
+        **_numbers(*bounded("claim_image")[1:]),  # bootstrap of test images, mean over seeds
+        "num_blocks": INTEGER,
+        "p": NUMBER,
+        "note": TEXT,
+    }
+)
+
+# Does train2test predict AP? Spearman over cells. One row per predictor and scope.
+CORRELATIONS = pl.Schema(
+    {
+        **_texts("dataset", "predictor", "variant", "metric", "scope"),
+        **_numbers("rho", "low", "high"),
+        **_integers("num_cells", "num_blocks"),
+        "note": TEXT,
+    }
+)
+
+
+def frame_of(rows: Sequence[Row], schema: Schema) -> pl.DataFrame:
+    """The rows as a table; a column that a row lacks is null, NaN in a column of integers too.
+
+    Raises: ValueError for a row with a column that the table does not have.
+    """
+    unknown = {name for row in rows for name in row} - set(schema)
+    if unknown:
+        raise ValueError(f"no column {', '.join(sorted(unknown))}; known: {', '.join(schema)}")
+    return pl.DataFrame(
+        {
+            name: pl.Series(
+                name, [_stored(row.get(name), keeps_nan=dtype == NUMBER) for row in rows], dtype
+            )
+            for name, dtype in schema.items()
+        }
+    )
+
+
+def _stored(value: Value, *, keeps_nan: bool) -> Value:
+    return value if keeps_nan or value == value else None
