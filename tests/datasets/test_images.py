@@ -139,10 +139,10 @@ def test_a_truncated_jpeg_has_a_size_but_does_not_decode(
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "git lfs pull"),
         (b"", "is empty"),
-        (b"not an image", "no whole JPEG or PNG"),
-        (b"GIF89a\x01\x00\x01\x00\x00\x00\x00;", "no whole JPEG or PNG"),
-        (b"\x89PNG\r\n\x1a\n", "no whole JPEG or PNG"),
-        (b"\xff\xd8\xff\xe0\x00", "no whole JPEG or PNG"),
+        (b"not an image", "not a complete JPEG or PNG"),
+        (b"GIF89a\x01\x00\x01\x00\x00\x00\x00;", "not a complete JPEG or PNG"),
+        (b"\x89PNG\r\n\x1a\n", "not a complete JPEG or PNG"),
+        (b"\xff\xd8\xff\xe0\x00", "not a complete JPEG or PNG"),
     ],
 )
 def test_what_is_no_image_is_named_with_its_fix(tmp_path: Path, content: bytes, word: str) -> None:

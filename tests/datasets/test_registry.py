@@ -74,7 +74,7 @@ def test_a_plan_asks_the_index_and_opens_no_file(
     assert fingerprint(again, "train") == expected.fingerprint
     assert num_eligible(again, "train") == 1
     assert len(read_split(again, "train").records) == 2
-    with pytest.raises(DataError, match="no whole JPEG"):
+    with pytest.raises(DataError, match="not a complete JPEG"):
         fingerprint(DatasetConfig(**{**keys, "index_root": None}), "train")
 
 
