@@ -110,7 +110,7 @@ def test_the_target_that_the_documentation_adds_is_one_short_file_that_works(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (block,) = re.findall(r"```yaml\n(.*?)```", EXTENDING.read_text(), re.DOTALL)
+    block, *_ = re.findall(r"```yaml\n(.*?)```", EXTENDING.read_text(), re.DOTALL)
     assert len(block.splitlines()) < 15
     name = block.splitlines()[0].removeprefix("# conf/")
     shutil.copytree(conf_dir(), tmp_path / "conf")
