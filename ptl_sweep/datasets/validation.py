@@ -314,7 +314,7 @@ class Validator:
         if not self._records:
             raise DataError(
                 f"data set {self._name!r}, split {self._split!r}: no image has annotations\n"
-                "  fix: put the annotation files where the reader expects them (README, data)"
+                "  fix: put the annotation files where the reader expects them (docs/datasets.md)"
             )
         records = tuple(self._records[image_id] for image_id in sorted(self._records))
         return ImageSet(
