@@ -10,9 +10,9 @@ UV := $(shell command -v uv 2>/dev/null)
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-seeds paper first-experiments table-crossdomain figure-t2t figure-apt2t
-.PHONY: figure-curve test test-slow test-kernels test-wandb test-slurm check docs bench clean lock
-.PHONY: build
+.PHONY: help setup demo demo-seeds demo-controls paper first-experiments table-crossdomain
+.PHONY: figure-t2t figure-apt2t figure-curve test test-slow test-kernels test-wandb test-slurm
+.PHONY: check docs bench build clean lock
 
 # What the targets from `paper` to `figure-curve` are about, and where it runs:
 #   make table-crossdomain WORLD=miniature
@@ -29,7 +29,7 @@ FIRST := experiment=demo synthetic.num_iterations=1 target=field seed=0,1,2
 else
 $(error WORLD is real or miniature, not $(WORLD))
 endif
-# Verbs about a sweep need to know only where it lies.
+# Commands about a sweep need to know only where it lies.
 ROOT = $(filter sweep.root=%,$(ARGS))
 
 # $(call sweep,OVERRIDES,NAME): run what is missing of a sweep, and follow it to its end. The name
@@ -63,6 +63,9 @@ demo: setup  ## The whole sweep on the miniature world, one seed; ends with the 
 
 demo-seeds: setup  ## The same with six seeds, the fewest that a test over seeds needs
 	$(PY) -m ptl_sweep -m experiment=demo seed=0,1,2,3,4,5
+
+demo-controls: setup  ## What the demo's gain hangs on: eight arms, six seeds and worlds
+	$(PY) -m ptl_sweep -m experiment=demo_controls
 
 paper: setup  ## The full grid and its report (WORLD=miniature: the demo; LAUNCHER=slurm; ARGS=...)
 	$(call sweep,experiment=$(STUDY),$(STUDY))

@@ -122,7 +122,7 @@ def configuration_tables() -> str:
         part = key.name.partition(".")[0] if "." in key.name else ""
         parts.setdefault(part, []).append(key)
     sections = [_section(part, keys) for part, keys in parts.items()]
-    return "\n\n".join([*sections, _experiments()])
+    return "\n\n".join([*sections, _arms(), _experiments()])
 
 
 def _section(part: str, keys: list[Key]) -> str:
@@ -133,10 +133,7 @@ def _section(part: str, keys: list[Key]) -> str:
         hint = get_type_hints(Config)[part]
         lines += [(inspect.getdoc(hint) or "").replace("\n", " "), ""]
     if group:
-        lines += [f"| `{part}=` | what it is |", "|---|---|"]
-        for name in group:
-            lines.append(f"| `{name}` | {_cell(about(conf_dir() / part / f'{name}.yaml'))} |")
-        lines.append("")
+        lines += [*_choices_table(part), ""]
     lines += ["| key | default | meaning |", "|---|---|---|"]
     for key in keys:
         defaults = _defaults(key, group, base)
@@ -178,6 +175,22 @@ def _cell(text: str) -> str:
     for plain, escaped in (("|", "\\|"), ("<", "&lt;"), ("*", "\\*")):
         text = text.replace(plain, escaped)
     return text
+
+
+def _choices_table(folder: str) -> list[str]:
+    rows = [
+        f"| `{path.stem}` | {_cell(about(path))} |"
+        for path in sorted((conf_dir() / folder).glob("*.yaml"))
+    ]
+    return [f"| `{folder}=` | what it is |", "|---|---|", *rows]
+
+
+def _arms() -> str:
+    opening = """\
+An arm is a file in `conf/arm/` that sets `synthetic.name` and `synthetic.method`, and what goes
+with them in other groups, so that one sweep compares methods, translators and pools. It wins over
+`synthetic=`, of which one value is enough: `synthetic=on arm=on,identity`."""
+    return "\n".join(["## `arm`", "", opening, "", *_choices_table("arm")])
 
 
 def _experiments() -> str:

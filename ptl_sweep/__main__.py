@@ -1,4 +1,4 @@
-"""Command line: ``python -m ptl_sweep [-m] key=value ...`` or ``python -m ptl_sweep VERB ...``."""
+"""Command line: ``python -m ptl_sweep [-m] key=value ...``, or a command in front of the rest."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ log = logging.getLogger("ptl_sweep")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a verb or a sweep. Returns 0, 1 for failed cells, 2 for a mistake of the user."""
+    """Run a command or a sweep. Returns 0, 1 for failed cells, 2 for a mistake of the user."""
     from ptl_sweep.cli import commands
     from ptl_sweep.compose.errors import refuse_secrets
     from ptl_sweep.datasets.validation import DataError
@@ -23,9 +23,9 @@ def main(arguments: Sequence[str]) -> int:
 
     try:
         refuse_secrets(arguments)
-        if arguments and arguments[0] in commands.VERBS:
-            return commands.VERBS[arguments[0]](list(arguments[1:]))
-        commands.refuse_unknown_verb(arguments)
+        if arguments and arguments[0] in commands.COMMANDS:
+            return commands.COMMANDS[arguments[0]](list(arguments[1:]))
+        commands.refuse_unknown_command(arguments)
         return commands.run_sweep(list(arguments), command=shlex.join(arguments))
     except (ConfigError, DataError) as error:
         log.error("%s", error)  # noqa: TRY400 a mistake of the user needs no traceback

@@ -7,6 +7,7 @@ taken over.
 
 import errno
 import fcntl
+import functools
 import hashlib
 import json
 import logging
@@ -27,6 +28,7 @@ log = logging.getLogger(__name__)
 HEARTBEAT_S = 15.0  # a live worker touches its claim this often
 STALE_AFTER_S = 120.0  # a claim untouched for so long belongs to a dead worker
 META = "meta.json"
+NUM_METAS = 20_000  # that are kept in memory: a report asks for each of them many times
 FAILED = "FAILED.json"
 HISTORY = "history.jsonl"
 TEMPORARY = ".tmp"  # suffix of a file that is being written
@@ -89,6 +91,13 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+@functools.lru_cache(maxsize=NUM_METAS)
+def _parsed(path: Path, mtime_ns: int, size: int) -> dict[str, Any]:
+    """A JSON object, read again only when its file has changed. Raises: OSError, ValueError."""
+    del mtime_ns, size  # part of what is remembered
+    return dict(json.loads(path.read_text()))
+
+
 def _fsync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -123,7 +132,8 @@ class Store:
         """meta.json of a published stage. Raises: StoreError when it cannot be read."""
         path = self.path(key) / META
         try:
-            return dict(json.loads(path.read_text()))
+            stat = path.stat()
+            return dict(_parsed(path, stat.st_mtime_ns, stat.st_size))
         except (OSError, ValueError) as error:
             raise StoreError(
                 f"{path} cannot be read ({error}); move {self.path(key)} away and run again"

@@ -13,7 +13,7 @@ WIDTH = 100
 
 
 def duration(seconds: float) -> str:
-    """`3 s`, `4 min 05 s`, `2 h 10 min`."""
+    """Write seconds as `3 s`, `4 min 05 s`, `2 h 10 min`."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -23,12 +23,12 @@ def duration(seconds: float) -> str:
 
 
 def wrap(text: str) -> str:
-    """Lines of at most WIDTH columns; later lines are indented."""
+    """Break a text into lines of at most WIDTH columns; later lines are indented."""
     return textwrap.fill(text, WIDTH, subsequent_indent=" " * 8, break_long_words=False)
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns aligned, first left and the others right."""
+    """Align columns, the first on the left and the others on the right."""
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
     lines = []
     for row in [header, *rows]:
@@ -41,23 +41,42 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def output() -> Console:
-    """The terminal, or a pipe without ANSI; 100 columns when nobody says otherwise."""
+    """Open the terminal, or a pipe of 100 columns without ANSI."""
     console = Console(highlight=False)
     return console if console.is_terminal else Console(highlight=False, width=WIDTH)
 
 
+def say(text: str) -> None:
+    """Print a text as it is: brackets are no markup, and no line is broken."""
+    output().print(text, markup=False, soft_wrap=True)
+
+
 def print_json(content: object) -> None:
-    """What --json shows."""
+    """Print what --json shows."""
     sys.stdout.write(json.dumps(content, indent=1) + "\n")
 
 
+def answer(content: object, text: str, *, as_json: bool) -> None:
+    """Print the content for a script, or the text for a person."""
+    if as_json:
+        print_json(content)
+    else:
+        say(text)
+
+
 def progress_bar() -> Progress:
-    """On standard error, gone when done; nothing at all where that is no terminal."""
+    """Show progress on standard error while it lasts; nothing where that is not a terminal."""
     console = Console(stderr=True)
     return Progress(console=console, transient=True, disable=not console.is_terminal)
 
 
 def close_match(word: str, choices: Iterable[str]) -> str | None:
-    """The choice that `word` was probably meant to be; None when none is like it."""
+    """Find the choice that `word` was probably meant to be; None when none is like it."""
     close = difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)
     return close[0] if close else None
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """Ask `; did you mean CHOICE?`, for the end of a message; empty when none is like the word."""
+    close = close_match(word, choices)
+    return f"; did you mean {close}?" if close else ""

@@ -3,7 +3,7 @@
 The names of measured columns are made here, from what they measure, and are never read back.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import NamedTuple, TypeAlias
 
@@ -21,6 +21,14 @@ NEARNESS = ("near", "middle", "far", "unknown")  # nearer than the median true p
 # than 95 % of them; farther; no distance exists
 RANKINGS = ("distance", "score")  # what a curve ranks by; both over the same detections
 CellKey: TypeAlias = tuple[str, int, str, str, int]  # dataset, real_count, synthetic, target, seed
+
+
+class Domain(StrEnum):
+    """Where the target of a cell is from, seen from its source."""
+
+    CROSS = "cross"  # another data set
+    IN = "in"  # a part of the source
+    CALIBRATION = "calibration"  # that part of the source which is the unit of its distances
 
 
 class ApT2tVariant(StrEnum):
@@ -48,6 +56,21 @@ class ApT2t(NamedTuple):
         return f"AP_t2t_{round(100 * self.threshold):03d}{self.variant}"
 
 
+class ApT2tAtCount(NamedTuple):
+    """An AP_t2t column: the most confident detections, as many of them for every detector."""
+
+    per_image: float  # detections for each image of the target, on average
+    variant: ApT2tVariant = ApT2tVariant.SHRUNK  # of AT_COUNT
+
+    @property
+    def name(self) -> str:
+        """`AP_t2t_5_per_image_shrunk`."""
+        return f"AP_t2t_{self.per_image:g}_per_image{self.variant}"
+
+
+AT_COUNT = (ApT2tVariant.SHRUNK, ApT2tVariant.LIFT, ApT2tVariant.NULL, ApT2tVariant.MATCHED)
+
+
 class Distance(NamedTuple):
     """A train2test column: a statistic of the distances of one kind of detections."""
 
@@ -71,6 +94,8 @@ DISTANCES = tuple(  # of every variant, in the order of the columns
 )
 SHRUNK_DISTANCE = Distance("tp", "mean", "shrunk")  # not comparable across gaussian_n: never tested
 COMPARABLE_DISTANCE = Distance("tp", "mean", "equal_n")
+RELATIVE_DISTANCE = "d_relative"  # mean over all ground truths; comparable across training sets
+NEG_LOG_P = "neg_log_p"  # the same mean of -log p, nats up to a constant
 
 
 def band_name(band: str) -> str:
@@ -81,13 +106,6 @@ def band_name(band: str) -> str:
 def bounded(name: str) -> tuple[str, str, str]:
     """A column with an interval: its value, lower and upper bound."""
     return name, f"{name}_low", f"{name}_high"
-
-
-def thresholds_in(names: Iterable[str]) -> list[float]:
-    """Least scores, rising, whose headline AP_t2t is among these columns."""
-    known = set(names)
-    every = (hundredths / 100 for hundredths in range(101))
-    return [threshold for threshold in every if ApT2t(threshold).name in known]
 
 
 class Group(NamedTuple):

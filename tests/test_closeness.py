@@ -5,7 +5,7 @@ import torch
 from helpers.closeness import UNIT, assert_detections_close, assert_gradients_close
 from torch import Tensor
 
-from ptl_sweep.detection.retinanet import Detections
+from ptl_sweep.detection.detector import Detections
 
 BOXES = torch.tensor([[900.0, 10, 990, 60], [20, 30, 40, 70], [500, 0, 530, 90]])
 SCORES = torch.tensor([0.7, 0.5, 0.5])

@@ -15,18 +15,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from omegaconf import OmegaConf
 from PIL import Image
 
 import ptl_sweep
-from ptl_sweep.cli.commands import VERBS
+from ptl_sweep import launchers
+from ptl_sweep.cli.commands import COMMANDS
 from ptl_sweep.compose import compose
 from ptl_sweep.compose.compose import compose_grid
 from ptl_sweep.config.schema import GROUPS, Config, ConfigError, conf_dir
 from ptl_sweep.datasets import registry
 from ptl_sweep.datasets.validation import DataError
+from ptl_sweep.detection import architectures
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
@@ -79,13 +82,19 @@ def block_of(name: str, language: str = "python") -> str:
     return block
 
 
-def add_target(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What docs/extending.md adds to conf/, which its commands name."""
+def add_examples(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What docs/extending.md adds to conf/, and files whose names its commands check."""
     shutil.copytree(conf_dir(), folder)
     for block in blocks(ROOT / "docs" / "extending.md", "yaml"):
         name = block.splitlines()[0].removeprefix("# conf/")
         (folder / name).write_text(block)
     monkeypatch.setattr(compose, "conf_dir", lambda: folder)
+    for package, module in ((launchers, "script"), (architectures, "retinanet_r18")):
+        place = folder / package.__name__
+        place.mkdir()
+        name = f"{package.__name__.replace('.', '/')}/{module}.py"
+        (place / f"{module}.py").write_text(block_of(name))
+        monkeypatch.setattr(package, "__path__", [*package.__path__, str(place)])
 
 
 @pytest.mark.parametrize("arguments", product_commands())
@@ -93,25 +102,25 @@ def test_a_command_of_the_documentation_has_a_verb_keys_and_values_that_exist(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    add_target(tmp_path / "conf", monkeypatch)
+    add_examples(tmp_path / "conf", monkeypatch)
     verb, *rest = arguments
     if "--help" in arguments:
-        if verb in VERBS:
+        if verb in COMMANDS:
             with pytest.raises(SystemExit) as ended:
-                VERBS[verb](rest)
+                COMMANDS[verb](rest)
             assert ended.value.code == 0
         else:
             assert verb == "--help"
-    elif verb in VERBS and verb not in COUNTED_BY_HYDRA:
+    elif verb in COMMANDS and verb not in COUNTED_BY_HYDRA:
         with pytest.raises(
             (ConfigError, DataError)
         ) as refused:  # its words are right: what it asks for lacks
-            VERBS[verb](rest)
+            COMMANDS[verb](rest)
         assert re.match(r"no sweep\b|/path/to/data/archangel", str(refused.value))
     else:
         overrides = [word for word in arguments if "=" in word and not word.startswith("-")]
-        assert verb in VERBS or verb == "-m" or "=" in verb
-        assert compose_grid(overrides, as_sweep=verb != "check").cells
+        assert verb in COMMANDS or verb == "-m" or "=" in verb
+        assert compose_grid(overrides, as_sweep=verb != "check")
 
 
 @pytest.mark.parametrize("words", make_commands())
@@ -167,7 +176,7 @@ def test_every_key_of_the_config_and_every_choice_is_documented(hooks: Any) -> N
     keys = list(leaves(structured))
     assert set(keys) - set(documented) == set()
     assert len(documented) == len(set(documented)) + _repeated_choices()
-    for group in GROUPS:
+    for group in (*GROUPS, "arm"):
         section = text.partition(f"## `{group}`")[2].partition("\n## ")[0]
         for path in (conf_dir() / group).glob("*.yaml"):
             assert f"| `{path.stem}` |" in section
@@ -175,7 +184,8 @@ def test_every_key_of_the_config_and_every_choice_is_documented(hooks: Any) -> N
 
 def _repeated_choices() -> int:
     """Choices whose name occurs in more than one group, or is that of a key."""
-    names = [path.stem for group in GROUPS for path in (conf_dir() / group).glob("*.yaml")]
+    folders = (*GROUPS, "arm")
+    names = [path.stem for group in folders for path in (conf_dir() / group).glob("*.yaml")]
     return len(names) - len(set(names))
 
 
@@ -262,6 +272,28 @@ def test_the_citation_file_is_complete() -> None:
     assert papers == ["2211.01778", "2408.14559"]
 
 
+def package_with(folder: Path, *files: tuple[str, str]) -> Path:
+    """A copy of the package with files that docs/extending.md adds, and the language of each."""
+    for name in ("ptl_sweep", "conf"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, language in files:
+        (folder / name).write_text(block_of(name, language))
+    return folder
+
+
+def run_package(package: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "ptl_sweep", *words],
+        cwd=package,
+        env=os.environ | {"PYTHONPATH": str(package)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
 def test_the_reader_that_the_documentation_adds_reads_boxes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, run: Any
 ) -> None:
@@ -279,7 +311,7 @@ def test_the_reader_that_the_documentation_adds_reads_boxes(
         ["target=yolo", "target.name=mine", "target.reader=boxes_csv", "target.split=test",
          "synthetic=off", f"target.root={tmp_path / 'data'}", f"sweep.root={tmp_path / 'out'}"],
         as_sweep=False,
-    ).cells  # fmt: skip
+    )  # fmt: skip
     found = registry.read_split(cell.target, "test")
     assert [record.image_id for record in found.records] == ["a_1.png", "a_2.png"]
     assert len({record.scene for record in found.records}) == 1  # one run of frames
@@ -292,24 +324,47 @@ def test_the_metric_that_the_documentation_adds_fills_a_column(
 ) -> None:
     (change,) = blocks(ROOT / "docs" / "extending.md", "diff")
     assert len(re.findall(r"^\+\+\+ ", change, re.M)) <= 2  # files
-    package = tmp_path / "package"
-    for name in ("ptl_sweep", "conf"):
-        shutil.copytree(ROOT / name, package / name, ignore=shutil.ignore_patterns("__pycache__"))
+    package = package_with(tmp_path / "package")
     subprocess.run(["git", "apply", "-"], cwd=package, input=change, text=True, check=True)
     sweep = copy_of(tiny_sweep)
-    done = subprocess.run(
-        [sys.executable, "-m", "ptl_sweep", "report", str(sweep.plan.folder)],
-        cwd=package,
-        env=os.environ | {"PYTHONPATH": str(package)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_package(package, "report", str(sweep.plan.folder))
     with (sweep.plan.folder / "results.csv").open(newline="") as file:
         shares = [float(row["share_confident"]) for row in csv.DictReader(file)]
     assert len(shares) == 4
     assert all(0 <= share <= 1 for share in shares)
+
+
+def test_one_file_and_one_yaml_add_a_launcher(tiny_grid: list[str], tmp_path: Path) -> None:
+    package = package_with(
+        tmp_path / "package",
+        ("ptl_sweep/launchers/script.py", "python"),
+        ("conf/launcher/script.yaml", "yaml"),
+    )
+    words = [w for w in tiny_grid if not w.startswith(("synthetic=", "target=", "launcher="))]
+    words += ["target=field", "synthetic=off", "launcher=script"]
+    run_package(package, *words, f"sweep.root={tmp_path / 'outputs'}")
+    (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    with (folder / "results.csv").open(newline="") as file:
+        assert [row["status"] for row in csv.DictReader(file)] == ["ok"]
+    tasks = (folder / "tasks.sh").read_text().splitlines()
+    assert [re.findall(r"(train|evaluate)-\S+", line)[0] for line in tasks] == ["train", "evaluate"]
+
+
+def test_one_file_and_one_yaml_add_a_detector(tiny_grid: list[str], tmp_path: Path) -> None:
+    package = package_with(
+        tmp_path / "package",
+        ("ptl_sweep/detection/architectures/retinanet_r18.py", "python"),
+        ("conf/detector/retinanet_r18.yaml", "yaml"),
+    )
+    words = [w for w in tiny_grid if not w.startswith(("synthetic=", "target=", "real_count="))]
+    words += ["real_count=2", "target=field", "synthetic=off", "detector=retinanet_r18"]
+    run_package(package, *words, f"sweep.root={tmp_path / 'outputs'}")
+    (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    with (folder / "results.csv").open(newline="") as file:
+        assert [row["status"] for row in csv.DictReader(file)] == ["ok"]
+    (stage,) = (tmp_path / "outputs" / "store").glob("train-*")
+    with np.load(stage / "training_features.npz") as features:
+        assert features["features"].shape[1] == 64
 
 
 @pytest.mark.parametrize(
@@ -322,24 +377,12 @@ def test_the_metric_that_the_documentation_adds_fills_a_column(
 def test_one_file_and_one_yaml_add_a_translator_or_a_synthetic_method(
     module: str, setting: str, choice: str, tiny_grid: list[str], tmp_path: Path
 ) -> None:
-    package = tmp_path / "package"
-    for name in ("ptl_sweep", "conf"):
-        shutil.copytree(ROOT / name, package / name, ignore=shutil.ignore_patterns("__pycache__"))
-    (package / module).write_text(block_of(module))
-    (package / setting).write_text(block_of(setting, "yaml"))
+    package = package_with(tmp_path / "package", (module, "python"), (setting, "yaml"))
     kept = [word for word in tiny_grid if not word.startswith(("synthetic=", "target="))]
     words = [*kept, "target=field", f"sweep.root={tmp_path / 'outputs'}", choice]
     if not choice.startswith("synthetic="):
         words.append("synthetic=on")
-    done = subprocess.run(
-        [sys.executable, "-m", "ptl_sweep", *words],
-        cwd=package,
-        env=os.environ | {"PYTHONPATH": str(package)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_package(package, *words)
     (stage,) = (tmp_path / "outputs" / "store").glob("ptl-*")
     selection = json.loads((stage / "selection.json").read_text())
     pictures = sorted((stage / "selected").glob("????.png"))

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ptl_sweep.cli.commands import VERBS
+from ptl_sweep.cli.commands import COMMANDS
 from ptl_sweep.compose.compose import compose_grid
-from ptl_sweep.config.schema import ConfigError
+from ptl_sweep.config.schema import ConfigError, conf_dir
 
 ROOT = Path(__file__).resolve().parent.parent
 CELLS = {  # target -> cells in the miniature world, in the paper's
@@ -48,7 +48,7 @@ def test_the_sweep_of_a_target_composes_and_its_verbs_name_that_sweep(
 ) -> None:
     run, *verbs = commands(target, f"WORLD={world}", "LAUNCHER=inline", "ARGS=data_root=x")
     assert run[0] == "-m"
-    cells = compose_grid(run[1:]).cells
+    cells = compose_grid(run[1:])
     assert len(cells) == CELLS[target][WORLDS.index(world)]
     assert {cell.launcher.name for cell in cells} == {"inline"}
     assert [line[0] for line in verbs] == ["wait", *([] if target == "paper" else [verbs[-1][0]])]
@@ -56,13 +56,13 @@ def test_the_sweep_of_a_target_composes_and_its_verbs_name_that_sweep(
     for verb, *arguments in verbs:
         assert cells[0].sweep.name in arguments
         with pytest.raises(ConfigError, match=r"^no sweep") as refused:  # its words are right
-            VERBS[verb](arguments)
+            COMMANDS[verb](arguments)
         assert f"no sweep {cells[0].sweep.name} in" in str(refused.value)
 
 
 def test_first_experiments_are_one_iteration_to_one_target_with_three_seeds() -> None:
     for world in WORLDS:
-        cells = compose_grid(commands("first-experiments", f"WORLD={world}")[0][1:]).cells
+        cells = compose_grid(commands("first-experiments", f"WORLD={world}")[0][1:])
         assert {cell.synthetic.num_iterations for cell in cells} == {1}
         assert len({cell.target.name for cell in cells}) == 1
         assert {cell.seed for cell in cells} == {0, 1, 2}
@@ -70,6 +70,18 @@ def test_first_experiments_are_one_iteration_to_one_target_with_three_seeds() ->
     assert {(c.dataset.name, c.target.name, c.real_count) for c in cells} == {
         ("visdrone", "okutama", 20), ("visdrone", "okutama", 50),
     }  # fmt: skip
+
+
+def test_controls_are_one_sweep_that_runs_every_arm_against_the_demo() -> None:
+    ((flag, *overrides),) = commands("demo-controls")
+    assert flag == "-m"
+    cells = compose_grid([*overrides, "target=field", "seed=0,5"])
+    arms = {path.stem for path in (conf_dir() / "arm").glob("*.yaml")}
+    assert {(cell.synthetic.name, cell.seed) for cell in cells} == {
+        (arm, seed) for arm in arms for seed in (0, 5)
+    }
+    assert len(cells) == 2 * len(arms) == 16
+    assert {cell.real_count for cell in cells} == {20}
 
 
 def test_tables_and_figures_share_the_sweep_of_paper() -> None:
@@ -81,7 +93,7 @@ def test_tables_and_figures_share_the_sweep_of_paper() -> None:
 def test_the_root_reaches_every_command_and_other_arguments_only_the_sweep() -> None:
     run, *verbs = commands("figure-t2t", "ARGS=sweep.root=/y data_root=/d sweep.name=z")
     assert run[-4:] == ["sweep.root=/y", "data_root=/d", "sweep.name=z", "sweep.name=paper"]
-    assert compose_grid(run[1:]).cells[0].sweep.name == "paper"
+    assert compose_grid(run[1:])[0].sweep.name == "paper"
     assert verbs == [
         ["wait", "paper", "sweep.root=/y"],
         ["figure", "t2t", "paper", "sweep.root=/y"],

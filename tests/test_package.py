@@ -49,7 +49,8 @@ def test_help_prints_usage_and_loads_neither_torch_nor_wandb_nor_matplotlib(
 
 
 @pytest.mark.parametrize(
-    "module", ["config.schema", "store", "tracking", "pipeline.plan", "pipeline.status"]
+    "module",
+    ["config.schema", "store", "tracking", "pipeline.plan", "pipeline.status_text", "launchers"],
 )
 def test_modules_that_only_look_are_light(module: str) -> None:
     program = (

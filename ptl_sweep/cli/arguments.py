@@ -1,18 +1,18 @@
-"""The command line of a verb: flags, names and overrides, and the sweep that they mean."""
+"""The command line of a command: flags, names and overrides, and the sweep that they mean."""
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.pipeline.plan import PLAN, Plan, load_plan, newest_sweep
-from ptl_sweep.terminal import close_match
+from ptl_sweep.terminal import did_you_mean
 
 log = logging.getLogger(__name__)
 
 OK, FAILED = 0, 1
-
+Command = Callable[[list[str]], int]  # its arguments -> the exit code
 
 SWEEP_WORDS = (
     "Of key=value this command takes sweep.root=FOLDER alone, below which sweeps are looked for "
@@ -24,19 +24,24 @@ GRID_WORDS = (
 )
 
 
-def verb_parser(
-    verb: str, description: str, *, words: str | None = SWEEP_WORDS
+def name_of(command: Command) -> str:
+    """Name the word that a user types: `plan` for `plan_command`."""
+    return command.__name__.removesuffix("_command")
+
+
+def command_parser(
+    command: Command, *, words: str | None = SWEEP_WORDS, has_json: bool = True
 ) -> argparse.ArgumentParser:
-    """A parser that knows --json; `words` says which key=value the command takes."""
-    parser = argparse.ArgumentParser(
-        prog=f"python -m ptl_sweep {verb}", description=description, epilog=words
-    )
-    parser.add_argument("--json", action="store_true", help="machine-readable")
+    """Make the parser of a command; `words` says which key=value it takes."""
+    prog = f"python -m ptl_sweep {name_of(command)}"
+    parser = argparse.ArgumentParser(prog=prog, description=command.__doc__, epilog=words)
+    if has_json:
+        parser.add_argument("--json", action="store_true", help="machine-readable")
     return parser
 
 
 def whole_number(text: str) -> int:
-    """A flag's value, 0 or more. Raises: argparse.ArgumentTypeError, which ends with code 2."""
+    """Read a flag's value, 0 or more. Raises: ArgumentTypeError, which ends with code 2."""
     try:
         number = int(text)
     except ValueError:
@@ -46,31 +51,35 @@ def whole_number(text: str) -> int:
     return number
 
 
-def split_overrides(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Flags and names; Hydra overrides (with or without -m)."""
+def parse_overrides(
+    parser: argparse.ArgumentParser, arguments: Sequence[str]
+) -> tuple[list[str], argparse.Namespace]:
+    """Separate Hydra's overrides, given with or without -m, from flags and names."""
     overrides = [a for a in arguments if "=" in a and not a.startswith("-")]
-    return [a for a in arguments if a not in overrides and a not in ("-m", "--multirun")], overrides
+    rest = [a for a in arguments if a not in overrides and a not in ("-m", "--multirun")]
+    return overrides, parser.parse_args(rest)
 
 
-def parse_sweep_verb(
+def parse_sweep(
     parser: argparse.ArgumentParser, arguments: Sequence[str]
 ) -> tuple[Plan, argparse.Namespace]:
-    """The sweep that a verb is about, and its flags. Raises: ConfigError."""
+    """Find the sweep that a command is about, and its flags. Raises: ConfigError."""
     parser.add_argument("sweep", nargs="?", help="name or folder; default: the newest")
-    rest, overrides = split_overrides(arguments)
-    options = parser.parse_args(rest)
+    overrides, options = parse_overrides(parser, arguments)
     return find_sweep(options.sweep, overrides), options
 
 
 def find_sweep(name: str | None, overrides: Sequence[str]) -> Plan:
-    """A sweep by name, by folder, the newest of a sweep.name, or the newest below sweep.root.
+    """Find a sweep by name or folder, the newest of a sweep.name, or the newest below sweep.root.
 
     Raises: ConfigError.
     """
     settings = dict(o.split("=", 1) for o in overrides)
     unknown = set(settings) - {"sweep.root"}
     if unknown:
-        raise ConfigError(f"{sorted(unknown)[0]}: this verb takes a sweep and sweep.root=... only")
+        raise ConfigError(
+            f"{sorted(unknown)[0]}: this command takes a sweep and sweep.root=... only"
+        )
     root = Path(settings.get("sweep.root", "outputs"))
     folder = newest_sweep(root) if name is None else _named_sweep(root, name)
     if folder is None:
@@ -85,7 +94,7 @@ def find_sweep(name: str | None, overrides: Sequence[str]) -> Plan:
 
 
 def _named_sweep(root: Path, name: str) -> Path:
-    """By folder, by full name, or the newest of a sweep.name. Raises: ConfigError."""
+    """Look for a folder, a full name, or the newest of a sweep.name. Raises: ConfigError."""
     for folder in (Path(name), root / "sweeps" / name):
         if (folder / PLAN).is_file():
             return folder
@@ -97,7 +106,5 @@ def _named_sweep(root: Path, name: str) -> Path:
             log.warning("%d sweeps are called %s; this is %s", len(called), name, newest.name)
         return newest
     names = [path.parent.name for path in plans]
-    close = close_match(name, names)
-    hint = f"; did you mean {close}?" if close else ""
     there = f"\nthere: {', '.join(names[:20])}" if names else ", which holds none"
-    raise ConfigError(f"no sweep {name} in {root / 'sweeps'}{hint}{there}")
+    raise ConfigError(f"no sweep {name} in {root / 'sweeps'}{did_you_mean(name, names)}{there}")

@@ -1,12 +1,12 @@
-"""The verb `check`: every data set, pool and target of a grid, read once and summed up."""
+"""The command `check`: every data set, pool and target of a grid, read once and summed up."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
-from ptl_sweep.cli.dataset_report import Checked, CheckResult, percent
+from ptl_sweep.cli.dataset_report import CheckResult, DatasetCheck, percent
 from ptl_sweep.compose.leakage import shared_images
 from ptl_sweep.config.schema import Config, ConfigError
 from ptl_sweep.datasets import registry
@@ -24,18 +24,8 @@ from ptl_sweep.store import is_disk_full
 from ptl_sweep.terminal import progress_bar
 
 ROLES = ("dataset", "target", "pool")
+Read = Callable[[], ImageSet]
 TILE_SIZES = (2048, 1536, 1024, 768, 512)  # stored pixels, tried where anchors alone do not help
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """One data set of the grid and how its pictures reach the network."""
-
-    role: str
-    name: str
-    source: str  # licence and citation
-    view: InputView
-    read: Callable[[], ImageSet]
 
 
 def check_data(cells: Sequence[Config], *, named: Sequence[str], sheet: str | None) -> CheckResult:
@@ -44,25 +34,25 @@ def check_data(cells: Sequence[Config], *, named: Sequence[str], sheet: str | No
     Only the roles that `named` overrides name are read; when it names none, all that the cells
     use. With `sheet`, a folder, example pictures are drawn there.
     """
-    parts = _parts(cells, {override.split("=")[0].split(".")[0] for override in named})
+    todo = _todo(cells, {override.split("=")[0].split(".")[0] for override in named})
     if sheet is not None:
         Path(sheet).mkdir(parents=True, exist_ok=True)
     found = []
     with progress_bar() as bar:
-        task = bar.add_task("", total=len(parts))
-        for part in parts:
-            bar.update(task, description=f"reading {part.role} {part.name}")
-            found.append(_check(part, None if sheet is None else Path(sheet)))
+        task = bar.add_task("", total=len(todo))
+        for unread, read in todo:
+            bar.update(task, description=f"reading {unread.title}")
+            found.append(_check(unread, read, None if sheet is None else Path(sheet)))
             bar.advance(task)
     return CheckResult([replace(c, warnings=tuple(_warnings(c, found))) for c in found])
 
 
-def _parts(cells: Sequence[Config], named: set[str]) -> list[Part]:
-    """The data sets of the grid, each once, by role and in the order of its cells."""
+def _todo(cells: Sequence[Config], named: set[str]) -> list[tuple[DatasetCheck, Read]]:
+    """List the data sets of the grid, each once, by role and in the order of its cells."""
     roles = named & set(ROLES) or set(ROLES)
-    parts: dict[tuple[str, str], Part] = {}
+    todo: dict[tuple[str, str], tuple[DatasetCheck, Read]] = {}
     for config in cells:
-        reads: dict[str, Callable[[], ImageSet]] = {
+        reads: dict[str, Read] = {
             "dataset": partial(registry.read_split, config.dataset, config.dataset.split),
             "target": partial(registry.read_split, config.target, config.target.split),
             "pool": partial(registry.read_pool, config.pool),
@@ -71,26 +61,25 @@ def _parts(cells: Sequence[Config], named: set[str]) -> list[Part]:
             del reads["pool"]
         for role in roles & reads.keys():
             data = getattr(config, role)
-            part = Part(
+            unread = DatasetCheck(
                 role=role,
                 name=data.name,
                 source="; ".join(text for text in (data.licence, data.citation) if text),
                 view=InputView(config.detector, config.tiling),
-                read=reads[role],
             )
-            parts.setdefault((role, json.dumps(asdict(data), sort_keys=True)), part)
-    return sorted(parts.values(), key=lambda part: ROLES.index(part.role))
+            key = role, json.dumps(asdict(data), sort_keys=True)
+            todo.setdefault(key, (unread, reads[role]))
+    return sorted(todo.values(), key=lambda item: ROLES.index(item[0].role))
 
 
-def _check(part: Part, sheets: Path | None) -> Checked:
+def _check(found: DatasetCheck, read: Read, sheets: Path | None) -> DatasetCheck:
     """Read one data set and draw its sheet; what makes it unusable is kept as `error`."""
-    found = Checked(role=part.role, name=part.name, source=part.source, view=part.view)
     try:
-        image_set = part.read()
-        seen = seen_boxes(image_set.records, part.view)
+        image_set = read()
+        seen = seen_boxes(image_set.records, found.view)
         sheet = None
         if sheets is not None:
-            sheet = sheets / f"{part.role}-{image_set.name}-{image_set.split}.png"
+            sheet = sheets / f"{found.role}-{image_set.name}-{image_set.split}.png"
             sample_sheet(image_set, sheet)
     except (DataError, ConfigError) as error:
         return replace(found, error=str(error))
@@ -98,12 +87,12 @@ def _check(part: Part, sheets: Path | None) -> Checked:
         if is_disk_full(error):
             raise
         return replace(found, error=f"{error.filename} cannot be used: {error.strerror}")
-    summary = summarise(image_set, seen, part.view.detector)
+    summary = summarise(image_set, seen, found.view.detector)
     return replace(found, image_set=image_set, seen=seen, summary=summary, sheet=sheet)
 
 
-def _warnings(checked: Checked, found: Sequence[Checked]) -> Iterator[str]:
-    """What its reader found odd, and what the detector will."""
+def _warnings(checked: DatasetCheck, found: Sequence[DatasetCheck]) -> Iterator[str]:
+    """Yield what its reader found odd, and what the detector will."""
     summary = checked.summary
     if summary is None:
         return
@@ -118,8 +107,8 @@ def _warnings(checked: Checked, found: Sequence[Checked]) -> Iterator[str]:
         )
 
 
-def _shared(checked: Checked, found: Sequence[Checked]) -> Iterator[str]:
-    """A target that shows what subsets are drawn from: a sweep over the two is refused."""
+def _shared(checked: DatasetCheck, found: Sequence[DatasetCheck]) -> Iterator[str]:
+    """Warn of a target that shows what subsets are drawn from: such a sweep is refused."""
     sources = [c for c in found if c.role == "dataset" and checked.role == "target"]
     for source in sources:
         if source.image_set is not None and checked.image_set is not None:
@@ -128,8 +117,8 @@ def _shared(checked: Checked, found: Sequence[Checked]) -> Iterator[str]:
                 yield f"{len(shared)} images are also in {source.title} (first: {shared[0]})"
 
 
-def _anchor_fix(checked: Checked, found: Sequence[Checked]) -> str:
-    """Settings that were verified to reach MIN_SHARE: for all sets, or for this one."""
+def _anchor_fix(checked: DatasetCheck, found: Sequence[DatasetCheck]) -> str:
+    """Name settings that were verified to reach MIN_SHARE: for all sets, or for this one."""
     assert checked.seen is not None
     detector = checked.view.detector
     together = [c.seen for c in found if c.seen is not None and c.view.detector == detector]
@@ -143,8 +132,8 @@ def _anchor_fix(checked: Checked, found: Sequence[Checked]) -> str:
     )
 
 
-def _tile_fix(checked: Checked) -> str | None:
-    """The largest tiles on which these or other anchors reach MIN_SHARE."""
+def _tile_fix(checked: DatasetCheck) -> str | None:
+    """Name the largest tiles on which these or other anchors reach MIN_SHARE."""
     assert checked.image_set is not None
     records, detector = checked.image_set.records, checked.view.detector
     longest = max(max(record.width, record.height) for record in records)

@@ -1,71 +1,69 @@
-"""Verbs for a sweep that runs elsewhere: follow it to its end, end it, read its logs."""
+"""Commands for a sweep that runs elsewhere: follow it to its end, end it, read its logs."""
 
+import contextlib
+import os
 import sys
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ptl_sweep.cli.arguments import (
     FAILED,
     OK,
+    command_parser,
     find_sweep,
-    parse_sweep_verb,
-    verb_parser,
+    parse_sweep,
     whole_number,
 )
+from ptl_sweep.cli.waiting import Waiting
 from ptl_sweep.compose.grid import CellId
-from ptl_sweep.config.schema import ConfigError
+from ptl_sweep.config.schema import SYNTHETIC_SPELLINGS, ConfigError
 from ptl_sweep.launchers.slurm import commands
 from ptl_sweep.launchers.slurm.journal import REDUCE, SLURM_LOGS, JobBook
 from ptl_sweep.launchers.slurm.queue import own_ids, view_jobs
-from ptl_sweep.launchers.wait import Waiting
 from ptl_sweep.pipeline import status
 from ptl_sweep.pipeline.graph import Task
 from ptl_sweep.pipeline.plan import Plan
-from ptl_sweep.terminal import close_match, output, print_json
+from ptl_sweep.pipeline.status import StageState
+from ptl_sweep.terminal import answer, close_match, output, print_json, say
 
 FOLLOW_S = 1.0  # --follow looks for new lines this often
 
 
-def wait_verb(arguments: list[str]) -> int:
+def wait_command(arguments: list[str]) -> int:
     """Follow a sweep until its reducer has run; exit code 0 when every cell has a result."""
-    parser = verb_parser("wait", wait_verb.__doc__ or "")
-    plan, options = parse_sweep_verb(parser, arguments)
-    console = output()
-    outcome = Waiting(plan, console, is_quiet=options.json).run()
-    if options.json:
-        print_json({"sweep": plan.name, "ok": outcome.is_ok, "text": outcome.text})
-    else:
-        console.print(outcome.text, markup=False, soft_wrap=True)
+    parser = command_parser(wait_command)
+    plan, options = parse_sweep(parser, arguments)
+    outcome = Waiting(plan, output(), is_quiet=options.json).run()
+    content = {"sweep": plan.name, "ok": outcome.is_ok, "text": outcome.text}
+    answer(content, outcome.text, as_json=options.json)
     return OK if outcome.is_ok else FAILED
 
 
-def cancel_verb(arguments: list[str]) -> int:
+def cancel_command(arguments: list[str]) -> int:
     """End the SLURM jobs of one sweep, and of no other; what is published stays."""
-    parser = verb_parser("cancel", cancel_verb.__doc__ or "")
-    plan, options = parse_sweep_verb(parser, arguments)
-    alive = commands.read_queue(own_ids(plan))
-    own = [job for id_, job in alive.items() if id_ in own_ids(plan)]
+    parser = command_parser(cancel_command)
+    plan, options = parse_sweep(parser, arguments)
+    ids = own_ids(plan)
+    own = [job for id_, job in commands.read_queue(ids).items() if id_ in ids]
     JobBook(plan.folder).add_cancelled(job.id for job in own)
     commands.cancel(sorted({job.id.partition("_")[0] for job in own}, key=int))
     running = sum(not job.is_pending for job in own)
-    if options.json:
-        print_json({"sweep": plan.name, "cancelled": [job.id for job in own]})
-    elif not own:
-        output().print(f"{plan.name} has no job in the queue")
-    else:
-        output().print(
-            f"cancelled {len(own)} jobs of {plan.name}, {running} of them running; what is "
-            "published and the checkpoints are kept: the same command goes on from there",
-            soft_wrap=True,
-        )
+    text = (
+        f"cancelled {len(own)} jobs of {plan.name}, {running} of them running; what is published "
+        "and the checkpoints are kept: the same command goes on from there"
+        if own
+        else f"{plan.name} has no job in the queue"
+    )
+    content = {"sweep": plan.name, "cancelled": [job.id for job in own]}
+    answer(content, text, as_json=options.json)
     return OK
 
 
-def logs_verb(arguments: list[str]) -> int:
+def logs_command(arguments: list[str]) -> int:
     """Show the log of a stage, a cell or a task: its last lines, or as it grows."""
-    parser = verb_parser("logs", logs_verb.__doc__ or "")
+    parser = command_parser(logs_command)
     parser.add_argument(
         "what",
         nargs="*",
@@ -85,20 +83,19 @@ def logs_verb(arguments: list[str]) -> int:
     if options.json:
         print_json({"task": task.name, "logs": [str(path) for path in paths]})
         return OK
-    console = output()
     for path in paths:
-        console.print(f"==> {path}", markup=False, soft_wrap=True)
-        for line in last_lines(path, options.lines):
-            console.print(line, markup=False, soft_wrap=True)
+        say("\n".join([f"==> {path}", *last_lines(path, options.lines)]))
     if options.follow:
         _follow(paths[0])
     return OK
 
 
 def find_task(plan: Plan, words: Sequence[str]) -> Task:
-    """The task whose log somebody asks for. Raises: ConfigError."""
+    """Find the task whose log the words ask for. Raises: ConfigError."""
     if not words:
-        return _most_interesting(plan)
+        states = status.stage_states(plan, view_jobs(plan))
+        key = _active(states, states)
+        return plan.task_of(key) if key else REDUCE
     if list(words) == [REDUCE.name]:
         return REDUCE
     if all("=" in word for word in words):
@@ -120,11 +117,14 @@ def find_task(plan: Plan, words: Sequence[str]) -> Task:
 
 
 def _task_of_cell(plan: Plan, words: Sequence[str]) -> Task:
-    """Of the one cell that the words describe: what failed, else runs, else its evaluation."""
+    """Find what failed in the cell that the words describe, else what runs, else what ran last."""
     wanted = dict(word.split("=", 1) for word in words)
     unknown = sorted(wanted.keys() - set(CellId._fields))
     if unknown:
-        raise ConfigError(f"{unknown[0]} is no axis; a cell has {', '.join(CellId._fields)}")
+        raise ConfigError(f"{unknown[0]} is not an axis; a cell has {', '.join(CellId._fields)}")
+    spelling = wanted.get("synthetic", "")
+    if spelling in SYNTHETIC_SPELLINGS:
+        wanted["synthetic"] = SYNTHETIC_SPELLINGS[spelling]
     cells = [
         cell
         for cell in plan.cells
@@ -137,35 +137,28 @@ def _task_of_cell(plan: Plan, words: Sequence[str]) -> Task:
         )
         raise ConfigError(f"{len(cells)} cells are {' '.join(words)}; for example: {shown}")
     states = status.stage_states(plan, view_jobs(plan))
-    last = cells[0].readings[-1]
-    line = _ancestors(plan, last.evaluate)
-    for state in ("failed", "running"):
-        for key in line:
-            if states[key] == state:
-                return plan.task_of(key)
-    done = [key for key in line if states[key] == "published"]
-    return plan.task_of(done[-1] if done else line[0])
+    line = _ancestors(plan, cells[0].readings[-1].evaluate)
+    done = [key for key in line if states[key] is StageState.PUBLISHED]
+    return plan.task_of(_active(line, states) or (done[-1] if done else line[0]))
 
 
 def _ancestors(plan: Plan, key: str) -> list[str]:
-    """A stage and everything that it needs, first things first."""
+    """List a stage and everything that it needs, in the order in which they run."""
     line = [key]
     while plan.stages[line[0]].parents:
         line.insert(0, plan.stages[line[0]].parents[0])
     return line
 
 
-def _most_interesting(plan: Plan) -> Task:
-    states = status.stage_states(plan, view_jobs(plan))
-    for state in ("failed", "running"):
-        for key, found in states.items():
-            if found == state:
-                return plan.task_of(key)
-    return REDUCE
+def _active(keys: Iterable[str], states: Mapping[str, StageState]) -> str | None:
+    """Find the first stage that failed, else the first that runs."""
+    order = (StageState.FAILED, StageState.RUNNING)
+    found = [key for key in keys if states[key] in order]
+    return min(found, key=lambda key: order.index(states[key]), default=None)
 
 
 def log_paths(plan: Plan, task: Task) -> list[Path]:
-    """The task's own log, and what SLURM itself said about its last job.
+    """Find the task's own log, and what SLURM itself said about its last job.
 
     Raises: ConfigError when there is neither.
     """
@@ -180,7 +173,7 @@ def log_paths(plan: Plan, task: Task) -> list[Path]:
 
 
 def last_lines(path: Path, count: int) -> list[str]:
-    """The last lines of a log; all of them for 0."""
+    """Read the last lines of a log; all of them for 0."""
     with path.open(errors="replace") as file:
         kept = deque(file, maxlen=min(count, sys.maxsize) or None)
     return [line.rstrip("\n") for line in kept]
@@ -190,13 +183,11 @@ def _follow(path: Path) -> None:
     """Print what is added to a log until Ctrl-C."""
     console = output()
     with path.open(errors="replace") as file:
-        file.seek(0, 2)
-        try:
+        file.seek(0, os.SEEK_END)
+        with contextlib.suppress(KeyboardInterrupt):
             while True:
                 text = file.read()
                 if text:
                     console.print(text, markup=False, soft_wrap=True, end="")
                 else:
                     time.sleep(FOLLOW_S)
-        except KeyboardInterrupt:
-            return

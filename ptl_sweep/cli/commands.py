@@ -1,92 +1,86 @@
 """What a first word on the command line does; without one, a sweep is planned and run."""
 
-import argparse
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-
-from rich.console import Console
 
 from ptl_sweep.cli.arguments import (
     FAILED,
     GRID_WORDS,
     OK,
-    SWEEP_WORDS,
-    parse_sweep_verb,
-    split_overrides,
-    verb_parser,
+    Command,
+    command_parser,
+    name_of,
+    parse_overrides,
+    parse_sweep,
 )
-from ptl_sweep.cli.cluster import cancel_verb, logs_verb, wait_verb
-from ptl_sweep.cli.data import check_verb, manifest_verb
-from ptl_sweep.cli.publish.publish import publish_verb
-from ptl_sweep.cli.report import report_verb
-from ptl_sweep.cli.sync import sync_verb
-from ptl_sweep.cli.tables import figure_verb, table_verb
-from ptl_sweep.compose.compose import Composition, compose_grid, compose_run
+from ptl_sweep.cli.cluster import cancel_command, logs_command, wait_command
+from ptl_sweep.cli.data import check_command, manifest_command
+from ptl_sweep.cli.publish.publish import publish_command
+from ptl_sweep.cli.report import report_command
+from ptl_sweep.cli.sync import sync_command
+from ptl_sweep.cli.tables import figure_command, table_command
+from ptl_sweep.compose.compose import compose_grid, compose_run
 from ptl_sweep.compose.leakage import require_separate
 from ptl_sweep.config.schema import Config, ConfigError, DatasetConfig
 from ptl_sweep.datasets import registry
 from ptl_sweep.datasets.validation import DataError
 from ptl_sweep.detection import weights
+from ptl_sweep.launchers import find_launcher
 from ptl_sweep.launchers.slurm.queue import view_jobs
-from ptl_sweep.pipeline import describe
+from ptl_sweep.pipeline import plan_text, status_text
 from ptl_sweep.pipeline.graph import NO_VALIDATION
-from ptl_sweep.pipeline.plan import Plan, plan_sweep, save_plan
+from ptl_sweep.pipeline.plan import plan_sweep, save_plan
 from ptl_sweep.pipeline.store_listing import StoreListing
 from ptl_sweep.stages.inputs import WEIGHTS_FOLDER
 from ptl_sweep.store import canonical_json
-from ptl_sweep.terminal import close_match, output, print_json
+from ptl_sweep.terminal import did_you_mean, output, print_json, say
 
 WORK_TO_DO = 3  # not 2, which is a mistake of the user
 
 
 def run_sweep(arguments: list[str], command: str) -> int:
-    """Compose, plan, run, reduce. Raises: ConfigError, DataError, SlurmError."""
+    """Compose, plan, run, and reduce what there is. Raises: ConfigError, DataError, SlurmError."""
     started = time.monotonic()
-    composed = compose_run(arguments)
-    if composed is None:
+    cells = compose_run(arguments)
+    if cells is None:
         return OK
-    console = output()
-    count = len(composed.cells)
+    count = len(cells)
     took = time.monotonic() - started
-    console.print(f"composed {count} cell{'s' * (count != 1)} in {took:.1f} s")
+    say(f"composed {count} cell{'s' * (count != 1)} in {took:.1f} s")
     started = time.monotonic()
-    plan = plan_sweep(composed.cells, f"python -m ptl_sweep {command}")
-    console.print(describe.plan_text(plan), markup=False, soft_wrap=True)
-    require_data(composed)
-    config = composed.cells[0]
+    plan = plan_sweep(cells, f"python -m ptl_sweep {command}")
+    say(plan_text.plan_text(plan))
+    require_data(cells)
+    config = cells[0]
     if not config.launcher.dry_run:
         save_plan(plan)
-    console.print(f"planned in {time.monotonic() - started:.1f} s")
-    from ptl_sweep.launchers.local import LAUNCHERS
-
-    if LAUNCHERS[config.launcher.name](plan, config.launcher, console):
-        return finish_sweep(plan, config, console)
-    return OK
-
-
-def finish_sweep(plan: Plan, config: Config, console: Console) -> int:
-    """Reduce what there is, gaps included, and end with the table and the report's path."""
+    say(f"planned in {time.monotonic() - started:.1f} s")
+    launcher = find_launcher(config.launcher.name)
+    if not launcher(plan, config.launcher, output()).run():
+        return OK
     from ptl_sweep.reduce.run import reduce_sweep
 
     result = reduce_sweep(plan, config.tracking, jobs=view_jobs(plan))
-    console.print(result.text, markup=False, soft_wrap=True)
+    say(result.text)
     return FAILED if result.num_failed else OK
 
 
-def require_data(composed: Composition) -> None:
-    """Every data set and weights file is there, and no target shows what training may have seen.
+def require_data(cells: Iterable[Config]) -> None:
+    """Refuse data or weights that are missing, and a target that shows what training may have seen.
 
     Raises: ConfigError, DataError.
     """
     pairs: dict[str, tuple[DatasetConfig, DatasetConfig]] = {}
-    for config in composed.cells:
+    for config in cells:
         for data in (config.dataset, config.target):
-            if registry.fingerprint(data, data.split) is None:
-                registry.read_split(data, data.split)
+            _require_split(data)
         if config.analysis.calibration == "validation":
-            require_validation(config.dataset)
+            try:
+                _require_split(config.dataset.validation_config())
+            except (ConfigError, DataError) as error:
+                raise type(error)(f"{error}{NO_VALIDATION}") from error
         pair = (config.dataset, config.target)
         pairs.setdefault(canonical_json([asdict(data) for data in pair]), pair)
         if config.synthetic.method != "off" and registry.pool_fingerprint(config.pool) is None:
@@ -96,87 +90,70 @@ def require_data(composed: Composition) -> None:
         require_separate(dataset, target)
 
 
-def require_validation(dataset: DatasetConfig) -> None:
-    """The source holds something back that calibrates distances. Raises: ConfigError, DataError."""
-    held_out = dataset.validation_config()
-    if registry.fingerprint(held_out, held_out.split) is None:
-        try:
-            registry.read_split(held_out, held_out.split)
-        except (ConfigError, DataError) as error:
-            raise type(error)(f"{error}{NO_VALIDATION}") from error
+def _require_split(data: DatasetConfig) -> None:
+    """Read the split of a data set, unless an index says that it can be read."""
+    if registry.fingerprint(data, data.split) is None:
+        registry.read_split(data, data.split)
 
 
-def plan_verb(arguments: list[str]) -> int:
-    """What a sweep would compute, without computing it."""
-    parser = verb_parser("plan", plan_verb.__doc__ or "", words=GRID_WORDS)
+def plan_command(arguments: list[str]) -> int:
+    """Show what a sweep would compute, without computing it."""
+    parser = command_parser(plan_command, words=GRID_WORDS)
     parser.add_argument("--exit-code", action="store_true", help="0: nothing to do, 3: work to do")
-    rest, overrides = split_overrides(arguments)
-    options = parser.parse_args(rest)
-    plan = plan_sweep(compose_grid(overrides).cells, "plan")
+    overrides, options = parse_overrides(parser, arguments)
+    plan = plan_sweep(compose_grid(overrides), "plan")
     listing = StoreListing(plan.store)
     if options.json:
-        print_json(describe.plan_json(plan, listing))
+        print_json(plan_text.plan_json(plan, listing))
     else:
-        output().print(describe.plan_text(plan, listing), markup=False, soft_wrap=True)
+        say(plan_text.plan_text(plan, listing))
     has_work = any(not listing.is_published(key) for key in plan.stages)
     return WORK_TO_DO if options.exit_code and has_work else OK
 
 
-def status_verb(arguments: list[str]) -> int:
-    """Stages by state, what runs now, and every failure with its fix."""
-    parser = verb_parser("status", status_verb.__doc__ or "")
+def status_command(arguments: list[str]) -> int:
+    """Show stages by state, what runs now, and every failure with its fix."""
+    parser = command_parser(status_command)
     parser.add_argument("--cells", action="store_true", help="list every cell and its state")
-    plan, options = parse_sweep_verb(parser, arguments)
+    plan, options = parse_sweep(parser, arguments)
     jobs = view_jobs(plan)
     if options.json:
-        print_json(describe.status_json(plan, jobs))
+        print_json(status_text.status_json(plan, jobs))
     else:
-        output().print(describe.status_text(plan, jobs), markup=False, soft_wrap=True)
-    if options.cells and not options.json:
-        output().print(describe.cells_text(plan, jobs), markup=False, soft_wrap=True)
+        say(status_text.status_text(plan, jobs))
+        if options.cells:
+            say(status_text.cells_text(plan, jobs))
     return OK
 
 
-def rerun_verb(arguments: list[str]) -> int:
+def rerun_command(arguments: list[str]) -> int:
     """Run one stage of a sweep in this process: to repeat a failure where it can be watched."""
-    parser = argparse.ArgumentParser(
-        prog="python -m ptl_sweep rerun", description=rerun_verb.__doc__, epilog=SWEEP_WORDS
-    )
+    parser = command_parser(rerun_command, has_json=False)
     parser.add_argument("key", help="key of the stage, as `status` shows it")
-    plan, options = parse_sweep_verb(parser, arguments)
+    plan, options = parse_sweep(parser, arguments)
     if options.key not in plan.stages:
-        close = close_match(options.key, plan.stages)
-        raise ConfigError(
-            f"no stage {options.key} in {plan.name}" + (f"; did you mean {close}?" if close else "")
-        )
-    from ptl_sweep.launchers.worker import run_single
+        hint = did_you_mean(options.key, plan.stages)
+        raise ConfigError(f"no stage {options.key} in {plan.name}{hint}")
+    from ptl_sweep.worker.running import run_single
 
     return FAILED if run_single(plan, options.key) else OK
 
 
-def refuse_unknown_verb(arguments: Sequence[str]) -> None:
-    """A first word that is neither a verb, a flag nor key=value. Raises: ConfigError."""
+def refuse_unknown_command(arguments: Sequence[str]) -> None:
+    """Refuse a first word that is no command, flag or key=value. Raises: ConfigError."""
     if not arguments or arguments[0].startswith(("-", "~")) or "=" in arguments[0]:
         return
-    close = close_match(arguments[0], VERBS)
-    hint = f"; did you mean {close}?" if close else ""
     raise ConfigError(
-        f"unknown verb {arguments[0]}{hint}\nverbs: {', '.join(VERBS)}; or key=value as in Hydra"
+        f"unknown command {arguments[0]}{did_you_mean(arguments[0], COMMANDS)}\n"
+        f"commands: {', '.join(COMMANDS)}; or key=value as in Hydra"
     )
 
 
-VERBS: dict[str, Callable[[list[str]], int]] = {
-    "plan": plan_verb,
-    "status": status_verb,
-    "wait": wait_verb,
-    "cancel": cancel_verb,
-    "logs": logs_verb,
-    "check": check_verb,
-    "manifest": manifest_verb,
-    "rerun": rerun_verb,
-    "report": report_verb,
-    "table": table_verb,
-    "figure": figure_verb,
-    "publish": publish_verb,
-    "sync": sync_verb,
-}
+COMMANDS: dict[str, Command] = {
+    name_of(command): command
+    for command in (
+        plan_command, status_command, wait_command, cancel_command, logs_command, check_command,
+        manifest_command, rerun_command, report_command, table_command, figure_command,
+        publish_command, sync_command,
+    )
+}  # fmt: skip

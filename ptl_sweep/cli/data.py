@@ -1,38 +1,34 @@
-"""The verbs about data on disk: `check` reads the sets of a grid, `manifest` describes a pool."""
+"""Commands about data on disk: `check` reads the sets of a grid, `manifest` describes a pool."""
 
 import argparse
 import inspect
 from pathlib import Path
 
-from ptl_sweep.cli.arguments import GRID_WORDS, OK, split_overrides, verb_parser
+from ptl_sweep.cli.arguments import GRID_WORDS, OK, command_parser, parse_overrides
 from ptl_sweep.cli.check import check_data
 from ptl_sweep.compose.compose import compose_grid
 from ptl_sweep.datasets.readers.archangel import MANIFESTS
-from ptl_sweep.datasets.readers.manifest import ManifestSummary, build_manifest
+from ptl_sweep.datasets.readers.build_manifest import ManifestSummary, build_manifest
 from ptl_sweep.datasets.validation import data_error
 from ptl_sweep.store import is_disk_full
-from ptl_sweep.terminal import output, print_json, progress_bar, wrap
+from ptl_sweep.terminal import answer, progress_bar, wrap
 
 
-def check_verb(arguments: list[str]) -> int:
+def check_command(arguments: list[str]) -> int:
     """Read every data set, pool and target of the grid once and say what is in it."""
-    parser = verb_parser("check", check_verb.__doc__ or "", words=GRID_WORDS)
+    parser = command_parser(check_command, words=GRID_WORDS)
     parser.add_argument("--strict", action="store_true", help="warnings are errors")
     parser.add_argument("--sheet", metavar="FOLDER", help="draw example pictures with boxes there")
-    rest, overrides = split_overrides(arguments)
-    options = parser.parse_args(rest)
-    cells = compose_grid(overrides, as_sweep=False).cells
+    overrides, options = parse_overrides(parser, arguments)
+    cells = compose_grid(overrides, as_sweep=False)
     checked = check_data(cells, named=overrides, sheet=options.sheet)
-    if options.json:
-        print_json(checked.as_json())
-    else:
-        output().print(checked.text(), markup=False, soft_wrap=True)
+    answer(checked.as_json(), checked.text(), as_json=options.json)
     return checked.exit_code(strict=options.strict)
 
 
-def manifest_verb(arguments: list[str]) -> int:
+def manifest_command(arguments: list[str]) -> int:
     """Write the manifest of a virtual pool: boxes from masks, everything else from file names."""
-    parser = verb_parser("manifest", manifest_verb.__doc__ or "", words=None)
+    parser = command_parser(manifest_command, words=None)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     rules = inspect.cleandoc(build_manifest.__doc__ or "").split("\n\n")
     parser.epilog = "\n\n".join(rules[1:-1])  # between the summary and what callers must know
@@ -43,15 +39,13 @@ def manifest_verb(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     path = options.output or options.folder / MANIFESTS[0]
     summary = _build(options.folder, options.pattern, path, options.masks)
-    if options.json:
-        print_json({**summary._asdict(), "path": str(summary.path)})
-    else:
-        output().print(_manifest_text(summary), markup=False, soft_wrap=True)
+    content = {**summary._asdict(), "path": str(summary.path)}
+    answer(content, _manifest_text(summary), as_json=options.json)
     return OK
 
 
 def _build(folder: Path, pattern: str, path: Path, masks: str) -> ManifestSummary:
-    """`build_manifest` with a progress bar on standard error. Raises: ConfigError, DataError."""
+    """Run `build_manifest` with a progress bar. Raises: ConfigError, DataError."""
     with progress_bar() as bar:
         task = bar.add_task("reading masks", total=None)
 

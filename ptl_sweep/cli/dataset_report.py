@@ -1,10 +1,9 @@
-"""What the verb `check` shows of the data sets that it has read: tables, warnings, JSON."""
+"""Shows what the command `check` has read of the data sets: tables, warnings, JSON."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,8 +23,8 @@ LEGEND = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Checked:
-    """One data set: its summary, or why it cannot be used."""
+class DatasetCheck:
+    """One data set of a grid: its summary, or why it cannot be used."""
 
     role: str
     name: str
@@ -36,7 +35,7 @@ class Checked:
     summary: SetSummary | None = None
     sheet: Path | None = None
     error: str | None = None
-    warnings: tuple[str, ...] = field(default=())
+    warnings: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -48,14 +47,14 @@ class Checked:
 class CheckResult:
     """All data sets of a grid."""
 
-    sets: list[Checked]
+    sets: list[DatasetCheck]
 
     def exit_code(self, *, strict: bool) -> int:
-        """0, or 1 when a set cannot be used (or, with `strict`, has warnings)."""
+        """Return 0, or 1 when a set cannot be used (or, with `strict`, has warnings)."""
         return int(any(c.summary is None or (strict and c.warnings) for c in self.sets))
 
-    def as_json(self) -> list[dict[str, Any]]:
-        """For scripts; what is unknown is null."""
+    def as_json(self) -> list[dict[str, object]]:
+        """List the sets for a script; what is unknown is null."""
         return [
             {
                 "role": c.role,
@@ -70,7 +69,7 @@ class CheckResult:
         ]
 
     def text(self) -> str:
-        """Two tables, then drops, warnings and errors in full."""
+        """Show two tables, then drops, warnings and errors in full."""
         good = [(c, c.summary) for c in self.sets if c.summary is not None]
         parts = []
         if good:
@@ -88,7 +87,7 @@ class CheckResult:
         return "\n".join(parts)
 
 
-def _summary_json(summary: SetSummary, view: InputView) -> dict[str, Any]:
+def _summary_json(summary: SetSummary, view: InputView) -> dict[str, object]:
     size = summary.image_sizes[0]
     return {
         **{key: _plain(value) for key, value in asdict(summary).items()},
@@ -98,8 +97,8 @@ def _summary_json(summary: SetSummary, view: InputView) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
-    """Without arrays and NaN, which JSON lacks."""
+def _plain(value: object) -> object:
+    """Give a value without arrays and NaN, which JSON lacks."""
     if isinstance(value, np.ndarray):
         return [_plain(item) for item in value.tolist()]
     return None if isinstance(value, float) and math.isnan(value) else value
@@ -110,7 +109,7 @@ def _wrapped(text: str) -> str:
 
 
 def _fitted(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of at most WIDTH columns: the names in front are cut as far as needed."""
+    """Fit a table into WIDTH columns: the names in front are cut as far as needed."""
     too_wide = max(len(line) for line in text_table(header, rows).splitlines()) - WIDTH
     limit = max(len(row[0]) for row in rows) - too_wide
     if too_wide <= 0:
@@ -119,7 +118,7 @@ def _fitted(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return text_table(header, cut)
 
 
-def _content_row(checked: Checked, summary: SetSummary) -> list[str]:
+def _content_row(checked: DatasetCheck, summary: SetSummary) -> list[str]:
     return [
         checked.title,
         summary.split,
@@ -133,7 +132,7 @@ def _content_row(checked: Checked, summary: SetSummary) -> list[str]:
     ]
 
 
-def _size_row(checked: Checked, summary: SetSummary) -> list[str]:
+def _size_row(checked: DatasetCheck, summary: SetSummary) -> list[str]:
     size, *others = summary.image_sizes
     width, height = input_size(*size, checked.view)
     share = summary.matched_share
@@ -152,5 +151,5 @@ def _joined(quartiles: np.ndarray) -> str:
 
 
 def percent(share: float) -> int:
-    """Rounded down, so that 79.9 % is not shown as the 80 % that it misses."""
+    """Round down, so that 79.9 % is not shown as the 80 % that it misses."""
     return math.floor(100 * share + 1e-9)

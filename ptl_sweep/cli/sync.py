@@ -12,10 +12,10 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from ptl_sweep.cli.arguments import FAILED, OK, parse_sweep_verb, verb_parser
+from ptl_sweep.cli.arguments import FAILED, OK, command_parser, parse_sweep
 from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.reduce.tracked_runs import brought_up, tracked_runs
-from ptl_sweep.terminal import output, print_json
+from ptl_sweep.terminal import output, print_json, say
 from ptl_sweep.tracking import syncing
 from ptl_sweep.tracking.server import base_url, has_key
 from ptl_sweep.tracking.syncing import SyncOutcome
@@ -26,12 +26,12 @@ NO_KEY = (
 )
 
 
-def sync_verb(arguments: list[str]) -> int:
+def sync_command(arguments: list[str]) -> int:
     """Bring a sweep's W&B runs to the server and count their rows there; safe to repeat."""
-    parser = verb_parser("sync", sync_verb.__doc__ or "")
+    parser = command_parser(sync_command)
     parser.add_argument("--project", help="default: tracking.project of the sweep")
     parser.add_argument("--entity", help="default: tracking.entity, else that of the key")
-    plan, options = parse_sweep_verb(parser, arguments)
+    plan, options = parse_sweep(parser, arguments)
     tracking = plan.settings.tracking
     if not plan.stages:
         raise ConfigError(f"{plan.name} has no stages: nothing to sync")
@@ -67,18 +67,17 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def show(outcomes: Sequence[SyncOutcome]) -> None:
-    """Print the table and the sum."""
-    console = output()
+    """Print a row for each run, and the sum."""
     table = Table(box=None, pad_edge=False)
     for column in ("run", "rows here", "before", "after", "state"):
         table.add_column(column, justify="left" if column in ("run", "state") else "right")
     for o in outcomes:
         state = f"{o.state}: {o.why}" if o.why else o.state
         table.add_row(o.name, str(o.rows), _count(o.before), _count(o.after), escape(state))
-    console.print(table)
+    output().print(table)
     states = [o.state for o in outcomes]
     counts = [f"{states.count(state)} {state}" for state in syncing.STATES if state in states]
-    console.print(f"runs    {', '.join(counts) or 'none has anything on disk'}", markup=False)
+    say(f"runs    {', '.join(counts) or 'none has anything on disk'}")
 
 
 def _count(num_rows: int | None) -> str:

@@ -1,20 +1,18 @@
-"""Verbs that hand over what a paper needs: `table` writes a table of a sweep, `figure` finds files.
+"""What a paper needs: `table` writes a table of a sweep, `figure` finds its files.
 
 Both read what the reducer wrote, and run it first where that is missing or out of date.
 """
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from ptl_sweep.cli.arguments import FAILED, OK, parse_sweep_verb, verb_parser
+from ptl_sweep.cli.arguments import FAILED, OK, command_parser, parse_sweep
 from ptl_sweep.config.schema import ConfigError, TrackingConfig
 from ptl_sweep.launchers.slurm.queue import view_jobs
 from ptl_sweep.pipeline import status
 from ptl_sweep.pipeline.plan import Plan
-from ptl_sweep.terminal import close_match, output, print_json
+from ptl_sweep.terminal import answer, did_you_mean
 
-ITERATIONS = "iterations.parquet"  # iterations.csv with its types
 TABLES = ("crossdomain", "first")  # keys of paper_tables.TABLES, which is slow to import
 FIGURES = {  # name -> first word of the files that the reducer writes into figures/
     "t2t": "distances",
@@ -29,61 +27,50 @@ WHY_NONE = {
 }
 
 
-def table_verb(arguments: list[str]) -> int:
+def table_command(arguments: list[str]) -> int:
     """Print a table of a sweep, and write it as Markdown, CSV and LaTeX."""
-    parser = verb_parser("table", table_verb.__doc__ or "")
+    parser = command_parser(table_command)
     parser.add_argument("name", help=f"which: {', '.join(TABLES)}")
-    plan, options = parse_sweep_verb(parser, arguments)
+    plan, options = parse_sweep(parser, arguments)
     _require_known("table", options.name, TABLES)
-    reduce_where_needed(plan, ITERATIONS)
-    table, paths = _write(plan, options.name)
-    if options.json:
-        print_json({"sweep": plan.name, **table, "paths": [str(path) for path in paths]})
-    else:
-        shown = [paths[0].read_text(encoding="utf-8"), *map(str, paths)]
-        output().print("\n".join(shown), markup=False, soft_wrap=True)
+    from ptl_sweep.report import paper_tables
+    from ptl_sweep.study.tables import read_table
+
+    reduce_where_needed(plan, "iterations.parquet")
+    rows = read_table(plan.folder / "iterations.parquet")
+    table = paper_tables.TABLES[options.name](rows, plan.settings.score_thresholds)
+    paths = paper_tables.write_paper_table(table, plan.folder / "tables", options.name)
+    files = [str(path) for path in paths]
+    markdown = paths[0].read_text(encoding="utf-8")
+    content = {"sweep": plan.name, **table._asdict(), "paths": files}
+    answer(content, "\n".join([markdown, *files]), as_json=options.json)
     return OK
 
 
-def _write(plan: Plan, name: str) -> tuple[dict[str, Any], list[Path]]:
-    """The table by its fields, and its files, Markdown first."""
-    from pyarrow import parquet
-
-    from ptl_sweep.report import paper_tables
-
-    rows = parquet.read_table(plan.folder / ITERATIONS).to_pylist()
-    table = paper_tables.TABLES[name](rows)
-    paths = paper_tables.write_paper_table(table, plan.folder / "tables", name)
-    return table._asdict(), paths
-
-
-def figure_verb(arguments: list[str]) -> int:
+def figure_command(arguments: list[str]) -> int:
     """Say where a figure of a sweep lies, as SVG and PNG; exit code 1 when it has none."""
-    parser = verb_parser("figure", figure_verb.__doc__ or "")
+    parser = command_parser(figure_command)
     parser.add_argument("name", help=f"which: {', '.join(FIGURES)}")
-    plan, options = parse_sweep_verb(parser, arguments)
+    plan, options = parse_sweep(parser, arguments)
     _require_known("figure", options.name, FIGURES)
     reduce_where_needed(plan, "figures")
     paths = figure_files(plan.folder / "figures", options.name)
     reason = "" if paths else f"{plan.name} has no figure {options.name}: {WHY_NONE[options.name]}"
-    if options.json:
-        found = [str(path) for path in paths]
-        print_json({"sweep": plan.name, "figure": options.name, "paths": found, "reason": reason})
-    else:
-        output().print(reason or "\n".join(map(str, paths)), markup=False, soft_wrap=True)
+    files = [str(path) for path in paths]
+    content = {"sweep": plan.name, "figure": options.name, "paths": files, "reason": reason}
+    answer(content, reason or "\n".join(files), as_json=options.json)
     return OK if paths else FAILED
 
 
 def figure_files(folder: Path, name: str) -> list[Path]:
-    """SVG and PNG files of a figure, one pair per source data set (t2t: and per real count)."""
+    """Find a figure's SVG and PNG files, a pair per source data set (t2t: and per real count)."""
     files = folder.glob(f"{FIGURES[name]}-*")
     return sorted(path for path in files if path.suffix in (".svg", ".png"))
 
 
 def _require_known(kind: str, name: str, known: Iterable[str]) -> None:
     if name not in known:
-        close = close_match(name, known)
-        hint = f"; did you mean {close}?" if close else ""
+        hint = did_you_mean(name, known)
         raise ConfigError(f"no {kind} {name}{hint}\n{kind}s: {', '.join(known)}")
 
 

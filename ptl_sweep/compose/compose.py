@@ -1,8 +1,8 @@
 """Hydra turns the command line into cells; what it refuses becomes a short message.
 
 Hydra's own sweeper composes every cell twice, at 0.1 s each. A plain sweep (``-m key=value ...``)
-and the verbs that only look go through Hydra's compose API instead, once per combination of group
-choices, and set the swept values themselves; tests hold the cells equal.
+and the commands that only look go through Hydra's compose API instead, once per combination of
+group choices, and set the swept values themselves; tests hold the cells equal.
 """
 
 import dataclasses
@@ -12,7 +12,6 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import hydra
@@ -34,33 +33,29 @@ from ptl_sweep.compose.grid import (
     mapping_of,
     mappings,
 )
-from ptl_sweep.config.schema import GROUPS, Config, ConfigError, conf_dir, register_schemas, typed
+from ptl_sweep.config.schema import (
+    GROUPS,
+    OVERLAYS,
+    Config,
+    ConfigError,
+    conf_dir,
+    register_schemas,
+    typed,
+)
 
 SWEEP_FLAGS = {"-m", "--multirun"}
 PARTS = tuple(field.name for field in dataclasses.fields(Config))
 
 
-class Value(NamedTuple):
+class SweptValue(NamedTuple):
     """One value of a swept key."""
 
     key: str
     value: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Composition:
-    """The cells that a command line stands for, checked as a grid, in the order of their ids."""
-
-    cells: list[Config]
-
-    @classmethod
-    def of(cls, cells: Iterable[Config]) -> "Composition":
-        """Sorted, so that the order of words on a command line changes no file."""
-        return cls(sorted(cells, key=cell_id))
-
-
-def compose_run(arguments: Sequence[str]) -> Composition | None:
-    """The cells of a command line; None when Hydra only printed something (--help, --cfg).
+def compose_run(arguments: Sequence[str]) -> list[Config] | None:
+    """Compose the cells of a command line; None when Hydra only printed something (--help, --cfg).
 
     Raises: ConfigError in at most three lines for anything that Hydra or a check refuses.
     """
@@ -73,7 +68,7 @@ def compose_run(arguments: Sequence[str]) -> Composition | None:
     if not cells:
         return None
     check_grid(cells, named_keys(overrides))
-    return Composition.of(cells)
+    return in_order(cells)
 
 
 def _is_plain_sweep(arguments: Sequence[str]) -> bool:
@@ -85,7 +80,7 @@ def _is_plain_sweep(arguments: Sequence[str]) -> bool:
 
 
 def run_hydra(arguments: Sequence[str]) -> list[Config]:
-    """The cells that ``hydra.main`` calls its function with, each checked by itself.
+    """Collect the cells that ``hydra.main`` calls its function with, each checked by itself.
 
     Raises: ConfigError as `compose_run`.
     """
@@ -116,8 +111,13 @@ def run_hydra(arguments: Sequence[str]) -> list[Config]:
             os.environ |= before[1]
 
 
-def compose_grid(overrides: Sequence[str], *, as_sweep: bool = True) -> Composition:
-    """The cells of ``-m overrides``.
+def in_order(cells: Iterable[Config]) -> list[Config]:
+    """Sort cells by their ids, so that the order of words on a command line changes no file."""
+    return sorted(cells, key=cell_id)
+
+
+def compose_grid(overrides: Sequence[str], *, as_sweep: bool = True) -> list[Config]:
+    """Compose the cells of ``-m overrides``, in the order of their ids.
 
     `as_sweep=False` checks each cell by itself only: enough to look at its data sets.
     Raises: ConfigError as `compose_run`.
@@ -133,7 +133,7 @@ def compose_grid(overrides: Sequence[str], *, as_sweep: bool = True) -> Composit
         raise ConfigError(short_message(error)) from error
     if as_sweep:
         check_grid(cells, named_keys(overrides))
-    return Composition.of(cells)
+    return in_order(cells)
 
 
 def _compose_cells(overrides: Sequence[str]) -> Iterator[Config]:
@@ -147,7 +147,7 @@ def _compose_cells(overrides: Sequence[str]) -> Iterator[Config]:
     by_value = [o for o in words.values() if _is_value_axis(o, words.values())]
     by_hydra = [_lines(o) for o in words.values() if o not in by_value]
     axes = [
-        [Value(o.key_or_group, one.value()) for one in parser.parse_overrides(_lines(o))]
+        [SweptValue(o.key_or_group, one.value()) for one in parser.parse_overrides(_lines(o))]
         for o in by_value
     ]
     for lines in itertools.product(*by_hydra):
@@ -160,7 +160,7 @@ def _line(override: Override) -> str:
 
 
 def _lines(override: Override) -> list[str]:
-    """The plain overrides that an override stands for."""
+    """List the plain overrides that an override stands for."""
     if not override.is_sweep_override():
         return [_line(override)]
     if not override.is_discrete_sweep():
@@ -184,22 +184,20 @@ def _is_value_axis(override: Override, others: Iterable[Override]) -> bool:
 
 def _is_choice(override: Override) -> bool:
     """Whether it chooses a file of conf/: Hydra takes those before any value."""
-    return override.key_or_group in {*GROUPS, "experiment"} and "{" not in _line(override)
+    return override.key_or_group in {*GROUPS, *OVERLAYS} and "{" not in _line(override)
 
 
-def _cells_of(cfg: DictConfig, axes: Sequence[Sequence[Value]]) -> Iterator[Config]:
-    """Every combination of values, set in place: each sets the same keys, so none is left over.
+def _cells_of(cfg: DictConfig, axes: Sequence[Sequence[SweptValue]]) -> Iterator[Config]:
+    """Set every combination of values in place: each sets the same keys, so none is left over.
 
     Cells share the parts that no value reaches.
     """
     varying = _reached(cfg, [axis[0].key for axis in axes])
-    shared: dict[str, Any] = {}
+    shared = {name: _plain(cfg[name]) for name in PARTS if name not in varying}
     for values in itertools.product(*axes):
         for value in values:
             OmegaConf.update(cfg, value.key, value.value, merge=True)
-        parts = shared | {name: _plain(cfg[name]) for name in PARTS if name not in shared}
-        yield Config(**parts)
-        shared = {name: part for name, part in parts.items() if name not in varying}
+        yield Config(**shared, **{name: _plain(cfg[name]) for name in varying})
 
 
 def _plain(value: Any) -> Any:
@@ -207,7 +205,7 @@ def _plain(value: Any) -> Any:
 
 
 def _reached(cfg: DictConfig, keys: Iterable[str]) -> set[str]:
-    """Parts of the config that may change with the values of `keys`, interpolations considered."""
+    """Find the parts of the config that change with `keys`, through interpolations as well."""
     names = {key.split(".")[0] for key in keys}
     written = re.findall(r"\$\{([^}]*)", str(OmegaConf.to_container(cfg, resolve=False)))
     if any(word in text for text in written for word in (*names, "${")):
@@ -220,32 +218,32 @@ def _key(override: str) -> str:
 
 
 def _with_open_mappings(arguments: Iterable[str]) -> list[str]:
-    """``launcher.additional_parameters={...}`` may bring new names, which Hydra calls adding."""
+    """Let ``launcher.additional_parameters={...}`` bring new names, which Hydra calls adding."""
     whole = re.compile(rf"\+*((?:{'|'.join(map(re.escape, mappings()))})=\s*\{{.*)", re.DOTALL)
     return [whole.sub(r"+\1", argument) for argument in arguments]
 
 
 def named_keys(overrides: Iterable[str]) -> set[str]:
-    """Keys that a command line sets; an experiment counts as naming its data."""
+    """List the keys that a command line sets; an experiment counts as naming its data."""
     keys = {_key(override) for override in overrides}
     return keys | ({"dataset", "target"} if "experiment" in keys else set())
 
 
 def refuse_additions(overrides: Iterable[str]) -> None:
-    """``+key=value`` and ``~key``: all keys exist and every one is needed. Raises: ConfigError."""
+    """Refuse ``+key=value`` and ``~key``: all keys exist and are needed. Raises: ConfigError."""
     for override in overrides:
         key = _key(override)
         if not override.startswith(("+", "~")) or key.startswith("hydra") or mapping_of(key):
             continue
         if override.startswith("+") and key in mappings():
             continue
-        if key not in {*all_keys(), "experiment"}:
+        if key not in {*all_keys(), *OVERLAYS}:
             raise ConfigError(unknown_key(key))
         raise ConfigError(f"{override}: no key can be added or removed; write {key}=VALUE")
 
 
 def refuse_swept_experiment(overrides: Iterable[str]) -> None:
-    """``experiment=a,b`` silently drops both grids in Hydra. Raises: ConfigError."""
+    """Refuse ``experiment=a,b``, of which Hydra drops both grids. Raises: ConfigError."""
     for override in overrides:
         if re.match(r"experiment=.*[,(]", override):
             raise ConfigError(

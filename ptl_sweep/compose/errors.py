@@ -9,18 +9,19 @@ from omegaconf.errors import ValidationError
 
 from ptl_sweep.compose.grid import all_keys, declared_keys, is_group, mapping_of
 from ptl_sweep.config.schema import ConfigError, conf_dir
-from ptl_sweep.terminal import close_match
+from ptl_sweep.terminal import close_match, did_you_mean
 
 NO_SECRETS = (
     "{key}: no config takes a key, since configs are printed and saved; set WANDB_API_KEY, or put "
     "it into netrc with `wandb login`"
 )
 QUOTES = "a value with commas, brackets or braces needs quotes inside quotes: 'key=\"a,b\"'"
-TYPE_NAMES = {
+TYPE_NAMES: dict[object, str] = {
     int: "an integer",
     float: "a number",
     bool: "true or false",
     str: "a text",
+    int | float | str: "a number or a text",
     list[int]: "a list of integers",
     list[str]: "a list of texts",
     list[float]: "a list of numbers",
@@ -31,7 +32,7 @@ TYPE_NAMES = {
 
 
 def refuse_secrets(arguments: Iterable[str]) -> None:
-    """An API key as an override, whatever group it is put in. Raises: ConfigError without it."""
+    """Refuse an API key as an override of any group. Raises: ConfigError without the key."""
     for argument in arguments:
         answer = _no_secret(argument)
         if answer:
@@ -39,14 +40,14 @@ def refuse_secrets(arguments: Iterable[str]) -> None:
 
 
 def _no_secret(word: str) -> str | None:
-    """What to say of ``key=value`` when the key is an API key; never the value."""
+    """Say what to do with an API key in ``key=value``, and never the value."""
     key = word.partition("=")[0].lstrip("+~-")
     is_secret = re.search(r"(^|[._])api_?key$", key, re.IGNORECASE)
     return NO_SECRETS.format(key=key) if is_secret else None
 
 
 def short_message(error: BaseException) -> str:
-    """At most three lines: key, nearest match, allowed values."""
+    """Say in at most three lines which key is wrong, the nearest match, and what is allowed."""
     chain: list[BaseException] = []
     current: BaseException | None = error
     while current is not None and current not in chain:
@@ -63,7 +64,7 @@ def short_message(error: BaseException) -> str:
 
 
 def _own_words(chain: Iterable[BaseException]) -> str | None:
-    """Of a check of ours, or of Hydra's grammar with the word that it could not read."""
+    """Take the words of a check of ours, or of Hydra's grammar and what it could not read."""
     for link in chain:
         if isinstance(link, ConfigError):
             return str(link)
@@ -93,7 +94,7 @@ def _several_values(text: str) -> str | None:
 
 
 def _wrong_type(chain: Iterable[BaseException]) -> str | None:
-    """`real_count: 'x' is not an integer`."""
+    """Say `real_count: 'x' is not an integer`."""
     for link in chain:
         if isinstance(link, ValidationError) and link.full_key:
             key, _, item = link.full_key.partition("[")
@@ -103,7 +104,7 @@ def _wrong_type(chain: Iterable[BaseException]) -> str | None:
 
 
 def _type_name(key: str) -> str:
-    """What a key holds, in words."""
+    """Say what a key holds."""
     mapping = mapping_of(key)
     declared = get_args(declared_keys()[mapping])[1] if mapping else declared_keys()[key]
     if is_group(declared):
@@ -115,13 +116,13 @@ def _type_name(key: str) -> str:
 
 
 def _names_in(group: str) -> list[str]:
-    """Keys of a group, without its name; empty for what is none."""
+    """List the keys of a group without its name; none for what is not a group."""
     below = (key.rpartition(".") for key in all_keys())
     return sorted(name for parent, _, name in below if group and parent == group)
 
 
 def unknown_key(key: str) -> str:
-    """How to answer a key that the config does not have: the nearest, or those of its group."""
+    """Answer a key that the config does not have: with the nearest, or those of its group."""
     secret = _no_secret(key)
     if secret:
         return secret
@@ -135,21 +136,15 @@ def unknown_key(key: str) -> str:
         close = close_match(name, siblings)
         hint = f"did you mean {group}.{close}?" if close else f"{group} has: {', '.join(siblings)}"
         return f"unknown key {key}; {hint}"
-    close = close_match(key, all_keys()) or close_match(name, {*map(_last, all_keys())})
-    hint = f"did you mean {close}?" if close else "`python -m ptl_sweep --cfg job` lists all"
-    return f"unknown key {key}; {hint}"
-
-
-def _last(key: str) -> str:
-    return key.rpartition(".")[2]
+    last_words = {known.rpartition(".")[2] for known in all_keys()}
+    hint = did_you_mean(key, all_keys()) or did_you_mean(name, last_words)
+    return f"unknown key {key}{hint or '; `python -m ptl_sweep --cfg job` lists all'}"
 
 
 def _unknown_choice(group: str, choice: str) -> str:
     choices = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
-    close = close_match(choice, choices)
-    hint = f"; did you mean {close}?" if close else ""
     allowed = f"\nallowed: {', '.join(choices)}" if choices else f"\nno group {group}"
-    return f"unknown choice {group}={choice}{hint}{allowed}"
+    return f"unknown choice {group}={choice}{did_you_mean(choice, choices)}{allowed}"
 
 
 def _first_lines(text: str) -> str:

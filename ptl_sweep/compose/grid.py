@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, cast, get_origin
+from typing import NamedTuple, cast, get_origin
 
 from ptl_sweep.config.schema import Config, ConfigError
 from ptl_sweep.datasets import registry
@@ -19,7 +19,7 @@ class CellId(NamedTuple):
 
 
 def cell_id(config: Config) -> CellId:
-    """Coordinates of a composed cell."""
+    """Read the coordinates of a composed cell."""
     return CellId(
         config.dataset.name,
         config.real_count,
@@ -35,24 +35,19 @@ def check_grid(cells: Sequence[Config], named: Iterable[str]) -> None:
     `named` holds the keys that the command line set. Raises: ConfigError.
     """
     keys = set(named)
-    for check in (
-        _check_one_sweep,
-        _check_distinct,
-        _check_target_root,
-        _check_worlds,
-    ):
-        check(cells, keys)
-    largest: dict[str, Config] = {}
-    for config in cells:
-        known = largest.setdefault(config.dataset.name, config)
-        if config.real_count > known.real_count:
-            largest[config.dataset.name] = config
+    _check_one_sweep(cells)
+    _check_distinct(cells)
+    if "target.root" in keys:
+        _check_target_root(cells)
+    if not {"dataset", "target"} <= keys:
+        _check_worlds(cells)
+    rising = sorted(cells, key=lambda config: config.real_count)
+    largest = {config.dataset.name: config for config in rising}
     for config in largest.values():  # once for each data set: counting may read its files
         _check_real_count(config)
 
 
-def _check_distinct(cells: Sequence[Config], named: set[str]) -> None:
-    del named
+def _check_distinct(cells: Sequence[Config]) -> None:
     seen: dict[CellId, Config] = {}
     for config in cells:
         twin = seen.setdefault(cell_id(config), config)
@@ -64,8 +59,7 @@ def _check_distinct(cells: Sequence[Config], named: set[str]) -> None:
             )
 
 
-def _check_one_sweep(cells: Sequence[Config], named: set[str]) -> None:
-    del named
+def _check_one_sweep(cells: Sequence[Config]) -> None:
     for part in ("launcher", "tracking", "sweep"):
         if any(getattr(config, part) != getattr(cells[0], part) for config in cells):
             raise ConfigError(
@@ -74,9 +68,7 @@ def _check_one_sweep(cells: Sequence[Config], named: set[str]) -> None:
             )
 
 
-def _check_target_root(cells: Sequence[Config], named: set[str]) -> None:
-    if "target.root" not in named:
-        return
+def _check_target_root(cells: Sequence[Config]) -> None:
     names: dict[str | None, set[str]] = {}
     for config in cells:
         names.setdefault(config.target.root, set()).add(config.target.name)
@@ -88,18 +80,15 @@ def _check_target_root(cells: Sequence[Config], named: set[str]) -> None:
             )
 
 
-def _check_worlds(cells: Sequence[Config], named: set[str]) -> None:
-    """A toy target beside a real source is nearly always a forgotten override."""
-    mixed = [
-        c for c in cells if (c.dataset.reader == "miniature") != (c.target.reader == "miniature")
-    ]
-    if mixed and not {"dataset", "target"} <= named:
-        first = mixed[0]
-        raise ConfigError(
-            f"dataset {first.dataset.name} and target {first.target.name}: one is the miniature "
-            "world, the other is not; name both on the command line (dataset=... target=...) "
-            "if you mean it"
-        )
+def _check_worlds(cells: Sequence[Config]) -> None:
+    """Refuse a toy target beside a real source, which is nearly always a forgotten override."""
+    for config in cells:
+        if (config.dataset.reader == "miniature") != (config.target.reader == "miniature"):
+            raise ConfigError(
+                f"dataset {config.dataset.name} and target {config.target.name}: one is the "
+                "miniature world, the other is not; name both on the command line (dataset=... "
+                "target=...) if you mean it"
+            )
 
 
 def _check_real_count(config: Config) -> None:
@@ -116,13 +105,13 @@ def _readable(cell: CellId) -> str:
 
 
 def all_keys() -> list[str]:
-    """Every config key in dotted form, group names included."""
+    """List every config key in dotted form, group names included."""
     return list(declared_keys())
 
 
-def declared_keys(node: type = Config, prefix: str = "") -> dict[str, Any]:
-    """The declared type of every config key, groups included; a free name in a mapping is none."""
-    keys: dict[str, Any] = {}
+def declared_keys(node: type = Config, prefix: str = "") -> dict[str, object]:
+    """Find the declared type of every config key, groups included, free names in a mapping not."""
+    keys: dict[str, object] = {}
     for field in dataclasses.fields(node):
         keys[prefix + field.name] = field.type
         if is_group(field.type):
@@ -130,16 +119,16 @@ def declared_keys(node: type = Config, prefix: str = "") -> dict[str, Any]:
     return keys
 
 
-def is_group(declared: Any) -> bool:
+def is_group(declared: object) -> bool:
     """Whether a declared type is a group of keys."""
     return isinstance(declared, type) and dataclasses.is_dataclass(declared)
 
 
 def mappings() -> list[str]:
-    """The keys that hold names of the user's own: classes of the files, options of sbatch."""
+    """List the keys that hold names of the user's own: classes of files, options of sbatch."""
     return [key for key, declared in declared_keys().items() if get_origin(declared) is dict]
 
 
 def mapping_of(key: str) -> str | None:
-    """The mapping in which `key` is a free name; None when it is not below one."""
+    """Find the mapping in which `key` is a free name; None when it is not below one."""
     return next((name for name in mappings() if key.startswith(f"{name}.")), None)

@@ -1,4 +1,4 @@
-"""No picture is tested on that the real subsets are drawn from."""
+"""Refuses a target that shows pictures from which the real subsets are drawn."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from ptl_sweep.datasets.records import ImageSet
 
 
 def shared_images(source: ImageSet, target: ImageSet) -> list[str]:
-    """Ids of the target's images whose file is one of the source's as well."""
+    """List the target's images, by id, whose file is one of the source's as well."""
     files = {r.pixels.path.resolve() for r in source.records if isinstance(r.pixels, FileImage)}
     return [
         record.image_id
@@ -19,7 +19,7 @@ def shared_images(source: ImageSet, target: ImageSet) -> list[str]:
 
 
 def require_separate(dataset: DatasetConfig, target: DatasetConfig) -> None:
-    """The target shares no image with the split that subsets are drawn from, whatever the seed.
+    """Refuse a target that shares an image with the split that subsets are drawn from.
 
     Reads the two only where one folder lies in the other. Raises: ConfigError; DataError as
     `registry.read_split`.
@@ -36,7 +36,7 @@ def require_separate(dataset: DatasetConfig, target: DatasetConfig) -> None:
             f"target {target.name} ({target.split}) shares images with {dataset.name} "
             f"({dataset.split}), from which training subsets are drawn (first: {shared[0]})\n"
             "  fix: set target.split or dataset.split to another part, or use target=source, "
-            "which tests on what the source holds back"
+            "which tests on the held-out part of the source"
         )
 
 

@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 from omegaconf import MISSING
 
 from ptl_sweep.config.checks import ConfigError, at_least, in_range, one_of, positive
+from ptl_sweep.config.choices import choice_names
 
 
 @dataclass(kw_only=True, slots=True)
 class DetectorConfig:
-    """RetinaNet (torchvision) and the geometry it sees."""
+    """The network and the geometry it sees."""
 
     name: str = MISSING
-    architecture: str = "retinanet_r50"  # retinanet_r50 | retinanet_tiny
+    architecture: str = "retinanet_r50"  # retinanet_r50 | retinanet_tiny, or another file
+    # in ptl_sweep/detection/architectures
     weights: str = "imagenet"  # none | imagenet | coco | path of a state dict
     anchor_sizes: list[list[float]] = MISSING  # pixels, one list per pyramid level
     aspect_ratios: list[float] = MISSING  # height / width
@@ -26,7 +28,8 @@ class DetectorConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
-        one_of("detector.architecture", self.architecture, ("retinanet_r50", "retinanet_tiny"))
+        names = choice_names("ptl_sweep.detection.architectures")
+        one_of("detector.architecture", self.architecture, names)
         at_least("detector.channels", self.channels, 8)
         at_least("detector.min_size", self.min_size, 32)
         at_least("detector.max_size", self.max_size, self.min_size or 32)
@@ -34,10 +37,6 @@ class DetectorConfig:
             raise ConfigError(f"detector.channels must be a multiple of 8, got {self.channels}")
         if (self.min_size is None) != (self.max_size is None):
             raise ConfigError("detector.min_size and detector.max_size go together: set both")
-        if self.architecture == "retinanet_tiny" and self.weights in ("imagenet", "coco"):
-            raise ConfigError(
-                f"detector.weights={self.weights} does not fit retinanet_tiny: none or a path"
-            )
         if self.anchor_sizes != MISSING and len({len(s) for s in self.anchor_sizes}) != 1:
             raise ConfigError(
                 "detector.anchor_sizes needs the same number of sizes on every level, "
@@ -72,7 +71,9 @@ class TrainRecipe:
     clip_norm: float = 10.0  # largest gradient norm
     crop_size: int | None = None  # train on square crops of this side, pixels; null: images, tiles
     positive_fraction: float = 0.6  # share of crops and tiles that are placed around a person
+    real_fraction: float | None = None  # mean share of real images in a batch; null: by images
     flip_probability: float = 0.5  # horizontal
+    vertical_flip_probability: float = 0.0  # seen from above, a person has no upright; ours
     colour_jitter: float = 0.0  # largest relative change of brightness and of each channel
     precision: str = "float32"  # float32 | bfloat16 (CUDA only)
     num_threads: int = 1  # CPU threads of every stage; results depend on it
@@ -89,7 +90,9 @@ class TrainRecipe:
         positive("train.clip_norm", self.clip_norm)
         at_least("train.crop_size", self.crop_size, 32)
         in_range("train.positive_fraction", self.positive_fraction, 0, 1)
+        in_range("train.real_fraction", self.real_fraction, 0, 1)
         in_range("train.flip_probability", self.flip_probability, 0, 1)
+        in_range("train.vertical_flip_probability", self.vertical_flip_probability, 0, 1)
         in_range("train.colour_jitter", self.colour_jitter, 0, 1)
         one_of("train.precision", self.precision, ("float32", "bfloat16"))
         at_least("train.num_threads", self.num_threads, 1)

@@ -6,6 +6,7 @@ from typing import Any
 from omegaconf import MISSING
 
 from ptl_sweep.config.checks import ConfigError, at_least, in_range, one_of, positive
+from ptl_sweep.config.choices import choice_names
 
 TASK_KINDS = ("train", "ptl", "evaluate", "reduce")
 MAX_SIGNAL_DELAY_S = 65535  # sbatch(1), --signal
@@ -42,7 +43,8 @@ class ResourcesConfig:
 class LauncherConfig:
     """Where stages run. Every key but name and num_workers is read by slurm only."""
 
-    name: str = MISSING  # inline: this process; local: worker processes here; slurm: its jobs
+    name: str = MISSING  # inline: this process; local: worker processes here; slurm: its jobs;
+    # or the name of another file or folder in ptl_sweep/launchers
     num_workers: int = 2  # tasks side by side; read by local only
 
     partition: str | None = None  # null: what the site has set
@@ -74,7 +76,7 @@ class LauncherConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
-        one_of("launcher.name", self.name, ("inline", "local", "slurm"))
+        one_of("launcher.name", self.name, choice_names("ptl_sweep.launchers"))
         at_least("launcher.num_workers", self.num_workers, 1)
         at_least("launcher.array_parallelism", self.array_parallelism, 1)
         at_least("launcher.max_requeues", self.max_requeues, 0)

@@ -8,7 +8,14 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from ptl_sweep.config.analysis import AnalysisConfig
-from ptl_sweep.config.checks import ConfigError, a_name, at_least, one_of, positive
+from ptl_sweep.config.checks import (
+    ConfigError,
+    a_temperature,
+    at_least,
+    identifier,
+    one_of,
+    positive,
+)
 from ptl_sweep.config.detector import (
     DetectorConfig,
     EvaluateConfig,
@@ -22,19 +29,24 @@ from ptl_sweep.config.detector import (
 from ptl_sweep.config.launcher import LauncherConfig, ResourcesConfig
 
 __all__ = [
-    "GROUPS", "THREAD_VARIABLES", "AnalysisConfig", "Config", "ConfigError", "DatasetConfig",
-    "DetectorConfig", "EvaluateConfig", "FeatureConfig", "GaussianConfig", "InferenceConfig",
-    "LauncherConfig", "PoolConfig", "ResourcesConfig", "SweepConfig", "SyntheticConfig",
-    "TilingConfig", "TrackingConfig", "TrainConfig", "TrainRecipe", "TranslatorConfig", "conf_dir",
-    "register_schemas", "typed",
+    "GROUPS", "OVERLAYS", "SYNTHETIC_SPELLINGS", "THREAD_VARIABLES", "AnalysisConfig", "Config",
+    "ConfigError",
+    "DatasetConfig", "DetectorConfig", "EvaluateConfig", "FeatureConfig", "GaussianConfig",
+    "InferenceConfig", "LauncherConfig", "PoolConfig", "ResourcesConfig", "SweepConfig",
+    "SyntheticConfig", "TilingConfig", "TrackingConfig", "TrainConfig", "TrainRecipe",
+    "TranslatorConfig", "conf_dir", "register_schemas", "typed",
 ]  # fmt: skip
+
+# Words that YAML reads as they are, unlike on and off, which it takes for true and false. A cell
+# has the name on the right, whichever of the two was written.
+SYNTHETIC_SPELLINGS = {"none": "off", "ptl": "on"}
 
 # Read by OpenMP and BLAS when they load; the last digits of a result depend on the thread count.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def conf_dir() -> Path:
-    """Directory of the YAML files: inside the package in a wheel, beside it in a checkout."""
+    """Find the YAML files: inside the package in a wheel, beside it in a checkout."""
     package = Path(__file__).resolve().parent.parent
     for candidate in (package / "conf", package.parent / "conf"):
         if (candidate / "config.yaml").is_file():
@@ -65,7 +77,7 @@ class DatasetConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
-        a_name("name of dataset or target", self.name)
+        identifier("name of dataset or target", self.name)
         at_least(f"{self.name}.num_images", self.num_images, 1)
         at_least(f"{self.name}.frame_stride", self.frame_stride, 1)
         shares = self.scene_fractions
@@ -80,7 +92,7 @@ class DatasetConfig:
             one_of(f"{self.name}.categories.{source}", meaning, ("person", "other", "ignore"))
 
     def validation_config(self) -> "DatasetConfig":
-        """What no training subset ever touches, as a target."""
+        """Make a target of the split that no training subset ever touches."""
         return replace(self, name=f"{self.name}-validation", split=self.validation_split)
 
 
@@ -94,6 +106,8 @@ class PoolConfig:
     num_images: int | None = None  # null: all
     index_root: str | None = None  # folder of cached indexes; null: <sweep.root>/index
     image_size: int = 128  # miniature world: side of the square image, pixels
+    domain: str | None = None  # miniature world: virtual (null), virtual_null (boxes on nobody),
+    # virtual_source_like (poses, pitches and heights of town) or virtual_other_renderer
     altitude_m: list[float] | None = None  # miniature world: camera height range; null: its own
     world_seed: int = 0  # miniature world: which world
     licence: str = ""
@@ -101,9 +115,14 @@ class PoolConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
-        a_name("pool.name", self.name)
+        identifier("pool.name", self.name)
         at_least("pool.num_images", self.num_images, 1)
         at_least("pool.image_size", self.image_size, 32)
+        if self.domain is not None and self.reader not in (MISSING, "miniature"):
+            raise ConfigError(
+                f"pool.domain={self.domain} is of the miniature world, and {self.reader} reads "
+                "files: leave it out, or set pool=miniature"
+            )
         if self.altitude_m is not None and (
             len(self.altitude_m) != 2 or not 0 < self.altitude_m[0] <= self.altitude_m[1]
         ):
@@ -117,21 +136,26 @@ class SyntheticConfig:
     """How virtual images enter the training set (PTL section 3)."""
 
     name: str = MISSING  # what the result columns show
-    method: str = "ptl"  # off: none; ptl: by domain gap (eq. 5); random: uniformly (our control)
-    # or the name of another file in ptl_sweep/ptl/methods
+    method: str = "ptl"  # none (or off): real images alone; ptl: by domain gap (eq. 5); random:
+    # uniformly (our control); or the name of another file in ptl_sweep/ptl/methods
     num_iterations: int = 5  # T
     images_per_iteration: int = 100  # n, virtual images added per iteration
-    temperature: float = 5.0  # tau of exp(-gap / tau), in squared Mahalanobis distance (eq. 5)
+    temperature: int | float | str = 5.0  # tau of exp(-gap / tau), in squared Mahalanobis distance
+    # (eq. 5); ess:0.3 is the tau whose effective sample size is that share of the pool images that
+    # have a gap, found anew at each iteration; ours
     scales: list[int] = field(default_factory=lambda: [128, 256, 384, 512])  # S of eq. 4, pixels
     context: float = 1.0  # side of the square that is resized to s x s, in longer box sides; ours
     options: dict[str, Any] = field(default_factory=dict)  # parameters of a method of your own
 
     def __post_init__(self) -> None:
-        """Reject values no run can use."""
-        a_name("synthetic.name", self.name)
+        """Give each spelling its one name, and reject values no run can use."""
+        self.name = SYNTHETIC_SPELLINGS.get(self.name, self.name)
+        if self.method == "none":
+            self.method = "off"
+        identifier("synthetic.name", self.name)
         at_least("synthetic.num_iterations", self.num_iterations, 1)
         at_least("synthetic.images_per_iteration", self.images_per_iteration, 1)
-        positive("synthetic.temperature", self.temperature)
+        self.temperature = a_temperature("synthetic.temperature", self.temperature)
         at_least("synthetic.context", self.context, 1)
         if not self.scales:
             raise ConfigError("synthetic.scales must name at least one size in pixels, got none")
@@ -154,6 +178,7 @@ class TranslatorConfig:
     lambda_cycle: float = 10.0
     lambda_identity: float = 0.5  # times lambda_cycle
     image_pool_size: int = 50  # earlier fakes that the discriminators are shown
+    crop: str = "square"  # square: 1.25 longer box sides, ours | tight: the box itself, as in PTL
     load_size: int = 144  # crops are resized to this side, pixels ...
     crop_size: int = 128  # ... and cut to this one, pixels
     base_channels: int = 64
@@ -170,6 +195,7 @@ class TranslatorConfig:
         at_least("translator.lambda_cycle", self.lambda_cycle, 0)
         at_least("translator.lambda_identity", self.lambda_identity, 0)
         at_least("translator.image_pool_size", self.image_pool_size, 0)
+        one_of("translator.crop", self.crop, ("square", "tight"))
         at_least("translator.crop_size", self.crop_size, 16)
         at_least("translator.load_size", self.load_size, self.crop_size)
         at_least("translator.base_channels", self.base_channels, 4)
@@ -201,7 +227,7 @@ class SweepConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
-        a_name("sweep.name", self.name)
+        identifier("sweep.name", self.name)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -230,7 +256,7 @@ class Config:
         """Reject values no run can use."""
         at_least("real_count", self.real_count, 1)
         at_least("seed", self.seed, 0)
-        if self.target.reader == "source":  # what the source holds back
+        if self.target.reader == "source":  # the part of the source that is held out
             self.target = self.dataset.validation_config()
         for role in ("dataset", "pool", "target"):
             data = getattr(self, role)
@@ -243,6 +269,8 @@ GROUPS = (  # folders of conf/ that hold one choice each
     "launcher", "tracking",
 )  # fmt: skip
 
+OVERLAYS = ("experiment", "arm")  # folders of conf/ whose files set keys of several groups
+
 
 def register_schemas() -> None:
     """Give Hydra the dataclass that the YAML files fill."""
@@ -250,7 +278,7 @@ def register_schemas() -> None:
 
 
 def typed(cfg: DictConfig) -> Config:
-    """The composed config as dataclasses, every check run.
+    """Turn the composed config into dataclasses, and run every check.
 
     Raises: ConfigError for an impossible value.
     """

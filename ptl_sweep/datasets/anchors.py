@@ -22,7 +22,7 @@ from ptl_sweep.datasets.subsets import spread
 MATCH_IOU = 0.5  # from which on an anchor is trained to find a person (RetinaNet)
 MIN_SHARE = 0.8  # of the persons; below, too many of them are never learnt or found
 FINEST_STRIDE = 8  # pixels; the grid of every further level has half the cells, rounded up
-PADDING = {"retinanet_tiny": 16, "retinanet_r50": 32}  # pixels; sides become a multiple of it
+COARSEST_STRIDE = 32  # pixels, of a backbone; further levels of a pyramid are rounded up
 CHUNK = 65_536  # boxes at once: bounds the memory
 NUM_TRIED = 2_000  # boxes of a set that the search looks at; its answer is verified on all
 STEPS = range(-12, 13)  # of a quarter octave: how the search scales all anchors
@@ -50,7 +50,7 @@ class AnchorSetting(NamedTuple):
     share: float  # of the persons that they match, in the set where it is smallest
 
     def overrides(self) -> str:
-        """As words of a command line."""
+        """Write the anchors as words of a command line."""
         levels = ",".join(_listed(sizes) for sizes in self.anchor_sizes)
         ratios = _listed(self.aspect_ratios)
         return f"'detector.anchor_sizes=[{levels}]' 'detector.aspect_ratios={ratios}'"
@@ -61,7 +61,7 @@ def _listed(values: Sequence[float]) -> str:
 
 
 def input_scale(width: int, height: int, detector: DetectorConfig, tile_size: int | None) -> float:
-    """Pixels of the network's input per stored pixel of a picture of this size.
+    """Compute the pixels of the network's input per stored pixel of a picture of this size.
 
     The rule is that of torchvision's GeneralizedRCNNTransform: the shorter side becomes min_size,
     unless the longer one would then exceed max_size. It is applied to every tile of a picture
@@ -74,7 +74,7 @@ def input_scale(width: int, height: int, detector: DetectorConfig, tile_size: in
 
 
 def is_tiled(width: int, height: int, tile_size: int | None) -> bool:
-    """Whether a picture of this size is cut into tiles."""
+    """Say whether a picture of this size is cut into tiles."""
     return tile_size is not None and max(width, height) > tile_size
 
 
@@ -86,14 +86,14 @@ def _tile_sides(width: int, height: int, tile_size: int | None) -> tuple[int, in
 
 
 def input_size(width: int, height: int, view: InputView) -> tuple[int, int]:
-    """Width and height of the network's input for a picture (or its tiles), before padding."""
+    """Compute width and height of the network's input for a picture or its tiles, unpadded."""
     scale = input_scale(width, height, view.detector, view.tiling.size)
     sides = _tile_sides(width, height, view.tiling.size)
     return max(1, math.floor(sides[0] * scale)), max(1, math.floor(sides[1] * scale))
 
 
 def seen_boxes(records: Sequence[ImageRecord], view: InputView) -> SeenBoxes:
-    """Every person of the records, on the tile that it is most central to."""
+    """Place every person of the records on the tile that it is most central to."""
     boxes, frames = [np.zeros((0, 4))], [np.zeros((0, 2), np.int64)]
     for record in records:
         size = record.width, record.height
@@ -121,10 +121,10 @@ def _tile_start(
 
 
 def best_iou(seen: SeenBoxes, detector: DetectorConfig) -> Float[ndarray, " n"]:
-    """IoU of every box with its best anchor among those of all levels, cells and shapes."""
+    """Compute the IoU of every box with its best anchor of all levels, cells and shapes."""
     best = np.zeros(len(seen.boxes))
     shapes = [anchor_shapes(sizes, detector.aspect_ratios) for sizes in detector.anchor_sizes]
-    padding = PADDING[detector.architecture]
+    padding = min(FINEST_STRIDE * 2 ** (len(shapes) - 1), COARSEST_STRIDE)  # sides: a multiple
     for start in range(0, len(best), CHUNK):
         part = slice(start, start + CHUNK)
         boxes, padded = seen.boxes[part], -(-seen.frames[part] // padding) * padding
@@ -137,7 +137,7 @@ def best_iou(seen: SeenBoxes, detector: DetectorConfig) -> Float[ndarray, " n"]:
 
 
 def anchor_shapes(sizes: Sequence[float], aspect_ratios: Sequence[float]) -> Float[ndarray, "a 2"]:
-    """Width and height of the anchors of one level, rounded as torchvision rounds them."""
+    """Compute width and height of the anchors of one level, rounded as torchvision rounds them."""
     root = np.sqrt(np.array(aspect_ratios, np.float32))[:, None]
     area = np.array(sizes, np.float32)[None]
     shapes = np.stack([(1 / root * area).ravel(), (root * area).ravel()], axis=1)
@@ -166,14 +166,14 @@ def _iou_of_nearest(
 
 
 def matched_share(seen: SeenBoxes, detector: DetectorConfig) -> float:
-    """Share of the persons that some anchor matches; NaN without persons."""
+    """Compute the share of the persons that some anchor matches; NaN without persons."""
     if not len(seen.boxes):
         return math.nan
     return float((best_iou(seen, detector) >= MATCH_IOU).mean())
 
 
 def find_anchors(sets: Sequence[SeenBoxes], detector: DetectorConfig) -> AnchorSetting:
-    """The best anchors of a simple search, as many per cell and level as the detector has now.
+    """Search for better anchors, as many per cell and level as the detector has now.
 
     Tried are the present sizes times a factor, and quantiles of the persons' sizes on the finest
     levels; each with the present aspect ratios, and with quantiles of the persons'. `share` is

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import UInt8
 from numpy import ndarray
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, ImageOps
 
 from ptl_sweep.datasets.records import ImageRecord, PixelSource
 from ptl_sweep.datasets.validation import LFS_FIX, LFS_HEADER, DataError, data_error
@@ -20,20 +20,11 @@ MAX_PIXELS = 100_000_000  # 6000x4000 is a quarter of it; a bomb of 0.6 MB can h
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
 _FORMATS = ("JPEG", "PNG")
 _MODES = ("1", "CMYK", "L", "LA", "P", "RGB", "RGBA", "YCbCr")  # 8 bits a channel
-_SWAPS_SIDES = (5, 6, 7, 8)
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+_SWAPS_SIDES = range(5, 9)  # orientations that turn a picture by a quarter
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Every JPEG and PNG under the folder, sorted by relative path; hidden files are not images.
+    """List every JPEG and PNG under the folder by relative path; hidden files are no images.
 
     Raises: DataError when there is none.
     """
@@ -112,7 +103,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(width, height) in pixels with EXIF orientation applied; reads the header only.
+    """Read (width, height) in pixels from the header, EXIF orientation applied.
 
     Raises: DataError when the file is missing, no JPEG or PNG, or too large.
     """
@@ -122,14 +113,13 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def decode(path: Path) -> UInt8[ndarray, "h w 3"]:
-    """The RGB image with EXIF orientation applied.
+    """Decode the RGB image, EXIF orientation applied.
 
     Raises: DataError when the file is missing, no JPEG or PNG, truncated or too large.
     """
     with _opened(path) as image:
-        turn = _UPRIGHT.get(_orientation(image))
-        rgb = image.convert("RGB")
-        return np.array(rgb if turn is None else rgb.transpose(turn))
+        is_turned = _orientation(image) != 1
+        return np.array((ImageOps.exif_transpose(image) if is_turned else image).convert("RGB"))
 
 
 def write_png(path: Path, array: UInt8[ndarray, "h w 3"]) -> None:
@@ -144,11 +134,11 @@ class FileImage:
     path: Path
 
     def read(self) -> UInt8[ndarray, "h w 3"]:
-        """The RGB image, EXIF orientation applied. Raises: DataError."""
+        """Decode the RGB image, EXIF orientation applied. Raises: DataError."""
         return decode(self.path)
 
     def read_masks(self) -> UInt8[ndarray, "n h w"]:
-        """Raises: DataError; image files of labelled data sets have no masks."""
+        """Refuse: image files of labelled data sets have no masks. Raises: DataError."""
         raise data_error(self.path, "has no masks", "take virtual images from a pool with masks")
 
 
@@ -167,7 +157,7 @@ class ImageCache:
         return self._num_bytes
 
     def read(self, record: ImageRecord) -> UInt8[ndarray, "h w 3"]:
-        """The record's pixels; the array is shared, so copy it before writing to it.
+        """Read the record's pixels; the array is shared, so copy it before writing to it.
 
         Raises: DataError when the pixels cannot be read or have another size than the record.
         """

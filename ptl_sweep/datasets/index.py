@@ -1,6 +1,6 @@
-"""What a reader found, kept as one Parquet file until the files it read change.
+"""What a reader found, kept as one file until the files it read change.
 
-`<index_root>/<reader>-<name>-<split>-<16 hex>.parquet`; the hex covers
+`<index_root>/<reader>-<name>-<split>-<16 hex>.jsonl`; the hex covers
 
 - the listing below the data set's root: relative path, size and mtime_ns of every file, whatever
   its suffix, as a COCO file or a manifest may name any;
@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from ptl_sweep.config.schema import DatasetConfig, PoolConfig
-from ptl_sweep.datasets.index_table import NotIndexedError, Summary, decode, encode, peek
+from ptl_sweep.datasets.index_file import NotIndexedError, Summary, decode, encode, peek
 from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.store import write_atomically
 
@@ -65,7 +65,7 @@ class IndexPlace(NamedTuple):
 def read_indexed(
     config: DatasetConfig | PoolConfig, split: str, read: Callable[[], ImageSet]
 ) -> ImageSet:
-    """What `read` returns, from the index where the files are those it was made of.
+    """Return what `read` returns, from the index where the files are those it was made of.
 
     Raises: whatever `read` raises; never for want of an index.
     """
@@ -81,7 +81,7 @@ def read_indexed(
 
 
 def look_up(config: DatasetConfig | PoolConfig, split: str) -> Summary | None:
-    """What the index says about an image set; None when it has to be read for that."""
+    """Ask the index about an image set; None when it has to be read for that."""
     place = _place(config, split)
     return None if place is None else _load(place, lambda: peek(place.path, place.key))
 
@@ -119,7 +119,7 @@ def _place(config: DatasetConfig | PoolConfig, split: str) -> IndexPlace | None:
     decisive = json.dumps([SOURCES, content, split, root.name, listing.lines])
     key = hashlib.sha256(decisive.encode()).hexdigest()[:16]
     stem = re.sub(r"[^\w.-]", "_", f"{config.reader}-{config.name}-{split}", flags=re.ASCII)[:150]
-    path = Path(config.index_root).expanduser() / f"{stem}-{key}.parquet"
+    path = Path(config.index_root).expanduser() / f"{stem}-{key}.jsonl"
     return IndexPlace(path, key, root, listing, now)
 
 
@@ -136,7 +136,7 @@ SOURCES = _sources()  # of the code that this process has loaded, not of an edit
 
 
 def list_files(root: Path) -> Listing:
-    """Everything below `root`, links followed, every folder once.
+    """List everything below `root`, links followed, every folder once.
 
     Raises: OSError for a folder that cannot be listed.
     """
@@ -180,8 +180,8 @@ def _require_settled(place: IndexPlace) -> None:
 
 def _delete_oldest(place: IndexPlace) -> None:
     """All but the KEPT newest indexes of this reader, name and split."""
-    own = place.path.name.removesuffix(f"{place.key}.parquet")
-    pattern = re.compile(re.escape(own) + r"[0-9a-f]{16}\.parquet")
+    own = place.path.name.removesuffix(f"{place.key}.jsonl")
+    pattern = re.compile(re.escape(own) + r"[0-9a-f]{16}\.jsonl")
     with os.scandir(place.path.parent) as entries:
         there = [
             (_mtime_ns(entry), entry.path) for entry in entries if pattern.fullmatch(entry.name)

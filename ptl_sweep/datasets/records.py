@@ -13,11 +13,11 @@ class PixelSource(Protocol):
     """Where pixels come from: a file, or the miniature world that draws them."""
 
     def read(self) -> UInt8[ndarray, "h w 3"]:
-        """The RGB image, EXIF orientation applied."""
+        """Read the RGB image, EXIF orientation applied."""
         ...
 
     def read_masks(self) -> UInt8[ndarray, "n h w"]:
-        """Coverage (0..255) of the person in each box; only pools have masks."""
+        """Read the coverage (0..255) of the person in each box; only pools have masks."""
         ...
 
 
@@ -29,10 +29,11 @@ class ImageRecord:
     width: int
     height: int
     boxes: Float[ndarray, "n 4"]  # persons
-    ignored: Float[ndarray, "m 4"]  # regions where neither a hit nor a miss counts
+    ignored: Float[ndarray, "m 4"]  # regions where no detection is a false positive
     scene: str  # sequence or run of frames: the unit of splits and of the block bootstrap
     pixels: PixelSource
     attributes: Mapping[str, float | str] = field(default_factory=dict)  # altitude_m, pose, ...
+    synthetic: bool = False  # made of a virtual image
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,5 +49,5 @@ class ImageSet:
 
     @property
     def num_persons(self) -> int:
-        """Boxes over all images."""
+        """Count the boxes over all images."""
         return sum(len(record.boxes) for record in self.records)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ptl_sweep.config.schema import ConfigError, DatasetConfig, PoolConfig
 from ptl_sweep.datasets.index import look_up, read_indexed
-from ptl_sweep.datasets.index_table import Summary
+from ptl_sweep.datasets.index_file import Summary
 from ptl_sweep.datasets.miniature import (
     fingerprint_miniature,
     fingerprint_miniature_pool,
@@ -61,7 +61,7 @@ MEMO_SIZE = 32  # image sets kept per process
 
 
 def read_split(config: DatasetConfig, split: str) -> ImageSet:
-    """One split of a data set; the same object when it was read before in this process.
+    """Read one split of a data set; the same object when it was read before in this process.
 
     Raises: DataError for unusable files, ConfigError for an unknown reader or split.
     """
@@ -71,18 +71,11 @@ def read_split(config: DatasetConfig, split: str) -> ImageSet:
             f"{', '.join(READERS)} (nearest: {nearest(config.reader, READERS)}): convert the "
             "annotations to COCO or YOLO and set reader=coco or reader=yolo"
         )
-    return _read_split(_json(config), split)
-
-
-@lru_cache(maxsize=MEMO_SIZE)
-def _read_split(config_json: str, split: str) -> ImageSet:
-    config = DatasetConfig(**json.loads(config_json))
-    read = partial(READERS[config.reader], config, split)
-    return read() if config.reader == "miniature" else read_indexed(config, split, read)
+    return _read(_frozen(config), split)
 
 
 def read_pool(config: PoolConfig) -> ImageSet:
-    """The virtual pool; the same object when it was read before in this process.
+    """Read the virtual pool; the same object when it was read before in this process.
 
     Raises: ConfigError for an unknown reader.
     """
@@ -91,64 +84,72 @@ def read_pool(config: PoolConfig) -> ImageSet:
             f"pool.reader={config.reader} is not in this version; readers of pools are "
             f"{', '.join(POOL_READERS)}: set pool=miniature"
         )
-    return _read_pool(_json(config))
+    return _read(_frozen(config), "pool")
 
 
 @lru_cache(maxsize=MEMO_SIZE)
-def _read_pool(config_json: str) -> ImageSet:
-    config = PoolConfig(**json.loads(config_json))
-    read = partial(POOL_READERS[config.reader], config)
-    return read() if config.reader == "miniature" else read_indexed(config, "pool", read)
+def _read(frozen: str, split: str) -> ImageSet:
+    config = _thawed(frozen)
+    if isinstance(config, PoolConfig):
+        read = partial(POOL_READERS[config.reader], config)
+    else:
+        read = partial(READERS[config.reader], config, split)
+    return read() if config.reader == "miniature" else read_indexed(config, split, read)
 
 
 def keys_read(reader: str) -> set[str]:
-    """Those of READER_KEYS that a reader's result depends on; a stage hands it no others."""
+    """Name those of READER_KEYS that a reader's result depends on; a stage hands it no others."""
     return OTHER_KEYS.get(reader, FILE_KEYS)
 
 
 def fingerprint(config: DatasetConfig, split: str) -> str | None:
-    """16 hex digits over the split's content; None when its files are not here.
+    """Hash the split's content to 16 hex digits; None when its files are not here.
 
     The miniature world is not drawn for it; files are read. Raises: DataError as `read_split`.
     """
     if config.reader == "miniature":
         return fingerprint_miniature(config, split)
-    return _summary(config, split).fingerprint if _is_here(config) else None
+    found = _summary(config, split)
+    return None if found is None else found.fingerprint
 
 
 def pool_fingerprint(config: PoolConfig) -> str | None:
-    """16 hex digits over the pool's content; None when its files are not here.
+    """Hash the pool's content to 16 hex digits; None when its files are not here.
 
     Raises: DataError as `read_pool`.
     """
     if config.reader == "miniature":
         return fingerprint_miniature_pool(config)
-    return _summary(config, "pool").fingerprint if _is_here(config) else None
+    found = _summary(config, "pool")
+    return None if found is None else found.fingerprint
 
 
 def num_eligible(config: DatasetConfig, split: str) -> int | None:
-    """Images with a person; None when the files are not here. Raises: DataError."""
+    """Count the images with a person; None when the files are not here. Raises: DataError."""
     if config.reader == "miniature":
         return num_images(config, split)
-    return _summary(config, split).num_eligible if _is_here(config) else None
+    found = _summary(config, split)
+    return None if found is None else found.num_eligible
 
 
-def _summary(config: DatasetConfig | PoolConfig, split: str) -> Summary:
-    return _read_summary(isinstance(config, PoolConfig), _json(config), split)
+def _summary(config: DatasetConfig | PoolConfig, split: str) -> Summary | None:
+    """From the index where there is one; None when the files are not here."""
+    return _read_summary(_frozen(config), split) if _is_here(config) else None
 
 
 @lru_cache(maxsize=MEMO_SIZE)
-def _read_summary(is_pool: bool, config_json: str, split: str) -> Summary:
-    """From the index where there is one, without building the records."""
-    config = (PoolConfig if is_pool else DatasetConfig)(**json.loads(config_json))
-    found = look_up(config, split)
-    if found is not None:
-        return found
-    return Summary.of(_read_pool(config_json) if is_pool else _read_split(config_json, split))
+def _read_summary(frozen: str, split: str) -> Summary:
+    return look_up(_thawed(frozen), split) or Summary.of(_read(frozen, split))
 
 
-def _json(config: DatasetConfig | PoolConfig) -> str:
-    return json.dumps(asdict(config), sort_keys=True)
+def _frozen(config: DatasetConfig | PoolConfig) -> str:
+    """The config as a key of a memo."""
+    return json.dumps([isinstance(config, PoolConfig), asdict(config)], sort_keys=True)
+
+
+def _thawed(frozen: str) -> DatasetConfig | PoolConfig:
+    is_pool, values = json.loads(frozen)
+    return PoolConfig(**values) if is_pool else DatasetConfig(**values)
 
 
 def _is_here(config: DatasetConfig | PoolConfig) -> bool:

@@ -18,7 +18,7 @@ _ROBOFLOW = re.compile(r"_(jpg|jpeg|png)\.rf\.[0-9a-f]{32}$", re.IGNORECASE)  # 
 
 
 def real_subset(records: Sequence[ImageRecord], count: int, seed: int) -> list[ImageRecord]:
-    """The first `count` images of this seed's shuffle of those with a person.
+    """Take the first `count` images of this seed's shuffle of those with a person.
 
     The shuffle depends on the ids and the seed only, so 20 images lie within 50 within 100.
     Raises: ConfigError when fewer images have a person.
@@ -36,14 +36,14 @@ def real_subset(records: Sequence[ImageRecord], count: int, seed: int) -> list[I
 
 
 def spread(items: Sequence[Item], count: int | None) -> list[Item]:
-    """At most `count` items at even distances, so that every scene is seen; None: all."""
+    """Take at most `count` items at even distances, so that every scene is seen; None: all."""
     if count is None or count >= len(items):
         return list(items)
     return [items[index * len(items) // count] for index in range(count)]
 
 
 def frame_runs(names: Sequence[str]) -> list[str]:
-    """The scene of each image: its run of consecutive frame numbers, named after the first.
+    """Find the scene of each image: its run of consecutive frame numbers, named after the first.
 
     The frame number is the trailing digits of the name; names with another beginning (folders
     included) or without a number are other scenes.
@@ -65,7 +65,7 @@ def _frame(name: str) -> tuple[str, int, str]:
 
 
 def assign_scenes(scenes: Sequence[str], shares: Sequence[float]) -> list[str]:
-    """The split (train, validation or test) of each image, given its scene: whole scenes only.
+    """Assign each image to train, validation or test by its scene: whole scenes only.
 
     The largest scene first goes to the split that lags most behind its share of the images;
     a split with a positive share is never left empty.

@@ -1,4 +1,4 @@
-"""What an image set holds, in numbers and as a contact sheet: what the verb `check` shows."""
+"""What an image set holds, in numbers and as a contact sheet: what the command `check` shows."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -47,12 +47,12 @@ class SetSummary:
 
     @property
     def persons_per_image(self) -> float:
-        """Mean over all images, those without a person included."""
+        """Average over all images, those without a person included."""
         return self.num_persons / self.num_images
 
 
 def summarise(image_set: ImageSet, seen: SeenBoxes, detector: DetectorConfig) -> SetSummary:
-    """Counts, quartiles of the box sizes, drops and warnings; reads no pixels.
+    """Count and measure the boxes of a split; reads no pixels.
 
     `seen` holds the persons of the set as this detector sees them.
     """
@@ -115,8 +115,8 @@ class Window(NamedTuple):
 
 
 def shown_window(record: ImageRecord) -> Window:
-    """What the sheet shows: the whole image, or the largest part on which its median person has
-    MIN_PERSON_PX, around the person in the middle of all.
+    """Choose what the sheet shows: the whole image, or the largest part on which its median person
+    has MIN_PERSON_PX, around the person in the middle of all.
     """
     whole = min(TILE_PX[0] / record.width, TILE_PX[1] / record.height)
     corners = record.boxes.astype(np.float64)

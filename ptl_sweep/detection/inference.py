@@ -16,8 +16,8 @@ from torch import Tensor
 from ptl_sweep.config.schema import InferenceConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
+from ptl_sweep.detection.detector import Detections, Detector, Probes
 from ptl_sweep.detection.pixels import Resize, View, load_image, resized_size
-from ptl_sweep.detection.retinanet import Detections, Detector, Probes
 from ptl_sweep.detection.tiling import grid_of, merge_tiles
 
 TOUCH = 4.0  # pixels that the detector sees, within which a box ends at the border of its tile

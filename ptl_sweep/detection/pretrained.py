@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ptl_sweep.config.schema import ConfigError, DetectorConfig
-from ptl_sweep.detection.retinanet import Detector
+from ptl_sweep.detection.detector import Detector
 from ptl_sweep.detection.weights import WeightsFile
 
 NUM_COCO_CLASSES = 91  # of torchvision's COCO detectors, background included
@@ -25,13 +25,11 @@ def load_weights(detector: Detector, config: DetectorConfig, file: WeightsFile) 
     Raises: ConfigError when the file cannot be read or does not fit.
     """
     state = _read(file.path)
+    body = dict(detector.named_modules()).get("backbone.body")
     plain_resnet = "layer1.0.conv1.weight" in state
     try:
-        if config.weights == "imagenet" or (
-            plain_resnet and config.architecture != "retinanet_tiny"
-        ):
-            body = {name: value for name, value in state.items() if not name.startswith("fc.")}
-            detector.backbone.get_submodule("body").load_state_dict(body)
+        if plain_resnet and body is not None:
+            body.load_state_dict({k: v for k, v in state.items() if not k.startswith("fc.")})
         else:
             detector.load_state_dict(only_persons(state) if config.weights == "coco" else state)
     except RuntimeError as error:

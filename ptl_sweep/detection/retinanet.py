@@ -4,6 +4,7 @@ Stock RetinaNet (Lin et al. 2017) returns boxes and scores alone; PTL section 3 
 the last classification convolution at the level and cell of every detection.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -12,36 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.retinanet import RetinaNetHead
-from torchvision.ops import FrozenBatchNorm2d, clip_boxes_to_image
-from torchvision.ops import nms as non_maximum_suppression
+from torchvision.ops import clip_boxes_to_image
 
-from ptl_sweep.config.schema import ConfigError, DetectorConfig, InferenceConfig
-from ptl_sweep.detection.backbones import TinyBackbone, group_norm, resnet50_fpn
+from ptl_sweep.config.schema import DetectorConfig, InferenceConfig
+from ptl_sweep.detection.detector import Detections, Detector, Probes, best_boxes
 from ptl_sweep.detection.loss import Losses, best_anchors, retinanet_losses
 
-__all__ = ["Detections", "Detector", "Losses", "Probes", "build_detector"]
-
 _CACHED_SIZES = 16  # image sizes whose anchors are kept
-_NUM_TINY_CONVS = 2  # convolutions per head of retinanet_tiny; torchvision's head has 4
-
-
-class Detections(NamedTuple):
-    """Detections of one image by falling score, on the device of the detector, float32."""
-
-    boxes: Float[Tensor, "n 4"]  # xyxy pixels
-    scores: Float[Tensor, " n"]
-    features: Float[Tensor, "n d"]  # output of the classification tower at level and cell
-    levels: Int[Tensor, " n"]  # 0: finest
-    cells: Int[Tensor, " n"]  # y * width + x within the level's grid
-
-
-class Probes(NamedTuple):
-    """What the detector computes where given boxes of one image should be found."""
-
-    features: Float[Tensor, "m d"]  # at the level and cell of the anchor with the best IoU
-    levels: Int[Tensor, " m"]
-    cells: Int[Tensor, " m"]
-    iou: Float[Tensor, " m"]  # of that anchor
+IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])  # mean and deviation of its channels
 
 
 class Predictions(NamedTuple):
@@ -53,25 +32,38 @@ class Predictions(NamedTuple):
     grids: list[tuple[int, int]]  # height and width of each level, cells
 
 
-class Detector(nn.Module):
-    """One-class RetinaNet: losses for training, detections with features for everything else."""
+def head_of(
+    config: DetectorConfig, norm_layer: Callable[[int], nn.Module] | None = None
+) -> RetinaNetHead:
+    """Torchvision's two towers of four convolutions, for the anchors of this config."""
+    num_shapes = len(config.anchor_sizes[0]) * len(config.aspect_ratios)
+    return RetinaNetHead(config.channels, num_shapes, num_classes=1, norm_layer=norm_layer)
 
-    mean: Tensor
+
+class RetinaNet(Detector):
+    """Anchors on a pyramid, one tower for classes and one for boxes, shared by all levels.
+
+    The backbone gives config.channels on every level, finest first; images are padded to a
+    multiple of `stride`, pixels.
+    """
+
     std: Tensor
 
     def __init__(
         self,
         backbone: nn.Module,
         head: RetinaNetHead,
-        anchor_generator: AnchorGenerator,
+        config: DetectorConfig,
         *,
         stride: int,
-        normalisation: tuple[list[float], list[float]],
+        normalisation: tuple[list[float], list[float]] = IMAGENET,
     ) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
-        self.anchor_generator = anchor_generator
+        ratios = (tuple(config.aspect_ratios),) * len(config.anchor_sizes)
+        sizes = tuple(tuple(level) for level in config.anchor_sizes)
+        self.anchor_generator = AnchorGenerator(sizes, ratios)
         self.stride = stride
         self.feature_dim = int(head.classification_head.cls_logits.in_channels)
         self.num_shapes = int(head.classification_head.num_anchors)
@@ -85,10 +77,7 @@ class Detector(nn.Module):
         boxes: list[Float[Tensor, "_ 4"]],
         ignored: list[Float[Tensor, "_ 4"]],
     ) -> Losses:
-        """Losses of a batch of RGB images in [0, 1]; boxes and ignored regions in its pixels.
-
-        Computed in float32 also under autocast. Boxes must have a positive width and height.
-        """
+        """Focal loss and smooth L1, as torchvision's, without what lies in ignored regions."""
         prepared = self._prepare(images)
         raw = self._predict(prepared)
         with torch.autocast(images.device.type, enabled=False):
@@ -101,11 +90,7 @@ class Detector(nn.Module):
     def detect(
         self, images: Float[Tensor, "b 3 h w"], inference: InferenceConfig, *, nms: bool = True
     ) -> list[Detections]:
-        """Detections of each RGB image in [0, 1]; boxes are clipped to it.
-
-        With nms=False every candidate above the score threshold is returned, at most
-        candidates_per_level of each level, and max_detections does not apply.
-        """
+        """The best anchors of every level, then NMS; boxes are clipped to the image."""
         prepared = self._prepare(images)
         raw = self._predict(prepared)
         return self._detections(raw, self._anchors_of(prepared, raw.grids), images, inference, nms)
@@ -117,7 +102,7 @@ class Detector(nn.Module):
         boxes: list[Float[Tensor, "_ 4"]],
         inference: InferenceConfig,
     ) -> tuple[list[Detections], list[Probes]]:
-        """`detect`, and what the same pass computes at given boxes, in pixels of the images."""
+        """`detect`, and the feature at the anchor that fits each given box best."""
         prepared = self._prepare(images)
         raw = self._predict(prepared)
         anchors = self._anchors_of(prepared, raw.grids)
@@ -197,20 +182,6 @@ class Detector(nn.Module):
         return features, levels, cells
 
 
-def best_boxes(
-    boxes: Float[Tensor, "n 4"],
-    scores: Float[Tensor, " n"],
-    inference: InferenceConfig,
-    *,
-    nms: bool,
-) -> Int[Tensor, " k"]:
-    """Indices by falling score: what is left after NMS, at most max_detections; else all."""
-    if not nms:
-        return scores.argsort(descending=True, stable=True)
-    kept: Tensor = non_maximum_suppression(boxes, scores, inference.nms_threshold)
-    return kept[: inference.max_detections]
-
-
 def _best_anchors(
     logits: Float[Tensor, "b s"], level_sizes: list[int], count: int
 ) -> tuple[Float[Tensor, "b c"], Int[Tensor, "b c"]]:
@@ -222,68 +193,3 @@ def _best_anchors(
         indices.append(index + start)
         start += level.shape[1]
     return torch.cat(scores, 1), torch.cat(indices, 1)
-
-
-def build_detector(config: DetectorConfig, generator: torch.Generator) -> Detector:
-    """A detector on the CPU with random weights that depend on the generator alone.
-
-    `pretrained.load_weights` then replaces what `config.weights` names.
-    Raises: ConfigError for anchors or channels that the architecture or its weights cannot have.
-    """
-    _check_shape(config)
-    seed = int(torch.randint(2**62, (), generator=generator))
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed CUDA as well
-        detector = _tiny(config) if config.architecture == "retinanet_tiny" else _r50(config)
-    return detector.eval()
-
-
-def _check_shape(config: DetectorConfig) -> None:
-    num_levels = 2 if config.architecture == "retinanet_tiny" else 5
-    if len(config.anchor_sizes) != num_levels:
-        raise ConfigError(
-            f"detector.anchor_sizes needs one list for each of the {num_levels} levels of "
-            f"{config.architecture}, got {len(config.anchor_sizes)}"
-        )
-    num_shapes = len(config.anchor_sizes[0]) * len(config.aspect_ratios)
-    if config.weights == "coco" and (num_shapes != 9 or config.channels != 256):
-        raise ConfigError(
-            "detector.weights=coco needs 9 anchors per cell (anchor sizes x aspect ratios) and "
-            f"detector.channels=256, got {num_shapes} and {config.channels}"
-        )
-
-
-def _anchor_generator(config: DetectorConfig) -> AnchorGenerator:
-    ratios = (tuple(config.aspect_ratios),) * len(config.anchor_sizes)
-    return AnchorGenerator(tuple(tuple(sizes) for sizes in config.anchor_sizes), ratios)
-
-
-def _tiny(config: DetectorConfig) -> Detector:
-    anchors = _anchor_generator(config)
-    num_shapes = anchors.num_anchors_per_location()[0]
-    head = RetinaNetHead(config.channels, num_shapes, num_classes=1, norm_layer=group_norm)
-    for branch in (head.classification_head, head.regression_head):
-        branch.conv = branch.conv[:_NUM_TINY_CONVS]
-    return Detector(
-        TinyBackbone(config.channels),
-        head,
-        anchors,
-        stride=16,
-        normalisation=([0.45, 0.44, 0.42], [0.2, 0.2, 0.2]),
-    )
-
-
-def _r50(config: DetectorConfig) -> Detector:
-    anchors = _anchor_generator(config)
-    backbone = resnet50_fpn(config.channels, pretrained=config.weights != "none")
-    if config.weights == "coco":  # these weights were converted with the epsilon folded in
-        for module in backbone.modules():
-            if isinstance(module, FrozenBatchNorm2d):
-                module.eps = 0.0
-    return Detector(
-        backbone,
-        RetinaNetHead(config.channels, anchors.num_anchors_per_location()[0], num_classes=1),
-        anchors,
-        stride=32,
-        normalisation=([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
-    )

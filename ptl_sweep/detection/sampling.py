@@ -8,14 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 from torch import Tensor
 
 from ptl_sweep.config.schema import TrainRecipe
+from ptl_sweep.datasets.boxes import box_areas
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
-from ptl_sweep.detection.matching import box_areas
 from ptl_sweep.detection.pixels import Resize, View, load_image, resized_size
 
 MIN_VISIBLE = 0.5  # share of a person's box on the crop; below it the person is ignored
@@ -69,23 +69,36 @@ def draw_batch(
     view: View,
     fill: Float[Tensor, "3 1 1"],
 ) -> Batch:
-    """One batch; smaller images are padded with the colour `fill` on the right and at the bottom.
-
-    Images repeat within a batch only when there are fewer than the batch holds.
-    """
-    count = config.batch_size
-    chosen = rng.choice(len(records), count, replace=len(records) < count)
+    """One batch; smaller images are padded with the colour `fill`, on the right and below."""
+    chosen = draw_images(np.array([record.synthetic for record in records]), config, rng)
     samples = [draw_sample(records[i], config, rng, cache=cache, view=view) for i in chosen]
     height, width = (max(sample.image.shape[axis] for sample in samples) for axis in (1, 2))
     if config.crop_size is not None:
         height = width = config.crop_size
-    images = fill.repeat(count, 1, height, width)
+    images = fill.repeat(len(samples), 1, height, width)
     for canvas, sample in zip(images, samples, strict=True):
         canvas[:, : sample.image.shape[1], : sample.image.shape[2]] = sample.image
     return Batch(
         images,
         [torch.from_numpy(sample.boxes) for sample in samples],
         [torch.from_numpy(sample.ignored) for sample in samples],
+    )
+
+
+def draw_images(
+    synthetic: Bool[ndarray, " n"], config: TrainRecipe, rng: np.random.Generator
+) -> Int[ndarray, " b"]:
+    """Which images make a batch; they repeat only where there are fewer than are drawn.
+
+    `config.real_fraction` sets the mean share of real ones, where there are others.
+    """
+    count = config.batch_size
+    if config.real_fraction is None or not synthetic.any():
+        return rng.choice(len(synthetic), count, replace=len(synthetic) < count)
+    num_real = int(config.real_fraction * count + rng.random())
+    groups = (np.flatnonzero(~synthetic), num_real), (np.flatnonzero(synthetic), count - num_real)
+    return np.concatenate(
+        [rng.choice(images, size, replace=len(images) < size) for images, size in groups]
     )
 
 
@@ -110,7 +123,11 @@ def draw_sample(
     image = _cut_image(pixels, window, view.resize)
     if rng.random() < config.flip_probability:
         image = image.flip(2)
-        boxes, ignored = (_flipped(part, window.width) for part in (boxes, ignored))
+        boxes, ignored = (_flipped(part, 0, window.width) for part in (boxes, ignored))
+    vertical = config.vertical_flip_probability
+    if vertical and rng.random() < vertical:  # no draw without it: earlier trainings stay the same
+        image = image.flip(1)
+        boxes, ignored = (_flipped(part, 1, window.height) for part in (boxes, ignored))
     return Sample(jitter_colour(image, config.colour_jitter, rng), boxes, ignored)
 
 
@@ -205,7 +222,8 @@ def _clipped(boxes: Float[ndarray, "n 4"], window: CropWindow) -> Float[ndarray,
     return clipped
 
 
-def _flipped(boxes: Float[ndarray, "n 4"], width: int) -> Float[ndarray, "n 4"]:
+def _flipped(boxes: Float[ndarray, "n 4"], axis: int, length: int) -> Float[ndarray, "n 4"]:
+    """Mirrored along x (axis 0) or y (axis 1) of an image so long there."""
     mirrored = boxes.copy()
-    mirrored[:, 0], mirrored[:, 2] = width - boxes[:, 2], width - boxes[:, 0]
+    mirrored[:, axis], mirrored[:, axis + 2] = length - boxes[:, axis + 2], length - boxes[:, axis]
     return mirrored

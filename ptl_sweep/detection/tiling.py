@@ -15,7 +15,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from ptl_sweep.config.schema import InferenceConfig
-from ptl_sweep.detection.retinanet import Detections, best_boxes
+from ptl_sweep.detection.detector import Detections, best_boxes
 
 
 class Seam(NamedTuple):

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from ptl_sweep.config.schema import ConfigError, TrainRecipe
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
+from ptl_sweep.detection.detector import Detector
 from ptl_sweep.detection.pixels import View
-from ptl_sweep.detection.retinanet import Detector
 from ptl_sweep.detection.sampling import Batch, draw_batch
 
 LOG_EVERY = 20  # steps

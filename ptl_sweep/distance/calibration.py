@@ -36,7 +36,7 @@ def calibrate_on_validation(
         return Calibration(np.nan, 0, "no validation split was evaluated")
     if not len(validation):
         return Calibration(np.nan, 0, "no true positive on the validation split")
-    return _calibration(squared_mahalanobis(validation, shrunk))
+    return calibration_of(squared_mahalanobis(validation, shrunk))
 
 
 def calibrate_by_crossfit(
@@ -60,10 +60,11 @@ def calibrate_by_crossfit(
         if isinstance(others, GaussianRefusal):
             return Calibration(np.nan, 0, f"crossfit: {others.reason}")
         held_out[fold == index] = squared_mahalanobis(features[fold == index], others)
-    return _calibration(held_out)
+    return calibration_of(held_out)
 
 
-def _calibration(distance: Float[ndarray, " m"]) -> Calibration:
+def calibration_of(distance: Float[ndarray, " m"]) -> Calibration:
+    """The mean of squared distances that are 1 on average in its unit; at least one of them."""
     scale = float(distance.mean())
     if not (np.isfinite(scale) and scale > 0):
         return Calibration(np.nan, 0, f"the mean distance to calibrate by is {scale:g}")

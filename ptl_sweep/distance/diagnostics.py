@@ -14,10 +14,9 @@ from numpy import ndarray
 from scipy import stats
 
 from ptl_sweep.distance.equal_n import QuadraticForm
-from ptl_sweep.distance.gaussian import Gaussian, GaussianRefusal, fit_gaussian
+from ptl_sweep.distance.gaussian import Gaussian, GaussianRefusal, StoredFeatures, fit_gaussian
 from ptl_sweep.distance.train2test import (
     Measures,
-    StoredFeatures,
     distances,
     expected_raw_distance,
 )
@@ -35,7 +34,7 @@ MAX_DEAD_SHARE = 0.25  # of the channels
 def diagnose(
     measures: Measures, training: StoredFeatures, validation: Float[ndarray, "m d"] | None
 ) -> dict[str, Value]:
-    """The columns of schemas.GAUSSIANS from `n` on; NaN or None where one does not exist."""
+    """The columns of schemas.GAUSSIANS from `n` to `warning`; NaN or None: does not exist."""
     shares = shares_below(measures.raw, validation)
     kurtosis = _kurtosis_of(measures.shrunk, validation)
     form = measures.equal_n

@@ -2,7 +2,8 @@
 
 Features are subsampled by image to the same n for every detector and the covariance is shrunk by
 the same rho, so the expected distance of given data does not depend on how many features the
-detector has (docs/method.md, section 2; ours, in none of the papers).
+detector has (docs/method.md, section 2; ours, in none of the papers). Behind the relative distance
+as well, which also limits the features of one image.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,13 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy import linalg
 
-from ptl_sweep.distance.gaussian import GaussianRefusal, Moments, blocks, varying_channels
+from ptl_sweep.distance.gaussian import (
+    GaussianRefusal,
+    Moments,
+    StoredFeatures,
+    blocks,
+    varying_channels,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +34,7 @@ class QuadraticForm:
     whitening: Float[ndarray, "k k"]  # W with W W^T = P
     kept: Int[ndarray, " k"]  # channels that vary, indices into the feature
     offset: float  # distance of `centre`: how far the means of the draws scatter, >= 0
+    log_det: float  # mean over the draws of log det of the shrunk covariance of the kept channels
     n: int  # features of each draw
     num_draws: int  # different subsets: 1 when n is all there are
     shrinkage: float  # rho of (1 - rho) S + rho tr(S)/k I
@@ -43,40 +51,41 @@ class QuadraticForm:
 
 
 def mean_quadratic_form(
-    features: Float[ndarray, "n_all d"],
-    images: Int[ndarray, " n_all"],
+    training: StoredFeatures,
     *,
     n: int,
     shrinkage: float,
     num_draws: int,
     rng: np.random.Generator,
+    per_image: int | None = None,
 ) -> QuadraticForm | GaussianRefusal:
     """Fit `num_draws` Gaussians to n of the training features each and average their distances.
 
     Each has mean m_i and P_i = ((1 - rho) S_i + rho tr(S_i)/k I)^-1, S_i the ML covariance, over
-    the k channels that vary among *all* features: a subset may have dead ones. `images` says which
-    image each feature is from. Refused with fewer than n features, n < 2, or a draw without spread.
+    the k channels that vary among *all* features: a subset may have dead ones. A draw takes
+    `per_image` features of an image at most (None: all). Refused with fewer than n features to draw
+    from, n < 2, or a draw without spread.
 
     Raises: ValueError for a feature that is not finite or a rho outside (0, 1].
     """
     if not 0 < shrinkage <= 1:
         raise ValueError(f"equal_n needs a shrinkage in (0, 1], got {shrinkage}")
+    features, images = training
     if not np.isfinite(features).all():
         raise ValueError("features hold NaN or infinity; the detector that gave them has diverged")
     num_all = len(features)
-    if n < 2 or num_all < n:
-        return GaussianRefusal(
-            f"equal_n needs {max(n, 2)} training features, there are {num_all}", num_all
-        )
+    refusal = _too_few(images, n, per_image)
+    if refusal is not None:
+        return refusal
     moments = Moments.empty(features.shape[1])
     moments.update(features)
     kept = varying_channels(moments)
     if not len(kept):
         return GaussianRefusal(f"no channel varies over the {num_all} training features", num_all)
     origin = moments.mean[kept]  # near every m_i, so that little cancels in the offset
-    sums = _Sums(np.zeros((len(kept), len(kept))), np.zeros(len(kept)), 0.0, 0)
+    sums = _Sums(np.zeros((len(kept), len(kept))), np.zeros(len(kept)), 0.0, 0.0, 0)
     for _ in range(num_draws if n < num_all else 1):
-        rows = draw_by_image(images, n, rng)
+        rows = draw_by_image(images, n, rng, per_image)
         if not sums.add(features[rows][:, kept].astype(np.float64) - origin, shrinkage):
             return GaussianRefusal(f"a subset of {n} training features has no spread", num_all)
     nearest, whitening, offset = sums.completed_square()
@@ -85,20 +94,41 @@ def mean_quadratic_form(
         whitening=whitening,
         kept=kept,
         offset=offset,
+        log_det=sums.log_det / sums.num_draws,
         n=n,
         num_draws=sums.num_draws,
         shrinkage=shrinkage,
     )
 
 
+def _too_few(
+    images: Int[ndarray, " n_all"], n: int, per_image: int | None
+) -> GaussianRefusal | None:
+    counts = np.unique(images, return_counts=True)[1]
+    found = int((counts if per_image is None else np.minimum(counts, per_image)).sum())
+    if 2 <= n <= found:
+        return None
+    needed = f"{max(n, 2)} training features"
+    reason = f"equal_n needs {needed}, there are {found}"
+    if per_image is not None:
+        reason = f"{needed} are needed, at most {per_image} an image; there are {found}"
+    return GaussianRefusal(reason, len(images))
+
+
 def draw_by_image(
-    images: Int[ndarray, " n_all"], n: int, rng: np.random.Generator
+    images: Int[ndarray, " n_all"], n: int, rng: np.random.Generator, per_image: int | None = None
 ) -> Int[ndarray, " n"]:
-    """Rows of n features: those of whole images in random order, the last image cut at random."""
+    """Rows of n features: those of whole images in random order, the last image cut at random.
+
+    With `per_image`, so many features of each image at most, drawn at random.
+    """
     names, image = np.unique(images, return_inverse=True)
     place = rng.permutation(len(names))[image]
-    chosen: Int[ndarray, " n"] = np.lexsort((rng.random(len(images)), place))[:n]
-    return chosen
+    chosen: Int[ndarray, " n_all"] = np.lexsort((rng.random(len(images)), place))
+    if per_image is not None:
+        first = np.searchsorted(place[chosen], place[chosen])
+        chosen = chosen[np.arange(len(chosen)) - first < per_image]
+    return chosen[:n]
 
 
 class _Square(NamedTuple):
@@ -109,11 +139,12 @@ class _Square(NamedTuple):
 
 @dataclass(slots=True)
 class _Sums:
-    """Sums over draws of P_i, P_i m_i and m_i^T P_i m_i."""
+    """Sums over draws of P_i, P_i m_i, m_i^T P_i m_i and log det P_i^-1."""
 
     precision: Float[ndarray, "k k"]
     weighted: Float[ndarray, " k"]
     constant: float
+    log_det: float
     num_draws: int
 
     def add(self, subset: Float[ndarray, "n k"], shrinkage: float) -> bool:
@@ -131,6 +162,7 @@ class _Sums:
         self.precision += precision
         self.weighted += precision @ mean
         self.constant += float(mean @ precision @ mean)
+        self.log_det += float(np.linalg.slogdet(covariance).logabsdet)
         self.num_draws += 1
         return True
 

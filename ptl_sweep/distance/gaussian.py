@@ -17,6 +17,13 @@ COVARIANCES = ("ml", "oas", "ledoit_wolf", "pinv")
 BLOCK_ROWS = 16384  # rows whitened at once: 32 MiB at 256 dimensions
 
 
+class StoredFeatures(NamedTuple):
+    """Features of the training detections that a detector's Gaussian is fitted to."""
+
+    features: Float[ndarray, "n d"]
+    images: Int[ndarray, " n"]  # which training image each is from
+
+
 class GaussianRefusal(NamedTuple):
     """Why no Gaussian exists; a result, not a failure."""
 

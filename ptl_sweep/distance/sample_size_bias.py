@@ -12,9 +12,9 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from ptl_sweep.config.analysis import AnalysisConfig
+from ptl_sweep.distance.gaussian import StoredFeatures
 from ptl_sweep.distance.train2test import (
     Measures,
-    StoredFeatures,
     expected_raw_distance,
     fit_measures,
 )

@@ -22,18 +22,17 @@ from ptl_sweep.distance.calibration import (
     calibrate_on_validation,
 )
 from ptl_sweep.distance.equal_n import QuadraticForm, mean_quadratic_form
-from ptl_sweep.distance.gaussian import Gaussian, GaussianRefusal, fit_gaussian, squared_mahalanobis
+from ptl_sweep.distance.gaussian import (
+    Gaussian,
+    GaussianRefusal,
+    StoredFeatures,
+    fit_gaussian,
+    squared_mahalanobis,
+)
 from ptl_sweep.vocabulary import BANDS, VARIANTS, Value
 
 # Histogram bins of d, 16 a decade.
 DISTANCE_EDGES: Float[ndarray, " e"] = np.geomspace(1.0, 1e6, 97)
-
-
-class StoredFeatures(NamedTuple):
-    """Features of the training detections that a detector's Gaussian is fitted to."""
-
-    features: Float[ndarray, "n d"]
-    images: Int[ndarray, " n"]  # which training image each is from
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,8 +110,7 @@ def _equal_n_form(
             reason = "the compared detectors have no common number of training features"
         return GaussianRefusal(reason, num)
     return mean_quadratic_form(
-        training.features,
-        training.images,
+        training,
         n=equal_n,
         shrinkage=settings.equal_n_shrinkage,
         num_draws=settings.equal_n_draws,

@@ -1,35 +1,22 @@
-"""Where tasks run: in this process, in worker processes side by side, on SLURM; the same plan."""
+"""launcher=local: worker processes side by side on this machine, with a progress table."""
 
 import contextlib
-import logging
 import os
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from rich.console import Console, Group
 from rich.live import Live
 
 from ptl_sweep.config.schema import LauncherConfig
+from ptl_sweep.launchers.base import Launcher
 from ptl_sweep.launchers.slurm import commands
-from ptl_sweep.launchers.slurm.launcher import run_slurm
-from ptl_sweep.launchers.worker import (
-    ExitCode,
-    StageFailedError,
-    prepare_process,
-    run_stage,
-    worker_environment,
-)
-from ptl_sweep.pipeline import describe, status
+from ptl_sweep.pipeline import status, status_text
 from ptl_sweep.pipeline.graph import Task
 from ptl_sweep.pipeline.plan import Plan
-from ptl_sweep.stages.base import KINDS
-from ptl_sweep.store import StageClaimedError
-
-log = logging.getLogger(__name__)
+from ptl_sweep.worker.running import ExitCode, worker_environment
 
 POLL_S = 0.2
 STOP_PATIENCE_S = 60.0  # a worker writes its checkpoint within this time
@@ -40,27 +27,6 @@ class SweepInterrupted(KeyboardInterrupt):
     """Ctrl-C or SIGTERM; every worker has written its checkpoint."""
 
 
-def run_inline(plan: Plan, config: LauncherConfig, console: Console) -> bool:
-    """Every task in this process, parents first; a failed stage blocks only what needs it."""
-    from ptl_sweep.tracking import Companion
-
-    del config
-    prepare_process(plan.num_threads)
-    tasks = sorted(plan.tasks, key=lambda task: KINDS.index(task.kind))
-    with Companion() as companion:
-        for key in (key for task in tasks for key in task.stages):
-            if not all(plan.store.is_published(parent) for parent in plan.stages[key].parents):
-                continue
-            try:
-                if run_stage(plan, key, should_stop=lambda: False, companion=companion):
-                    console.print(f"published {key}")
-            except (StageFailedError, StageClaimedError) as error:
-                log.error("%s", error)  # noqa: TRY400
-            except OSError as error:  # the claim cannot be written
-                log.error("%s: %s", key, plan.store.describe(error))  # noqa: TRY400
-    return True
-
-
 @dataclass(slots=True)
 class _Running:
     task: Task
@@ -68,27 +34,30 @@ class _Running:
     started: float = field(default_factory=time.monotonic)
 
 
-class LocalLauncher:
+class LocalLauncher(Launcher):
     """Runs ready tasks in up to `num_workers` processes and shows how far they are."""
 
     def __init__(self, plan: Plan, config: LauncherConfig, console: Console) -> None:
-        self.plan = plan
-        self.num_workers = config.num_workers
-        self.console = console
-        self.waiting = [t for t in plan.tasks if not self._is_done(t)]
+        super().__init__(plan, config, console)
+        self.waiting = self.missing_tasks()
         self.running: list[_Running] = []
         self.not_before: dict[str, float] = {}  # task -> monotonic time of its next try
         self.started = time.monotonic()
 
-    def run(self) -> None:
+    def run(self) -> bool:
         """Until nothing runs and nothing can start. Raises: SweepInterrupted when told to stop."""
         if not self.waiting:
-            return
+            return True
+        if commands.is_there():
+            self.console.print(
+                "this machine submits to SLURM: launcher=slurm queues the sweep there"
+            )
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
         try:
             self._run()
         finally:
             signal.signal(signal.SIGTERM, before)
+        return True
 
     def _run(self) -> None:
         with Live(
@@ -119,8 +88,8 @@ class LocalLauncher:
                 live.update(self._view(), refresh=True)
 
     def _start_ready(self) -> None:
-        for task in sorted(self.waiting, key=lambda t: KINDS.index(t.kind)):
-            if len(self.running) >= self.num_workers:
+        for task in list(self.waiting):
+            if len(self.running) >= self.config.num_workers:
                 return
             if self._is_ready(task):
                 self.waiting.remove(task)
@@ -133,22 +102,13 @@ class LocalLauncher:
         num_threads = self.plan.stages[task.stages[0]].num_threads
         with path.open("ab") as file:
             return subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "ptl_sweep.launchers.worker",
-                    str(self.plan.folder),
-                    task.name,
-                ],
+                self.command(task),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
                 env=worker_environment(num_threads),
                 start_new_session=True,
             )
-
-    def _is_done(self, task: Task) -> bool:
-        return all(self.plan.store.is_published(key) for key in task.stages)
 
     def _is_ready(self, task: Task) -> bool:
         return time.monotonic() >= self.not_before.get(task.name, 0) and all(
@@ -198,11 +158,11 @@ class LocalLauncher:
         return sum(self.plan.store.is_published(key) for key in self.plan.stages)
 
     def _view(self) -> Group:
-        return describe.progress_view(
+        return status_text.progress_view(
             self.plan,
             status.stage_states(self.plan),
             elapsed_s=time.monotonic() - self.started,
-            num_workers=self.num_workers,
+            num_workers=self.config.num_workers,
         )
 
     def _stop_workers(self) -> None:
@@ -217,19 +177,3 @@ class LocalLauncher:
             if running.process.poll() is None:
                 os.killpg(running.process.pid, signal.SIGKILL)
                 running.process.wait()
-
-
-def run_local(plan: Plan, config: LauncherConfig, console: Console) -> bool:
-    """Worker processes on this machine."""
-    if commands.is_there():
-        console.print("this machine submits to SLURM: launcher=slurm queues the sweep there")
-    LocalLauncher(plan, config, console).run()
-    return True
-
-
-# Each says whether every task has ended; False: jobs are queued, the reducer is one of them.
-LAUNCHERS: dict[str, Callable[[Plan, LauncherConfig, Console], bool]] = {
-    "inline": run_inline,
-    "local": run_local,
-    "slurm": run_slurm,
-}

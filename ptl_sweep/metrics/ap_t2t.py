@@ -6,9 +6,8 @@ ground truth is in the denominator of recall, and the true positives are those o
 once in the order of the scores.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -18,24 +17,11 @@ from ptl_sweep.config.analysis import ApT2tConfig
 from ptl_sweep.detection.matching import IOU_THRESHOLDS
 from ptl_sweep.detection.table import FEATURE_MIN_SCORE, DetectionTable
 from ptl_sweep.metrics.average_precision import RECALL_LEVELS, precision_recall, ranking
+from ptl_sweep.metrics.bootstrap import RankedHits
 from ptl_sweep.metrics.rematching import CandidatePairs, candidate_pairs, match_in_order
-from ptl_sweep.vocabulary import BANDS, RANKINGS, ApT2t, ApT2tVariant, Value, band_name
+from ptl_sweep.vocabulary import RANKINGS, Value
 
-MATCHING_TOLERANCE = 0.005  # difference between the two matchings from which a warning is given
 DEFAULT_RULE = ApT2tConfig()
-
-
-class ApT2tColumns(NamedTuple):
-    """What AP_t2t adds to one row of results.csv."""
-
-    columns: dict[str, float]  # those of `ap_t2t_column_names`; NaN where no distances exist
-    warnings: tuple[str, ...]
-
-
-def ap_t2t_column_names(thresholds: Sequence[float]) -> tuple[str, ...]:
-    """Columns of `ap_t2t_columns`: kind after kind, the thresholds of each, then the bands."""
-    cumulative = [ApT2t(score, kind).name for kind in ApT2tVariant for score in thresholds]
-    return (*cumulative, *map(band_name, BANDS))
 
 
 def ap_t2t(
@@ -57,7 +43,7 @@ def ap_t2t(
     Raises: ValueError for s below the score from which features are kept.
     """
     pairs = candidate_pairs(table, IOU_THRESHOLDS[iou]) if rule.matching == "distance" else None
-    nearest = _Nearest(table, _nearest_first(table, distance), pairs)
+    nearest = NearestFirst(table, nearest_first(table, distance), pairs)
     return nearest.precision(rule, score_threshold, below=below, iou=iou)
 
 
@@ -100,37 +86,6 @@ def _precision(
     return float(_averages(ranks[None], table.num_truths, rule)[0])
 
 
-def ap_t2t_columns(
-    table: DetectionTable,
-    distances: Mapping[str, Float[ndarray, " n_f"]],
-    thresholds: Sequence[float],
-    rule: ApT2tConfig,
-    rng: np.random.Generator,
-) -> ApT2tColumns:
-    """All columns of one detector on one target, named by `ap_t2t_column_names`.
-
-    `distances` are those of VARIANTS, aligned with `table.features`; a variant that is missing or
-    NaN leaves its columns NaN. Three thresholds, rising.
-    """
-    pairs = candidate_pairs(table, IOU_THRESHOLDS[0])
-    raw, shrunk, equal_n = (
-        _Nearest(table, _nearest_first(table, distances.get(variant)), pairs)
-        for variant in ("raw", "shrunk", "equal_n")
-    )
-    columns: dict[str, float] = {}
-    for s in thresholds:
-        columns[ApT2t(s, ApT2tVariant.RAW).name] = raw.precision(rule, s)
-        columns[ApT2t(s, ApT2tVariant.EQUAL_N).name] = equal_n.precision(rule, s)
-        null = random_order_null(table, s, rng, rule)
-        columns |= {ApT2t(s, kind).name: v for kind, v in _of_shrunk(shrunk, rule, s, null)}
-    for band, low, below in zip(BANDS, thresholds, (*thresholds[1:], None), strict=True):
-        columns[band_name(band)] = shrunk.precision(rule, low, below=below)
-    names = ap_t2t_column_names(thresholds)
-    return ApT2tColumns(
-        {name: columns[name] for name in names}, tuple(_warnings(shrunk, rule, thresholds))
-    )
-
-
 def curve_rows(
     table: DetectionTable, distance: Float[ndarray, " n_f"], thresholds: Sequence[float]
 ) -> list[dict[str, Value]]:
@@ -142,7 +97,7 @@ def curve_rows(
     """
     rows = table.featured
     by_score = _ordered(table, rows, -table.score[rows])
-    orders = dict(zip(RANKINGS, (_nearest_first(table, distance), by_score), strict=True))
+    orders = dict(zip(RANKINGS, (nearest_first(table, distance), by_score), strict=True))
     return [
         {
             "score_threshold": float(threshold),
@@ -158,7 +113,7 @@ def curve_rows(
 
 
 @dataclass(frozen=True, slots=True)
-class _Nearest:
+class NearestFirst:
     """The detections of a table that have a feature, nearest first."""
 
     table: DetectionTable
@@ -168,45 +123,29 @@ class _Nearest:
     def precision(
         self, rule: ApT2tConfig, low: float, *, below: float | None = None, iou: int = 0
     ) -> float:
+        """AP_t2t of the scores in [low, below); NaN where no distances exist."""
         if self.rows is None:
             return np.nan
         rows = _with_score(self.table, self.rows, low, below)
+        return _precision(self.table, rows, self._hits(rule, rows, iou), rule)
+
+    def ranked_hits(
+        self, rule: ApT2tConfig, low: float, *, below: float | None = None
+    ) -> RankedHits:
+        """What counts of the scores in [low, below), matched at IoU 0.5; distances exist."""
+        assert self.rows is not None
+        rows = _with_score(self.table, self.rows, low, below)
+        return RankedHits.of(self.table, rows, self._hits(rule, rows, 0))
+
+    def _hits(self, rule: ApT2tConfig, rows: Int[ndarray, " k"], iou: int) -> Bool[ndarray, " k"]:
         if rule.matching == "distance":
             assert self.pairs is not None
-            hits = match_in_order(self.pairs, rows, IOU_THRESHOLDS[iou])
-        else:
-            hits = self.table.hits_at(iou)[rows]
-        return _precision(self.table, rows, hits, rule)
+            return match_in_order(self.pairs, rows, IOU_THRESHOLDS[iou])
+        hits: Bool[ndarray, " k"] = self.table.hits_at(iou)[rows]
+        return hits
 
 
-def _of_shrunk(
-    shrunk: _Nearest, rule: ApT2tConfig, low: float, null: float
-) -> Iterator[tuple[ApT2tVariant, float]]:
-    """Kinds of columns of the shrunk ranking at one threshold."""
-    headline = shrunk.precision(rule, low)
-    by_score = replace(rule, matching="score")
-    every = [shrunk.precision(by_score, low, iou=index) for index in range(len(IOU_THRESHOLDS))]
-    yield ApT2tVariant.SHRUNK, headline
-    yield ApT2tVariant.NULL, null
-    yield ApT2tVariant.LIFT, headline - null
-    yield ApT2tVariant.MATCHED, shrunk.precision(replace(rule, recall="matched"), low)
-    yield ApT2tVariant.REMATCHED, shrunk.precision(replace(rule, matching="distance"), low)
-    yield ApT2tVariant.IOU_50_95, float(np.mean(every))
-
-
-def _warnings(shrunk: _Nearest, rule: ApT2tConfig, thresholds: Sequence[float]) -> Iterator[str]:
-    """Where the choice between the two matchings decides the result."""
-    by_score, by_distance = (replace(rule, matching=matching) for matching in ("score", "distance"))
-    for low in thresholds:
-        change = abs(shrunk.precision(by_distance, low) - shrunk.precision(by_score, low))
-        if change > MATCHING_TOLERANCE:
-            yield (
-                f"AP_t2t at s >= {low:.2f} changes by {100 * change:.1f} points when matched in "
-                "distance order"
-            )
-
-
-def _nearest_first(
+def nearest_first(
     table: DetectionTable, distance: Float[ndarray, " n_f"] | None
 ) -> Int[ndarray, " n_f"] | None:
     """Rows of the table that have a feature, nearest first; None when distances do not exist."""

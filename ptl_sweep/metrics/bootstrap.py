@@ -11,11 +11,10 @@ from jaxtyping import Bool, Float, Int, UInt
 from numpy import ndarray
 from scipy import sparse
 
+from ptl_sweep.detection.table import DetectionTable
 from ptl_sweep.metrics.average_precision import RECALL_LEVELS
 
 FEW_BLOCKS = 20  # below it an interval is marked, and no p value is derived from it
-
-
 CHUNK_ELEMENTS = 2**21  # (true positive, resample) pairs at once: about 100 MB
 
 
@@ -31,6 +30,14 @@ class RankedHits(NamedTuple):
 
     hit: Bool[ndarray, " n"]
     image: Int[ndarray, " n"]
+
+    @classmethod
+    def of(
+        cls, table: DetectionTable, rows: Int[ndarray, " m"], hits: Bool[ndarray, " m"]
+    ) -> "RankedHits":
+        """What counts of these rows, in their order."""
+        counted = hits | ~table.ignored[rows]
+        return cls(hits[counted], table.image[rows][counted])
 
 
 class Replicates(NamedTuple):

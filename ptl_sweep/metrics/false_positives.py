@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from ptl_sweep.detection.matching import box_areas
+from ptl_sweep.datasets.boxes import box_areas
 from ptl_sweep.detection.table import FEATURE_MIN_SCORE, DetectionTable
 from ptl_sweep.metrics.average_precision import average_precision, ranking
 from ptl_sweep.vocabulary import BANDS, FALSE_POSITIVE_TYPES, NEARNESS, SIZES, Value

@@ -15,18 +15,19 @@ from numpy import ndarray
 from ptl_sweep.config.analysis import AnalysisConfig
 from ptl_sweep.detection.table import FEATURE_MIN_SCORE, DetectionTable, load_detections
 from ptl_sweep.distance.diagnostics import diagnose
-from ptl_sweep.distance.gaussian import GaussianRefusal
+from ptl_sweep.distance.gaussian import GaussianRefusal, StoredFeatures
+from ptl_sweep.distance.relative import PersonDistances, RelativeDistance, fit_relative
 from ptl_sweep.distance.train2test import (
     DistanceHistogram,
     DistanceSummary,
     Measures,
-    StoredFeatures,
     distance_histogram,
     fit_measures,
     spread_rows,
     summarise_distances,
 )
-from ptl_sweep.metrics.ap_t2t import ap_t2t_columns, curve_rows
+from ptl_sweep.metrics.ap_t2t import curve_rows
+from ptl_sweep.metrics.ap_t2t_columns import ap_t2t_columns
 from ptl_sweep.metrics.bootstrap import Replicates
 from ptl_sweep.metrics.false_positives import (
     error_rows,
@@ -89,7 +90,8 @@ class CellMetrics:
     errors: Rows
     curves: Rows
     boxes: tuple[ErrorBox, ...]
-    replicates: Replicates | None  # None for iterations that are no cell's last
+    persons: PersonDistances | None  # None for iterations that are no cell's last, as is the next
+    replicates: Replicates | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +110,8 @@ def measure_detector(job: DetectorJob) -> DetectorMetrics:
     Raises: OSError, ValueError for files that are damaged.
     """
     training = read_training_features(job.training_features)
-    validation = None if job.validation is None else _true_positives(job.validation)
+    held_out = None if job.validation is None else load_detections(job.validation)
+    validation = None if held_out is None else _true_positives(held_out)
     measures = fit_measures(
         training,
         job.settings,
@@ -116,11 +119,17 @@ def measure_detector(job: DetectorJob) -> DetectorMetrics:
         validation=validation,
         rng=np.random.default_rng([job.seed, 0]),
     )
+    relative = fit_relative(
+        training,
+        job.settings,
+        validation=None if held_out is None else held_out.truths.features,
+        rng=np.random.default_rng([job.seed, 2]),
+    )
     return DetectorMetrics(
         key=job.key,
-        gaussian=diagnose(measures, training, validation),
+        gaussian=diagnose(measures, training, validation) | relative.columns(),
         cells={
-            evaluation.key: _measure_cell(job, evaluation, measures)
+            evaluation.key: _measure_cell(job, evaluation, measures, relative)
             for evaluation in job.evaluations
         },
     )
@@ -132,14 +141,15 @@ def read_training_features(path: Path) -> StoredFeatures:
         return StoredFeatures(stored["features"], stored["images"])
 
 
-def _true_positives(folder: Path) -> Float[ndarray, "m d"]:
+def _true_positives(table: DetectionTable) -> Float[ndarray, "m d"]:
     """Features of the true positives that have one."""
-    table = load_detections(folder)
     found: Float[ndarray, "m d"] = table.features[table.true_positive[table.featured]]
     return found.astype(np.float32)
 
 
-def _measure_cell(job: DetectorJob, evaluation: Evaluation, measures: Measures) -> CellMetrics:
+def _measure_cell(
+    job: DetectorJob, evaluation: Evaluation, measures: Measures, relative: RelativeDistance
+) -> CellMetrics:
     table = load_detections(evaluation.folder)
     thresholds, rule = job.score_thresholds, job.settings.ap_t2t
     distances = measures.distances(table.features)
@@ -148,6 +158,7 @@ def _measure_cell(job: DetectorJob, evaluation: Evaluation, measures: Measures) 
     by_distance = ap_t2t_columns(
         table, distances, thresholds, rule, np.random.default_rng([job.seed, 1])
     )
+    persons = relative.of(table)
     final = evaluation.is_final
     return CellMetrics(
         columns={
@@ -157,8 +168,14 @@ def _measure_cell(job: DetectorJob, evaluation: Evaluation, measures: Measures) 
             **_distance_columns(summaries),
             **_gaussian_columns(measures),
             "t2t_auroc": summaries["shrunk"].auroc,
+            **persons.means(),
         },
-        reasons=(*_reasons(table, summaries["shrunk"]), *measures.reasons),
+        reasons=(
+            *_reasons(table, summaries["shrunk"]),
+            *by_distance.reasons,
+            *measures.reasons,
+            *relative.reasons(),
+        ),
         warnings=by_distance.warnings,
         histogram=distance_histogram(table, shrunk, thresholds),
         spreads=_spreads(table, distances, measures, thresholds) if final else [],
@@ -166,6 +183,7 @@ def _measure_cell(job: DetectorJob, evaluation: Evaluation, measures: Measures) 
         errors=error_rows(table) if final else [],
         curves=curve_rows(table, shrunk, thresholds) if final else [],
         boxes=_error_boxes(table, shrunk, thresholds[0]) if final else (),
+        persons=persons if final else None,
         replicates=cell_replicates(table, shrunk, job.settings, thresholds, evaluation.seed)
         if final
         else None,

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from ptl_sweep.detection.matching import box_iou
+from ptl_sweep.datasets.boxes import box_iou
 from ptl_sweep.detection.table import DetectionTable
 
 IOU_ROUNDING = 1e-6  # the best IoU of each detection is stored as float32
@@ -59,8 +59,9 @@ def candidate_pairs(table: DetectionTable, iou: float) -> CandidatePairs:
 def match_in_order(
     pairs: CandidatePairs, order_rows: Int[ndarray, " k"], iou: float
 ) -> Bool[ndarray, " k"]:
-    """Which rows of the table hit a ground truth when only they exist, in the order given.
+    """Which rows of the table hit a ground truth when only they exist, each once, in this order.
 
+    Rows in ignored regions match like others; those that hit nobody are neither hit nor miss.
     `iou` is at least the threshold that the pairs were made with.
     """
     place = np.full(pairs.num_detections, -1)
@@ -74,17 +75,6 @@ def match_in_order(
         if not (hit[position] or taken[person]):
             hit[position] = taken[person] = True
     return np.array(hit, dtype=bool)
-
-
-def rematched(
-    table: DetectionTable, order_rows: Int[ndarray, " k"], iou: float
-) -> Bool[ndarray, " k"]:
-    """Which of these rows hit a ground truth when matched in this order, each row given once.
-
-    Rows in ignored regions match like others; those that hit nobody are neither hit nor miss, so
-    what counts afterwards is `hit | ~table.ignored[order_rows]`.
-    """
-    return match_in_order(candidate_pairs(table, iou), order_rows, iou)
 
 
 def _limit(iou: float) -> float:

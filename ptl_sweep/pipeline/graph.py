@@ -1,9 +1,11 @@
 """From cells to stages to tasks: equal stages of different cells are one stage."""
 
+import sys
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from ptl_sweep.compose.grid import CellId, cell_id
 from ptl_sweep.config.schema import Config, ConfigError, DatasetConfig
@@ -27,6 +29,11 @@ from ptl_sweep.stages.train import DetectorStage, TrainStage
 NO_VALIDATION = (
     "\n  or: analysis.calibration=crossfit, if the source has no part that no subset touches"
 )
+# What a training may depend on, beside the real count and the seed.
+TRAINING_PARTS = (
+    "dataset", "pool", "synthetic", "translator", "detector", "tiling", "train", "gaussian",
+    "evaluate",
+)  # fmt: skip
 S = TypeVar("S", bound=Stage)
 
 
@@ -58,22 +65,34 @@ class Task:
 
 
 class Graph:
-    """Collects the stages of cell after cell and keeps one of each."""
+    """Collects the stages of cell after cell and keeps one of each.
+
+    A stage is made once for equal parts of the configuration: a grid asks for most of them often.
+    """
 
     def __init__(self, root: Path) -> None:
         self.weights_folder = root / WEIGHTS_FOLDER
         self.stages: dict[str, Stage] = {}
         self.naive: Counter[StageKind] = Counter()
+        self._made: dict[tuple[object, ...], Stage] = {}
+        self._data: dict[str, DataSpec] = {}  # by a target, as text
+        self._texts: dict[int, tuple[object, str]] = {}  # id of a part -> the part, as text
 
     def add(self, config: Config) -> Cell:
         """The stages of one cell: train, its chain, and what is evaluated.
 
         Raises: ConfigError, DataError.
         """
-        first = self._keep(self._train_stage(config))
+        common = tuple(self._text(getattr(config, name)) for name in TRAINING_PARTS)
+        first = self._keep(
+            (*common, config.real_count, config.seed), lambda: self._train_stage(config)
+        )
         chain = method_of(config).chain(
             first,
-            lambda iteration, parent: self._keep(self._ptl_stage(config, iteration, parent)),
+            lambda iteration, parent: self._keep(
+                (*common, iteration, parent.key),
+                lambda: self._ptl_stage(config, iteration, parent),
+            ),
             config.synthetic.num_iterations,
         )
         every = list(enumerate(chain))
@@ -89,11 +108,22 @@ class Graph:
         )
         return Cell(id=cell_id(config), readings=readings)
 
-    def _keep(self, stage: S) -> S:
-        self.naive[stage.kind] += 1
-        kept = self.stages.setdefault(stage.key, stage)
-        assert type(kept) is type(stage)
-        return kept
+    def _keep(self, parts: tuple[object, ...], make: Callable[[], S]) -> S:
+        """The stage that was made of equal parts before, else a new one."""
+        if parts not in self._made:
+            stage = make()
+            kept = self.stages.setdefault(stage.key, stage)
+            assert type(kept) is type(stage)
+            self._made[parts] = kept
+        found = cast("S", self._made[parts])
+        self.naive[found.kind] += 1
+        return found
+
+    def _text(self, part: object) -> str:
+        """A part of the configuration as text, equal for equal parts; cells share most of them."""
+        if id(part) not in self._texts:
+            self._texts[id(part)] = (part, sys.intern(repr(part)))
+        return self._texts[id(part)][1]
 
     def _train_stage(self, config: Config) -> DetectorStage:
         return TrainStage(
@@ -105,7 +135,7 @@ class Graph:
             real_count=config.real_count,
             seed=config.seed,
             detector=DetectorSpec.of(config.detector, self.weights_folder),
-            train=train_recipe(config),
+            train=replace(train_recipe(config), real_fraction=None),  # every image is real
             features=feature_config(config),
             inference=InferenceSpec.of(config),
         )
@@ -120,7 +150,7 @@ class Graph:
             real_count=parent.real_count,
             seed=parent.seed,
             detector=parent.detector,
-            train=parent.train,
+            train=train_recipe(config),
             features=parent.features,
             inference=parent.inference,
             pool=PoolSpec.of(config.pool),
@@ -134,16 +164,20 @@ class Graph:
     def _evaluation(
         self, config: Config, target: DatasetConfig, detector: DetectorStage
     ) -> EvaluateStage:
+        name = repr(target)
+        if name not in self._data:
+            self._data[name] = DataSpec.of(target, target.split)
         return self._keep(
-            EvaluateStage(
+            (detector.key, name, self._text(config.train)),
+            lambda: EvaluateStage(
                 label=f"{detector.label}-{target.name}",
                 parents=(detector.key,),
                 num_threads=detector.num_threads,
                 execution=_execution(config),
-                data=DataSpec.of(target, target.split),
+                data=self._data[name],
                 detector=detector.detector,
                 inference=detector.inference,
-            )
+            ),
         )
 
     def _validation(self, config: Config, detector: DetectorStage) -> str | None:
@@ -173,11 +207,13 @@ def _execution(config: Config) -> Execution:
 def make_tasks(stages: dict[str, Stage]) -> list[Task]:
     """Trainings alone; a PTL chain in one; one detector on all its targets in one."""
     groups: dict[str, list[Stage]] = {}
+    chains: dict[str, str] = {}  # last stage of a chain -> its group; a branch starts its own
     for stage in stages.values():
         if stage.kind == StageKind.TRAIN:
             name = stage.key
         elif stage.kind == StageKind.PTL:
-            name = _chain_root(stage, groups)
+            name = chains.pop(stage.parents[0], f"chain-{stage.key}")
+            chains[stage.key] = name
         else:
             name = f"evaluate-{stage.parents[0]}"
         groups.setdefault(name, []).append(stage)
@@ -189,11 +225,3 @@ def make_tasks(stages: dict[str, Stage]) -> list[Task]:
         )
         for name, group in groups.items()
     ]
-
-
-def _chain_root(stage: Stage, groups: dict[str, list[Stage]]) -> str:
-    """The group whose last stage is this one's parent; a branch starts a group of its own."""
-    for name, group in groups.items():
-        if group[-1].key == stage.parents[0] and group[-1].kind == StageKind.PTL:
-            return name
-    return f"chain-{stage.key}"

@@ -5,7 +5,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -117,9 +117,14 @@ def plan_sweep(cells: Sequence[Config], command: str) -> Plan:
     root = Path(cells[0].sweep.root)
     graph = Graph(root)
     planned = [graph.add(config) for config in cells]
-    content = canonical_json(sorted([list(c.id), [asdict(r) for r in c.readings]] for c in planned))
+    names = [item.name for item in fields(CellIteration)]
+    readings = {
+        cell.id: [{name: getattr(r, name) for name in names} for r in cell.readings]
+        for cell in planned
+    }
+    content = canonical_json(sorted([list(id_), found] for id_, found in readings.items()))
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]
-    return Plan(
+    plan = Plan(
         name=f"{cells[0].sweep.name}-{digest}",
         root=root,
         command=command,
@@ -136,15 +141,28 @@ def plan_sweep(cells: Sequence[Config], command: str) -> Plan:
         naive=graph.naive,
         code=code_fingerprint(),
     )
+    plan.first_planned = _first_planned(plan)
+    return plan
 
 
 def _shared_keys(cells: Sequence[Config]) -> dict[str, str]:
-    every = [flat(asdict(config)) for config in cells]
-    return {
-        key: value
-        for key, value in every[0].items()
-        if key.split(".")[0] not in WHERE and all(cell.get(key) == value for cell in every)
-    }
+    first = {item.name: getattr(cells[0], item.name) for item in fields(Config)}
+    shared = flat({name: _plain(part) for name, part in first.items() if name not in WHERE})
+    for cell in cells:
+        for name, part in first.items():
+            other = getattr(cell, name)
+            if name not in WHERE and other != part:  # most parts are those of the first cell
+                found = flat({name: _plain(other)})
+                shared = {
+                    key: value
+                    for key, value in shared.items()
+                    if key.split(".")[0] != name or found.get(key) == value
+                }
+    return shared
+
+
+def _plain(part: Any) -> Any:
+    return asdict(part) if is_dataclass(part) and not isinstance(part, type) else part
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:

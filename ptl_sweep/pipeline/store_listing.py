@@ -5,19 +5,18 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
-from ptl_sweep.store import Store
+from ptl_sweep.store import Store, StoreError
 
 HASH_LENGTH = len("-0123456789ab")  # of a key, after its label
 
 
 @dataclass(slots=True)
 class StoreListing:
-    """What the store held when this was made; meta.json of each stage is read at most once."""
+    """What the store held when this was made."""
 
     store: Store
     _names: set[str] = field(init=False)
     _by_label: dict[str, list[str]] = field(init=False)  # `<kind>-<label>` -> published keys
-    _metas: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """List the folder; one that is not there is empty."""
@@ -45,9 +44,14 @@ class StoreListing:
 
     def meta(self, key: str) -> dict[str, Any]:
         """meta.json of a published stage. Raises: StoreError when it cannot be read."""
-        if key not in self._metas:
-            self._metas[key] = self.store.meta(key)
-        return self._metas[key]
+        return self.store.meta(key)
+
+    def started(self, key: str) -> float:
+        """When a published stage was begun, seconds since 1970; 0 where meta.json is damaged."""
+        try:
+            return float(self.meta(key)["started"])
+        except (StoreError, KeyError):
+            return 0.0
 
     def labelled(self, kind: str, label: str) -> list[str]:
         """Published stages of one kind and label, whatever their settings."""

@@ -11,7 +11,7 @@ from numpy import ndarray
 
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
-from ptl_sweep.ptl.crops import CROP_CONTEXT, Region, person_crops, resize, square_region
+from ptl_sweep.ptl.crops import Region, person_crops, person_region, resize
 from ptl_sweep.ptl.translators.base import CropTranslator, FittedTranslator, Translator
 
 
@@ -34,10 +34,10 @@ def composite(
     The crop is resized to the region. A pixel whose mask is 0 keeps its value bit for bit.
     """
     rows, columns = (
-        _inside(region.top, region.side, image.shape[0]),
-        _inside(region.left, region.side, image.shape[1]),
+        _inside(region.top, region.height, image.shape[0]),
+        _inside(region.left, region.width, image.shape[1]),
     )
-    patch = resize(crop, region.side)[
+    patch = resize(crop, region.width, region.height)[
         rows.start - region.top : rows.stop - region.top,
         columns.start - region.left : columns.stop - region.left,
     ]
@@ -65,13 +65,17 @@ def translate_images(
     if fitted.changes_pixels:
         assert isinstance(method, CropTranslator)
         crops = person_crops(
-            records, side=method.crop_size, min_crop_px=method.min_crop_px, cache=cache
+            records,
+            side=method.crop_size,
+            min_crop_px=method.min_crop_px,
+            cache=cache,
+            crop=method.crop,
         )
         pixels = fitted.translate(crops.pixels)
         for index in np.unique(crops.images):
             chosen = crops.images == index
             images[index] = _paste(
-                records[index], images[index], crops.persons[chosen], pixels[chosen]
+                records[index], images[index], crops.persons[chosen], pixels[chosen], method.crop
             )
             translated[index] = chosen.sum()
     elif fitted.reason is None:  # identity was asked for: nobody is left out
@@ -87,6 +91,7 @@ def _paste(
     image: UInt8[ndarray, "h w 3"],
     persons: ndarray,
     crops: UInt8[ndarray, "n s s 3"],
+    kind: str,
 ) -> UInt8[ndarray, "h w 3"]:
     masks = record.pixels.read_masks()
     if len(masks) != len(record.boxes):
@@ -95,7 +100,7 @@ def _paste(
             "a virtual pool needs one mask per person"
         )
     for person, crop in zip(persons, crops, strict=True):
-        region = square_region(record.boxes[person], CROP_CONTEXT, record.width, record.height)
+        region = person_region(record.boxes[person], kind, record.width, record.height)
         image = composite(image, masks[person], region, crop)
     return image
 

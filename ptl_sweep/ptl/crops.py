@@ -1,4 +1,4 @@
-"""Square regions around persons, cut from an image and resized: what translator and gap work on."""
+"""Regions around persons, cut from an image and resized: what translator and gap work on."""
 
 import math
 from collections.abc import Sequence
@@ -12,16 +12,22 @@ from PIL import Image
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 
-CROP_CONTEXT = 1.25  # side of a translator crop in longer box sides
+CROP_CONTEXT = 1.25  # side of a square translator crop in longer box sides
 CONSTANT_LEVELS = 2.0  # standard deviation, of 255, below which InstanceNorm amplifies noise
 
 
 class Region(NamedTuple):
-    """A square in pixels of the image; it may reach over the edge of an image that is smaller."""
+    """Pixels of the image; a square may reach over the edge of an image that is smaller."""
 
     left: int
     top: int
-    side: int
+    width: int
+    height: int
+
+    @property
+    def side(self) -> int:
+        """The longer one."""
+        return max(self.width, self.height)
 
 
 class CropSet(NamedTuple):
@@ -51,45 +57,67 @@ def square_region(box: Float[ndarray, "4"], context: float, width: int, height: 
         _start((left + right - side) / 2, side, width),
         _start((top + bottom - side) / 2, side, height),
         side,
+        side,
     )
 
 
-def cut(image: UInt8[ndarray, "h w 3"], region: Region) -> UInt8[ndarray, "s s 3"]:
+def person_region(box: Float[ndarray, "4"], crop: str, width: int, height: int) -> Region:
+    """What `translator.crop` cuts: `square` with CROP_CONTEXT, or `tight`, the box itself (PTL).
+
+    A tight region is every pixel that the box touches; what little of a mask lies beyond the box is
+    not translated.
+    """
+    if crop == "square":
+        return square_region(box, CROP_CONTEXT, width, height)
+    left, top = max(math.floor(box[0]), 0), max(math.floor(box[1]), 0)
+    right, bottom = min(math.ceil(box[2]), width), min(math.ceil(box[3]), height)
+    return Region(left, top, max(right - left, 1), max(bottom - top, 1))
+
+
+def cut(image: UInt8[ndarray, "h w 3"], region: Region) -> UInt8[ndarray, "t u 3"]:
     """The pixels of a region; beyond the image its edge pixels are repeated."""
-    rows = np.arange(region.top, region.top + region.side).clip(0, image.shape[0] - 1)
-    columns = np.arange(region.left, region.left + region.side).clip(0, image.shape[1] - 1)
-    pixels: UInt8[ndarray, "s s 3"] = image[rows[:, None], columns]
+    rows = np.arange(region.top, region.top + region.height).clip(0, image.shape[0] - 1)
+    columns = np.arange(region.left, region.left + region.width).clip(0, image.shape[1] - 1)
+    pixels: UInt8[ndarray, "t u 3"] = image[rows[:, None], columns]
     return pixels
 
 
-def resize(crop: UInt8[ndarray, "s s 3"], side: int) -> UInt8[ndarray, "t t 3"]:
-    """Bilinear with antialiasing."""
-    if crop.shape[0] == side:
+def resize(
+    crop: UInt8[ndarray, "h w 3"], width: int, height: int | None = None
+) -> UInt8[ndarray, "t u 3"]:
+    """Bilinear with antialiasing; to a square where no height is given."""
+    height = width if height is None else height
+    if crop.shape[:2] == (height, width):
         return crop
-    return np.asarray(Image.fromarray(crop).resize((side, side), Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(crop).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def person_crops(
-    records: Sequence[ImageRecord], *, side: int, min_crop_px: int, cache: ImageCache
+    records: Sequence[ImageRecord],
+    *,
+    side: int,
+    min_crop_px: int,
+    cache: ImageCache,
+    crop: str = "square",
 ) -> CropSet:
-    """One crop per person, resized to `side`; context CROP_CONTEXT.
+    """One crop per person, cut as `person_region` says and resized to a square of `side`.
 
-    Regions shorter than `min_crop_px` hold too little to translate, near-constant ones turn
-    InstanceNorm into an amplifier of noise: both are left out and counted.
+    Regions whose longer side is below `min_crop_px` hold too little to translate, near-constant
+    ones turn InstanceNorm into an amplifier of noise: both are left out and counted.
     """
     pixels: list[UInt8[ndarray, "s s 3"]] = []
     where: list[tuple[int, int]] = []
     num_too_small = num_constant = 0
     for index, record in enumerate(records):
         for person, box in enumerate(record.boxes):
-            region = square_region(box, CROP_CONTEXT, record.width, record.height)
-            crop = cut(cache.read(record), region)
+            region = person_region(box, crop, record.width, record.height)
+            person_pixels = cut(cache.read(record), region)
             if region.side < min_crop_px:
                 num_too_small += 1
-            elif crop.std(axis=(0, 1)).max() < CONSTANT_LEVELS:
+            elif person_pixels.std(axis=(0, 1)).max() < CONSTANT_LEVELS:
                 num_constant += 1
             else:
-                pixels.append(resize(crop, side))
+                pixels.append(resize(person_pixels, side))
                 where.append((index, person))
     images, persons = np.array(where, dtype=np.int64).reshape(-1, 2).T
     stacked = np.stack(pixels) if pixels else np.zeros((0, side, side, 3), dtype=np.uint8)

@@ -14,9 +14,9 @@ from torchvision.ops import box_iou
 from ptl_sweep.config.schema import FeatureConfig, InferenceConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
+from ptl_sweep.detection.detector import Detections, Detector
 from ptl_sweep.detection.inference import detect_records
 from ptl_sweep.detection.pixels import View
-from ptl_sweep.detection.retinanet import Detections, Detector
 from ptl_sweep.distance.gaussian import Gaussian, squared_mahalanobis
 from ptl_sweep.ptl.crops import Region, cut, square_region
 from ptl_sweep.ptl.methods.ptl import Ptl

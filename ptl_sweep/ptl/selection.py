@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
+from scipy.optimize import brentq
 
 logger = logging.getLogger(__name__)
 
@@ -18,6 +19,7 @@ class Selection(NamedTuple):
     effective_sample_size: float  # (sum w)^2 / sum w^2 of w = exp(-gap / tau); 0 without weights
     num_finite: int  # candidates that have a gap
     num_missing: int  # asked for beyond the end of the pool
+    temperature: float | None = None  # tau of the weights; None: drawn uniformly
 
 
 def select(
@@ -42,9 +44,32 @@ def select(
         effective_sample_size=_effective_sample_size(log_weight),
         num_finite=len(finite),
         num_missing=num_images - len(by_gap) - len(uniformly),
+        temperature=temperature,
     )
     _warn(selection, num_images)
     return selection
+
+
+def find_temperature(gap: Float[ndarray, " p"], share: float) -> float:
+    """Tau whose effective sample size is `share` of the finite gaps, 0 < share <= 0.99; ours.
+
+    The effective sample size rises with tau from the number of smallest gaps to that of all. Where
+    the share asks for fewer than the former, tau is so small that only these have weight; equal
+    gaps have equal weights at every tau.
+    """
+    above = gap[np.isfinite(gap)].astype(np.float64)
+    above = above - above.min(initial=np.inf)
+    if not (above > 0).any():
+        return 1.0
+    low, high = np.log(above[above > 0].min() / 50), np.log(above.max()) + 20
+
+    def excess(log_temperature: float) -> float:
+        weighted = _effective_sample_size(-above / np.exp(log_temperature))
+        return weighted - share * len(above)
+
+    if excess(low) >= 0:
+        return float(np.exp(low))
+    return float(np.exp(brentq(excess, low, high)))
 
 
 def select_uniformly(num_candidates: int, num_images: int, rng: np.random.Generator) -> Selection:

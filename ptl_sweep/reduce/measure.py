@@ -9,17 +9,16 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rich.console import Console
-from rich.progress import track
-
 from ptl_sweep.config.schema import AnalysisConfig
 from ptl_sweep.detection.table import ARTIFACTS
 from ptl_sweep.metrics.measure import CellMetrics, DetectorJob, Evaluation, measure_detector
 from ptl_sweep.pipeline.graph import CellIteration
 from ptl_sweep.pipeline.plan import Plan
+from ptl_sweep.pipeline.status import StageState, States
 from ptl_sweep.seeds import derive_seed
 from ptl_sweep.stages.train import FEATURES
 from ptl_sweep.store import Store, StoreError
+from ptl_sweep.terminal import progress_bar
 from ptl_sweep.vocabulary import Value
 
 logger = logging.getLogger(__name__)
@@ -37,7 +36,7 @@ class Measurements:
     problems: dict[str, str] = field(default_factory=dict)  # by key of the evaluate stage
 
 
-def measure_sweep(plan: Plan, states: Mapping[str, str]) -> Measurements:
+def measure_sweep(plan: Plan, states: States) -> Measurements:
     """Measure every reading whose stages are published.
 
     All detectors of a source are compared at one number of features, the smallest that is at least
@@ -52,20 +51,20 @@ def measure_sweep(plan: Plan, states: Mapping[str, str]) -> Measurements:
     return found
 
 
-def detector_jobs(plan: Plan, states: Mapping[str, str]) -> Iterator[DetectorJob]:
+def detector_jobs(plan: Plan, states: States) -> Iterator[DetectorJob]:
     """One job per detector with something to measure, in the order of the plan."""
     readings: dict[str, list[CellIteration]] = {}
     sources: dict[str, str] = {}
     final = {cell.readings[-1].evaluate for cell in plan.cells}
     for cell in plan.cells:
         for reading in cell.readings:
-            if states[reading.evaluate] == "published":
+            if states[reading.evaluate] == StageState.PUBLISHED:
                 readings.setdefault(reading.detector, []).append(reading)
                 sources[reading.detector] = cell.id.dataset
     equal_n = _equal_n(plan, sources)
     for detector, own in readings.items():
         validation = own[0].validation
-        is_there = validation is not None and states[validation] == "published"
+        is_there = validation is not None and states[validation] == StageState.PUBLISHED
         yield DetectorJob(
             key=detector,
             training_features=plan.store.path(detector) / FEATURES,
@@ -130,17 +129,8 @@ def _num_cores() -> int:
 
 
 def _shown(results: Iterable[Measurements], total: int) -> Iterator[Measurements]:
-    console = Console(stderr=True)
-    return iter(
-        track(
-            results,
-            "measuring detectors",
-            total=total,
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-    )
+    with progress_bar() as bar:
+        yield from bar.track(results, total=total, description="measuring detectors")
 
 
 def _measure_checked(job: DetectorJob, store: Store) -> Measurements:
@@ -151,27 +141,23 @@ def _measure_checked(job: DetectorJob, store: Store) -> Measurements:
     except StoreError as error:
         found.problems = {one.key: str(error) for one in job.evaluations}
         return found
-    whole = []
-    for evaluation in job.evaluations:
-        problem = _damage(store, evaluation.folder)
-        if problem is None:
-            whole.append(evaluation)
-        else:
-            found.problems[evaluation.key] = problem
+    for one in job.evaluations:
+        if problem := _damage(store, one.folder):
+            found.problems[one.key] = problem
     validation = job.validation
-    if validation is not None and _damage(store, validation) is not None:
+    if validation is not None and _damage(store, validation):
         validation = None
-    job = replace(job, evaluations=tuple(whole), validation=validation)
-    metrics = measure_detector(job)
+    whole = tuple(one for one in job.evaluations if one.key not in found.problems)
+    metrics = measure_detector(replace(job, evaluations=whole, validation=validation))
     found.cells, found.gaussians = metrics.cells, {job.key: metrics.gaussian}
     return found
 
 
-def _damage(store: Store, folder: Path) -> str | None:
-    """What is wrong with the files of an evaluate stage."""
+def _damage(store: Store, folder: Path) -> str:
+    """What is wrong with the files of an evaluate stage; empty when nothing is."""
     try:
         for name in ARTIFACTS:
             store.artifact(folder.name, name)
     except StoreError as error:
         return str(error)
-    return None
+    return ""

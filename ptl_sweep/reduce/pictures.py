@@ -6,6 +6,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from ptl_sweep.pipeline.plan import Plan
+from ptl_sweep.pipeline.status import StageState, States
 from ptl_sweep.report import SamplePicture, StageCost
 from ptl_sweep.stages.base import KINDS
 from ptl_sweep.stages.train import MANIFEST
@@ -45,12 +46,12 @@ def _with_boxes(path: Path, boxes: list[list[float]], target: Path) -> Path:
     return target
 
 
-def stage_costs(plan: Plan, states: dict[str, str]) -> list[StageCost]:
+def stage_costs(plan: Plan, states: States) -> list[StageCost]:
     """Stages and seconds by kind; a stage is `run` when this sweep was the first to need it."""
     costs = []
     for kind in KINDS:
         keys = [key for key, stage in plan.stages.items() if stage.kind == kind]
-        metas = [plan.store.meta(key) for key in keys if states[key] == "published"]
+        metas = [plan.store.meta(key) for key in keys if states[key] == StageState.PUBLISHED]
         num_run = sum(meta["started"] >= plan.first_planned for meta in metas)
         costs.append(
             StageCost(
@@ -59,7 +60,7 @@ def stage_costs(plan: Plan, states: dict[str, str]) -> list[StageCost]:
                 num_unique=len(keys),
                 num_cached=len(metas) - num_run,
                 num_run=num_run,
-                num_failed=sum(states[key] == "failed" for key in keys),
+                num_failed=sum(states[key] == StageState.FAILED for key in keys),
                 seconds=sum(float(meta["seconds"]) for meta in metas),
             )
         )

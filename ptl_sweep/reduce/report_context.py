@@ -4,10 +4,11 @@ import time
 from collections.abc import Iterator, Mapping
 
 from ptl_sweep.metrics.measure import CellMetrics
-from ptl_sweep.pipeline import describe
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.pipeline.provenance import software
 from ptl_sweep.pipeline.queue import QueueSnapshot
+from ptl_sweep.pipeline.status import StageState, States
+from ptl_sweep.pipeline.status_text import what_failed
 from ptl_sweep.reduce.pictures import sample_pictures, stage_costs
 from ptl_sweep.reduce.sample_size_bias import kept_simulation
 from ptl_sweep.reduce.tables import FILES
@@ -24,7 +25,7 @@ def report_context(
     plan: Plan,
     study: Study,
     *,
-    states: dict[str, str],
+    states: States,
     jobs: QueueSnapshot | None,
     cells: Mapping[str, CellMetrics],
 ) -> ReportContext:
@@ -58,21 +59,21 @@ def _histograms(plan: Plan, cells: Mapping[str, CellMetrics]) -> Iterator[CellHi
             yield CellHistogram(group, metrics.histogram)
 
 
-def _failures(plan: Plan, states: dict[str, str], jobs: QueueSnapshot | None) -> list[StageFailure]:
+def _failures(plan: Plan, states: States, jobs: QueueSnapshot | None) -> list[StageFailure]:
     found = []
     for key, state in states.items():
-        if state == "failed":
+        if state == StageState.FAILED:
             failure = plan.store.failure(key) or {}
             path = failure.get("log") or plan.log_path(plan.task_of(key))
-            found.append(StageFailure(key, describe.what_failed(plan, key, jobs), str(path)))
+            found.append(StageFailure(key, what_failed(plan, key, jobs), str(path)))
     return found
 
 
-def _stage_warnings(plan: Plan, states: dict[str, str]) -> list[str]:
+def _stage_warnings(plan: Plan, states: States) -> list[str]:
     """What a reader must know about single stages, whatever cell they belong to."""
     warnings = []
     for key, state in states.items():
-        summary = plan.store.meta(key)["summary"] if state == "published" else {}
+        summary = plan.store.meta(key)["summary"] if state == StageState.PUBLISHED else {}
         if summary.get("num_selected_uniformly") and summary.get("reason"):
             warnings.append(f"{key}: {summary['reason']}")
         if summary.get("num_untranslated"):
@@ -104,13 +105,13 @@ def _provenance(plan: Plan) -> Provenance:
     )
 
 
-def _drops(plan: Plan, states: Mapping[str, str]) -> dict[str, dict[str, int]]:
+def _drops(plan: Plan, states: States) -> dict[str, dict[str, int]]:
     """Boxes that the validator left out of each data set, as the stages noted that read it.
 
     Data sets are not read again: a label file that was damaged since must not cost the report.
     """
     drops: dict[str, dict[str, int]] = {}
     for key, state in states.items():
-        if state == "published":
+        if state == StageState.PUBLISHED:
             drops |= plan.store.meta(key).get("drops", {})
     return drops

@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from ptl_sweep.metrics.measure import CellMetrics
-from ptl_sweep.pipeline import describe, status
+from ptl_sweep.pipeline import status
 from ptl_sweep.pipeline.graph import Cell, CellIteration
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.pipeline.queue import QueueSnapshot
+from ptl_sweep.pipeline.status import STUCK, StageState
+from ptl_sweep.pipeline.status_text import what_failed
 from ptl_sweep.reduce.measure import Measurements, measure_sweep
 from ptl_sweep.store import StoreError
-from ptl_sweep.vocabulary import Value
+from ptl_sweep.vocabulary import Domain, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +58,13 @@ class Reducer:
         row: dict[str, Value] = {
             **cell.id._asdict(),
             "iteration": reading.iteration,
+            "domain": domain_of(self.plan, reading),
             "train_key": reading.detector,
             "evaluate_key": reading.evaluate,
         }
         state = self.states[reading.evaluate]
-        if state != "published":
-            failed = state in ("failed", "blocked")
+        if state != StageState.PUBLISHED:
+            failed = state in STUCK
             row |= {"status": "failed" if failed else "missing", "reason": self._cause(reading)}
             return Measured(cell, reading, row, None)
         problem = self.measurements.problems.get(reading.evaluate)
@@ -94,12 +97,24 @@ class Reducer:
         """The first failure upstream, or that nothing has run yet."""
         key: str | None = reading.evaluate
         while key is not None:
-            if self.states[key] == "failed":
-                return f"{key}: {self.what_failed(key).splitlines()[0]}"
+            if self.states[key] == StageState.FAILED:
+                return f"{key}: {what_failed(self.plan, key, self.jobs).splitlines()[0]}"
             parents = self.plan.stages[key].parents
-            key = parents[0] if parents else None
+            key = next(iter(parents), None)
         return "not computed yet"
 
-    def what_failed(self, key: str) -> str:
-        """What FAILED.json says, else how its job ended."""
-        return describe.what_failed(self.plan, key, self.jobs)
+
+def domain_of(plan: Plan, reading: CellIteration) -> Domain:
+    """Whether the target is a part of the source, and which.
+
+    Parts have one reader, folder and scenery (`domain` of the miniature world), whatever the split.
+    """
+    source = plan.detector_stage(reading.detector).data
+    target = plan.evaluate_stage(reading.evaluate)
+    if reading.validation is not None:
+        calibrates = plan.evaluate_stage(reading.validation)
+        if target.spec["data"] == calibrates.spec["data"]:
+            return Domain.CALIBRATION
+    of_source = (source.reader, source.place.root, source.domain)
+    is_part = (target.data.reader, target.data.place.root, target.data.domain) == of_source
+    return Domain.IN if is_part else Domain.CROSS

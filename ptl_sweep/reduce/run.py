@@ -4,10 +4,15 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
+
 from ptl_sweep.config.schema import TrackingConfig
-from ptl_sweep.pipeline import describe, status
+from ptl_sweep.pipeline import status
 from ptl_sweep.pipeline.plan import Plan
+from ptl_sweep.pipeline.plan_text import kind_counts
 from ptl_sweep.pipeline.queue import QueueSnapshot
+from ptl_sweep.pipeline.status import StageState
+from ptl_sweep.pipeline.status_text import failure_text
 from ptl_sweep.reduce.report_context import report_context
 from ptl_sweep.reduce.rows import Reducer
 from ptl_sweep.reduce.tables import study_of, write_study
@@ -16,7 +21,6 @@ from ptl_sweep.reduce.wandb import write_sweep_media
 from ptl_sweep.report import write_report
 from ptl_sweep.report.answers import answers
 from ptl_sweep.report.sentences import medium_confidence
-from ptl_sweep.study.schemas import results_schema
 from ptl_sweep.study.study import Study
 from ptl_sweep.study.tables import demo_table
 from ptl_sweep.terminal import duration, wrap
@@ -51,7 +55,7 @@ def reduce_sweep(
     started = time.time()
     reducer = Reducer(plan, jobs)
     study = study_of(reducer)
-    write_study(plan.folder, study, results_schema(plan.settings.score_thresholds))
+    write_study(plan.folder, study)
     context = report_context(
         plan,
         study,
@@ -62,7 +66,7 @@ def reduce_sweep(
     report = write_report(plan.folder, context)
     write_sweep_media(plan, study)
     project_sweep(plan, tracking)
-    num_failed = sum(row["status"] != "ok" for row in study.rows)
+    num_failed = study.rows.filter(pl.col("status") != "ok").height
     text = _closing_text(reducer, study, report, num_failed)
     reduction = status.Reduction(
         time=started,
@@ -78,20 +82,20 @@ def reduce_sweep(
 
 def _closing_text(reducer: Reducer, study: Study, report: Path, num_failed: int) -> str:
     plan = reducer.plan
-    lines = status.kind_counts(plan)
+    lines = kind_counts(plan)
     naive, unique = sum(line.naive for line in lines), sum(line.unique for line in lines)
     seconds = sum(
         float(plan.store.meta(key)["seconds"])
         for key, state in reducer.states.items()
-        if state == "published"
+        if state == StageState.PUBLISHED
     )
-    parts = [demo_table(study.summary), *_findings(study)] if study.summary else []
+    parts = [demo_table(study.summary, study.score_thresholds), *_findings(study)]
     parts.append(f"stages  {naive} naively, {unique} after sharing; {duration(seconds)} of work")
     if plan.is_toy:
         parts.append(wrap(f"note    {TOY_NOTE}"))
     for key, state in reducer.states.items():
-        if state == "failed":
-            parts.append(describe.failure_text(plan, key, reducer.states, reducer.jobs))
+        if state == StageState.FAILED:
+            parts.append(failure_text(plan, key, reducer.states, reducer.jobs))
     if num_failed:
         parts.append(f"{num_failed} of {len(plan.cells)} cells have no result; see above")
     parts.append(f"report  {report}")
@@ -101,5 +105,6 @@ def _closing_text(reducer: Reducer, study: Study, report: Path, num_failed: int)
 def _findings(study: Study) -> list[str]:
     """The report's sentences on AP50 and on medium confidence, per value of synthetic."""
     found = [answer.sentence for answer in answers(study.summary)]
-    found += medium_confidence(study.contrasts) if study.contrasts else []
+    if not study.contrasts.is_empty():
+        found += medium_confidence(study.contrasts)
     return [wrap(f"found   {sentence}") for sentence in found]

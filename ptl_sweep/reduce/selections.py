@@ -5,7 +5,6 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy import ndarray
@@ -31,16 +30,15 @@ def read_selections(plan: Plan) -> list[PoolSelection]:
 
 def _selection(plan: Plan, stage: PtlStage) -> PoolSelection:
     content = json.loads((plan.store.path(stage.key) / SELECTION).read_text())
-    pool: list[dict[str, Any]] = content["pool"]
-    names = [image["image_id"] for image in pool]
-    chosen = set(content["selected"])
+    gaps: dict[str, float | None] = {one["image_id"]: one["gap"] for one in content["pool"]}
+    names, chosen = list(gaps), set(content["selected"])
     return PoolSelection(
         dataset=stage.data.place.name,
         real_count=stage.real_count,
         synthetic=stage.synthetic,
         seed=stage.seed,
         iteration=stage.iteration,
-        gap=np.array([np.inf if i["gap"] is None else i["gap"] for i in pool], dtype=np.float64),
+        gap=np.array([np.inf if gap is None else gap for gap in gaps.values()], np.float64),
         selected=np.array([name in chosen for name in names], dtype=bool),
         attributes=_attributes(stage.pool, names),
     )

@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,12 +17,11 @@ from ptl_sweep.tracking.companion import carry_out
 from ptl_sweep.tracking.media import MEDIA
 from ptl_sweep.tracking.server import Server, ServerError, has_key
 from ptl_sweep.tracking.syncing import FAILED, LocalRun, SyncOutcome, sync_runs, unsent
+from ptl_sweep.vocabulary import DISTANCES, ApT2t
 
 log = logging.getLogger(__name__)
 
 REPORT, ITERATIONS = "report.html", "iterations.parquet"
-# Numbers of an evaluation that its run shows: those that hang on no other detector of the sweep.
-SHOWN = re.compile(r"AP_t2t_\d+_shrunk|t2t_[tf]p_(mean|median)_shrunk|t2t_auroc")
 WRITTEN = "written"  # folder of tracking/: by run id, what its offline run was made of
 
 
@@ -47,7 +45,7 @@ def tracked_runs(plan: Plan, tracking: TrackingConfig, mode: str) -> list[LocalR
 
     Raises: StoreError for a damaged history.
     """
-    numbers = evaluation_numbers(plan.folder)
+    numbers = evaluation_numbers(plan.folder, plan.settings.score_thresholds)
     runs = []
     for key, stage in plan.stages.items():
         order = replace(stage_order(plan, stage, tracking, mode), summary=numbers.get(key, {}))
@@ -79,22 +77,23 @@ def result_files(folder: Path) -> list[str]:
     return [*tables, *(name for name in (REPORT,) if (folder / name).is_file())]
 
 
-def evaluation_numbers(folder: Path) -> dict[str, dict[str, Value]]:
+def evaluation_numbers(folder: Path, thresholds: Sequence[float]) -> dict[str, dict[str, Value]]:
     """AP_t2t and distances by key of the evaluate stage, as the reducer measured them.
 
-    Empty before the first reduction.
+    Those that hang on no other detector of the sweep; empty before the first reduction.
     """
-    from pyarrow import parquet
+    import polars as pl
 
     path = folder / ITERATIONS
     if not path.is_file():
         return {}
-    rows = parquet.read_table(path).to_pylist()
-    return {
-        row["evaluate_key"]: {name: value for name, value in row.items() if SHOWN.fullmatch(name)}
-        for row in rows
-        if row["status"] == "ok"
-    }
+    shown = (
+        *(ApT2t(score).name for score in thresholds),
+        *(one._replace(variant="shrunk").name for one in DISTANCES),
+        "t2t_auroc",
+    )
+    table = pl.read_parquet(path).filter(status="ok").select("evaluate_key", *shown)
+    return {row.pop("evaluate_key"): row for row in table.to_dicts()}
 
 
 def write_offline(runs: Sequence[LocalRun]) -> None:

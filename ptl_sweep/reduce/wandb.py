@@ -6,9 +6,11 @@ A row is a reduction that found other results than the one before it.
 import re
 from pathlib import Path
 
+import polars as pl
+
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.reduce.tracked_runs import REPORT
-from ptl_sweep.report.page import PRIORITY
+from ptl_sweep.report.figures import PRIORITY
 from ptl_sweep.store import HISTORY, sha256_of
 from ptl_sweep.study.study import Study
 from ptl_sweep.tracking import History, Row
@@ -40,7 +42,7 @@ def reductions(plan: Plan, study: Study) -> list[Row]:
     """The rows of the sweep's history.jsonl, the last of which is of the results as they are."""
     history = History(plan.folder / HISTORY)
     row: Row = {
-        "grid/cells_ok": sum(row["status"] == "ok" for row in study.rows),
+        "grid/cells_ok": study.rows.filter(pl.col("status") == "ok").height,
         "grid/results_sha256": sha256_of(plan.folder / RESULTS),
     }
     rows = history.rows()

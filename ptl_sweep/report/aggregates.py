@@ -1,131 +1,117 @@
-"""Rows of the page's tables that the study holds per seed or per cell: means, shares, wording."""
+"""Tables of the page that the study holds per seed or per cell: means, shares, wording."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float
-from numpy import ndarray
+import polars as pl
 from scipy.stats import rankdata
 
 from ptl_sweep.distance.sample_size_bias import DriftRow
-from ptl_sweep.report.answers import equivalent_text, real_counts
-from ptl_sweep.study.groups import number, text
+from ptl_sweep.report.answers import equivalent_text
+from ptl_sweep.report.evidence import GroupSummary, axes_of, group_summaries, read_contrasts
 from ptl_sweep.study.statistics import mean_interval
 from ptl_sweep.study.study import PoolSelection
-from ptl_sweep.vocabulary import ALL_TARGETS, BANDS, NEARNESS, OFF, SIZES, Row, Value
+from ptl_sweep.vocabulary import ALL_TARGETS, BANDS, NEARNESS, OFF, SIZES, bounded
 
 GROUP = ("dataset", "real_count", "synthetic", "target")
 OVER_TARGETS = "mean"  # what the page calls a row over all targets
+SELECTION = pl.Schema(
+    {
+        "dataset": pl.String, "real_count": pl.Int64, "synthetic": pl.String, "seed": pl.Int64,
+        "iteration": pl.Int64, "pool": pl.Int64, "selected": pl.Int64, "undetected": pl.Float64,
+        "gap_selected": pl.Float64, "gap_left": pl.Float64, "nearer": pl.Float64,
+    }
+)  # fmt: skip
 
 
-def groups(rows: Iterable[Row], keys: Sequence[str]) -> dict[tuple[Value, ...], list[Row]]:
-    """Rows by the values of these columns, in the order in which they occur."""
-    found: dict[tuple[Value, ...], list[Row]] = {}
-    for row in rows:
-        found.setdefault(tuple(row[key] for key in keys), []).append(row)
-    return found
+def _mean(*columns: str) -> pl.Expr:
+    """Means of columns over what is a number."""
+    return pl.col(columns).fill_nan(None).mean()
 
 
-def values(rows: Iterable[Row], column: str) -> Float[ndarray, " n"]:
-    """The finite values of a column."""
-    found = np.array([number(row, column) for row in rows], np.float64)
-    return found[np.isfinite(found)]
-
-
-def mean(rows: Iterable[Row], column: str) -> float:
-    """Mean of the finite values of a column; NaN without one."""
-    found = values(rows, column)
-    return float(found.mean()) if len(found) else np.nan
-
-
-def effect_lines(summary: Sequence[Row]) -> list[dict[str, Value]]:
-    """The AP50 rows, `off` first within a count, with the texts of the intervals."""
-    rows = [row for row in summary if row["metric"] == "AP50"]
-    rows.sort(
-        key=lambda row: (
-            text(row, "dataset"),
-            number(row, "real_count") if row["real_count"] is not None else np.inf,
-            text(row, "target"),
-            row["synthetic"] != OFF,
-            text(row, "synthetic"),
-        )
+def with_intervals(rows: pl.DataFrame, column: str) -> pl.DataFrame:
+    """A column of lists, a value per seed, as mean, bounds and `num_seeds`."""
+    found = [mean_interval(values.to_numpy().astype(np.float64)) for values in rows[column]]
+    ends = np.array([one.bounded for one in found], np.float64).reshape(-1, 3)
+    return rows.with_columns(
+        *(pl.Series(name, ends[:, place]) for place, name in enumerate(bounded(column))),
+        pl.Series("num_seeds", [one.num for one in found], pl.Int64),
     )
-    return [
-        {
-            **row,
-            "target": OVER_TARGETS if row["target"] == ALL_TARGETS else row["target"],
-            "images_shown": bounds_text(row, "image_low", "image_high"),
-            "equivalent_shown": equivalent_text(row, summary),
-            "ratio_shown": _ratio(row, summary),
-        }
-        for row in rows
-    ]
 
 
-def bounds_text(row: Row, low: str, high: str) -> str:
-    """`-1.0 to +2.5` in hundredths; empty without bounds."""
-    ends = 100 * np.array([number(row, low), number(row, high)])
-    return f"{ends[0]:+.1f} to {ends[1]:+.1f}" if np.isfinite(ends).all() else ""
-
-
-def _ratio(row: Row, summary: Sequence[Row]) -> str:
-    ratio = number(row, "replacement_ratio")
-    if np.isnan(ratio):
-        return ""
-    counts = real_counts(summary, text(row, "dataset"))
-    count = number(row, "real_count")
-    if np.isposinf(ratio):
-        return f"> {max(counts) / count:.1f}"
-    return f"< {min(counts) / count:.1f}" if ratio <= 0 else f"{ratio:.2f}"
-
-
-def spread_lines(spreads: Sequence[Row]) -> list[dict[str, Value]]:
-    """Median and quartiles of the equal_n distance over all scores: means over seeds."""
-    rows = [row for row in spreads if row["variant"] == "equal_n" and not row["band"]]
-    columns = ("num", "lower_quartile", "median", "upper_quartile")
-    return [
-        {
-            **dict(zip((*GROUP, "kind"), key, strict=True)),
-            **{column: mean(own, column) for column in columns},
-            "num_seeds": len(values(own, "median")),
-        }
-        for key, own in groups(rows, (*GROUP, "kind")).items()
-    ]
-
-
-def error_lines(errors: Sequence[Row]) -> list[dict[str, Value]]:
-    """AP50 that a type of false positive costs: means over seeds, the dearest first."""
-    lines: list[dict[str, Value]] = []
-    for key, own in groups(errors, (*GROUP, "type")).items():
-        gain = mean_interval(values(own, "gain"))
-        lines.append(
-            {
-                **dict(zip((*GROUP, "type"), key, strict=True)),
-                **{column: mean(own, column) for column in ("num", "AP50", "AP50_without")},
-                "gain": gain.mean,
-                "gain_low": gain.low,
-                "gain_high": gain.high,
-                "num_seeds": gain.num,
-            }
+def effect_lines(summary: pl.DataFrame) -> pl.DataFrame:
+    """The AP50 rows, `off` first within a count, with the texts of the intervals."""
+    rows = summary.filter(metric="AP50").sort(
+        "dataset", "real_count", "target", pl.col("synthetic") != OFF, "synthetic", nulls_last=True
+    )
+    counts = {
+        dataset: axes_of(summary.filter(dataset=dataset)).real_counts
+        for dataset in summary["dataset"].unique()
+    }
+    texts = [
+        (
+            bounds_text(*one.over_images),
+            equivalent_text(one.worth, counts[one.group.dataset]),
+            _ratio(one, counts[one.group.dataset]),
         )
-    return sorted(lines, key=lambda line: -float(np.nan_to_num(number(line, "gain"))))
+        for one in group_summaries(rows)
+    ]
+    names = ("images_shown", "equivalent_shown", "ratio_shown")
+    shown = pl.DataFrame(texts, schema=dict.fromkeys(names, pl.String), orient="row")
+    target = pl.col("target").replace(ALL_TARGETS, OVER_TARGETS)
+    return pl.concat([rows.with_columns(target), shown], how="horizontal")
 
 
-def composition_lines(false_positives: Sequence[Row]) -> list[dict[str, Value]]:
+def bounds_text(low: float, high: float) -> str:
+    """`-1.0 to +2.5` in hundredths; empty without bounds."""
+    return f"{100 * low:+.1f} to {100 * high:+.1f}" if np.isfinite(low + high) else ""
+
+
+def _ratio(one: GroupSummary, counts: Sequence[int]) -> str:
+    count = one.group.real_count
+    if count is None or np.isnan(one.ratio):
+        return ""
+    if np.isposinf(one.ratio):
+        return f"> {max(counts) / count:.1f}"
+    return f"< {min(counts) / count:.1f}" if one.ratio <= 0 else f"{one.ratio:.2f}"
+
+
+def contrast_lines(contrasts: pl.DataFrame) -> pl.DataFrame:
+    """The contrasts, with the text of the interval over test images."""
+    shown = [bounds_text(*one.claim_over_images) for one in read_contrasts(contrasts)]
+    return contrasts.with_columns(pl.Series("images_shown", shown, pl.String))
+
+
+def spread_lines(spreads: pl.DataFrame) -> pl.DataFrame:
+    """Median and quartiles of the equal_n distance over all scores: means over seeds."""
+    rows = spreads.filter(pl.col("band").fill_null("") == "", variant="equal_n")
+    return rows.group_by(*GROUP, "kind", maintain_order=True).agg(
+        _mean("num", "lower_quartile", "median", "upper_quartile"),
+        num_seeds=pl.col("median").is_finite().sum(),
+    )
+
+
+def error_lines(errors: pl.DataFrame) -> pl.DataFrame:
+    """AP50 that a type of false positive costs: means over seeds, the dearest first."""
+    lines = errors.group_by(*GROUP, "type", maintain_order=True).agg(
+        _mean("num", "AP50", "AP50_without"), "gain"
+    )
+    dearest = -pl.col("gain").fill_nan(0)
+    return with_intervals(lines, "gain").sort(dearest, maintain_order=True)
+
+
+def composition_lines(false_positives: pl.DataFrame) -> pl.DataFrame:
     """How the false positives of a type split by score, size and distance, as shares."""
-    lines: list[dict[str, Value]] = []
-    for key, own in groups(false_positives, ("dataset", "synthetic", "type")).items():
-        total = float(values(own, "num").sum())
-        line: dict[str, Value] = dict(zip(("dataset", "synthetic", "type"), key, strict=True))
-        line["num"] = total
+    num = pl.col("num")
+    parts = [
+        (num.filter(pl.col(column) == name).sum() / num.sum()).alias(prefix + name)
         for column, names, prefix in (
             ("band", BANDS, ""), ("size", SIZES, "size_"), ("nearness", NEARNESS, ""),
-        ):  # fmt: skip
-            for name in names:
-                part = values((row for row in own if row[column] == name), "num").sum()
-                line[prefix + name] = float(part) / total if total else np.nan
-        lines.append(line)
-    return sorted(lines, key=lambda line: -number(line, "num"))
+        )
+        for name in names
+    ]  # fmt: skip
+    lines = false_positives.group_by("dataset", "synthetic", "type", maintain_order=True)
+    return lines.agg(num.sum(), *parts).sort(-num, maintain_order=True)
 
 
 def nearer_probability(selection: PoolSelection) -> float:
@@ -142,51 +128,43 @@ def nearer_probability(selection: PoolSelection) -> float:
     return 1 - farther / (num * rest)
 
 
-def selection_lines(selections: Sequence[PoolSelection]) -> list[dict[str, Value]]:
-    """Per training set and iteration: size of the pool, gaps of selected and left images."""
-    rows = [_selection_row(one) for one in selections]
+def selection_rows(selections: Sequence[PoolSelection]) -> pl.DataFrame:
+    """Per iteration: size of the pool, median gaps of selected and left images."""
+    rows = []
+    for one in selections:
+        finite = np.isfinite(one.gap)
+        gaps = [one.gap[mask] for mask in (finite & one.selected, finite & ~one.selected)]
+        rows.append(
+            (
+                one.dataset, one.real_count, one.synthetic, one.seed, one.iteration,
+                len(one.gap), int(one.selected.sum()),
+                float(np.mean(~finite)) if len(finite) else np.nan,
+                *(float(np.median(gap)) if len(gap) else np.nan for gap in gaps),
+                nearer_probability(one),
+            )
+        )  # fmt: skip
+    return pl.DataFrame(rows, SELECTION, orient="row")
+
+
+def selection_lines(selections: Sequence[PoolSelection]) -> pl.DataFrame:
+    """Per training set and iteration: means over seeds of `selection_rows`."""
     keys = ("dataset", "real_count", "synthetic", "iteration")
-    columns = ("pool", "selected", "undetected", "gap_selected", "gap_left")
-    lines: list[dict[str, Value]] = []
-    for key, own in groups(rows, keys).items():
-        nearer = mean_interval(values(own, "nearer"))
-        lines.append(
-            {
-                **dict(zip(keys, key, strict=True)),
-                **{column: mean(own, column) for column in columns},
-                "nearer": nearer.mean,
-                "nearer_low": nearer.low,
-                "nearer_high": nearer.high,
-                "num_seeds": nearer.num,
-            }
-        )
-    return lines
+    lines = (
+        selection_rows(selections)
+        .group_by(*keys, maintain_order=True)
+        .agg(_mean("pool", "selected", "undetected", "gap_selected", "gap_left"), "nearer")
+    )
+    return with_intervals(lines, "nearer")
 
 
-def _selection_row(one: PoolSelection) -> dict[str, Value]:
-    finite = np.isfinite(one.gap)
-    medians = [
-        float(np.median(one.gap[mask])) if mask.any() else np.nan
-        for mask in (finite & one.selected, finite & ~one.selected)
-    ]
-    return {
-        "dataset": one.dataset, "real_count": one.real_count, "synthetic": one.synthetic,
-        "seed": one.seed, "iteration": one.iteration,
-        "pool": len(one.gap), "selected": int(one.selected.sum()),
-        "undetected": float(np.mean(~finite)) if len(finite) else np.nan,
-        "gap_selected": medians[0], "gap_left": medians[1],
-        "nearer": nearer_probability(one),
-    }  # fmt: skip
-
-
-def drift_lines(drift: Sequence[DriftRow]) -> list[dict[str, Value]]:
+def drift_lines(drift: Sequence[DriftRow]) -> pl.DataFrame:
     """The simulation's rows in the page's words, n rising within each block."""
     blocks = list(dict.fromkeys((row.spectrum, row.shifted) for row in drift))
     rows = sorted(drift, key=lambda row: (blocks.index((row.spectrum, row.shifted)), row.n))
     words = {False: "same distribution", True: "shifted"}
-    return [row._asdict() | {"shifted": words[row.shifted]} for row in rows]
+    return pl.DataFrame([row._asdict() | {"shifted": words[row.shifted]} for row in rows])
 
 
-def gaussian_lines(gaussians: Sequence[Row]) -> list[Row]:
+def gaussian_lines(gaussians: pl.DataFrame) -> pl.DataFrame:
     """Those with a warning first."""
-    return sorted(gaussians, key=lambda row: not row.get("warning"))
+    return gaussians.sort(pl.col("warning").fill_null("") == "", maintain_order=True)

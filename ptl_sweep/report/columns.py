@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ptl_sweep import vocabulary as measured
-from ptl_sweep.report.tables import PageColumn
+from ptl_sweep.report.tables import MISSING, PageColumn
 from ptl_sweep.vocabulary import (
     BANDS,
     COMPARABLE_DISTANCE,
@@ -26,6 +26,14 @@ SEEDS = PageColumn("num_seeds", "seeds", "", 1, 0)
 NOTE = PageColumn("note", "note", style="long")
 GROUP = (SOURCE, REAL, SYNTHETIC, TARGET)
 CELL = (*GROUP, SEED)
+
+
+def _points(name: str, header: str, unit: str, missing: str = MISSING) -> PageColumn:
+    """A difference in hundredths with its interval."""
+    ends = bounded(name)[1:]
+    return PageColumn(name, header, unit, 100, sign="+", bounds=ends, missing=missing)
+
+
 AP = (PageColumn("AP50", "AP50", "%", 100), PageColumn("AP", "AP", "%, IoU .5:.95", 100))
 SQUARED = "shrunk d²"
 
@@ -69,13 +77,8 @@ DISTANCES = (
     *CELL,
     PageColumn("gaussian_n", "n", "of fit", 1, 0),
     *(
-        PageColumn(
-            one._replace(variant=variant).name,
-            f"{one.kind.upper()} {one.statistic}",
-            f"{variant} d²",
-            1,
-        )
-        for variant in ("equal_n", "shrunk", "raw")
+        PageColumn(one._replace(variant=kind).name, f"{one.kind.upper()} {one.statistic}", unit, 1)
+        for kind, unit in (("equal_n", "equal_n d²"), ("shrunk", SQUARED), ("raw", "raw d²"))
         for one in measured.DISTANCES
     ),
     PageColumn(Distance("tp", "mean", "calibrated").name, "TP mean", "calibrated", 1, 2),
@@ -86,10 +89,7 @@ EFFECTS = (
     *GROUP,
     SEEDS,
     PageColumn("mean", "AP50", "% [over seeds]", 100, bounds=("low", "high")),
-    PageColumn(
-        "effect", "change", "points [over seeds]", 100,
-        sign="+", bounds=("effect_low", "effect_high"), missing="",
-    ),
+    _points("effect", "change", "points [over seeds]", missing=""),
     PageColumn("image_low", "over images", "points, 95 %", 100, shown="images_shown", missing=""),
     PageColumn("p", "p", "sign flips", 1, 3, missing=""),
     PageColumn("p_holm", "p", "Holm", 1, 3, missing=""),
@@ -102,13 +102,8 @@ CONTRASTS = (
     *GROUP,
     PageColumn("scale", "scores"),
     SEEDS,
-    *(
-        PageColumn(band, f"E({band})", "points", 100, sign="+", bounds=bounded(band)[1:])
-        for band in BANDS
-    ),
-    PageColumn(
-        "claim", "claim", "points [seeds]", 100, sign="+", bounds=("claim_low", "claim_high")
-    ),
+    *(_points(band, f"E({band})", "points") for band in BANDS),
+    _points("claim", "claim", "points [seeds]"),
     PageColumn(
         "claim_image_low", "claim", "points [images]", 100, shown="images_shown", missing=""
     ),
@@ -139,9 +134,7 @@ ERRORS = (
     PageColumn("num", "detections", "per seed", 1, 0),
     PageColumn("AP50", "AP50", "%", 100),
     PageColumn("AP50_without", "AP50", "% without", 100),
-    PageColumn(
-        "gain", "gain", "points [over seeds]", 100, sign="+", bounds=("gain_low", "gain_high")
-    ),
+    _points("gain", "gain", "points [over seeds]"),
     SEEDS,
 )
 COMPOSITION = (

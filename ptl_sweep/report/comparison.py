@@ -7,13 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
+import polars as pl
 from matplotlib.figure import Figure
 
-from ptl_sweep.report.answers import Evidence, plural
+from ptl_sweep.report.aggregates import OVER_TARGETS
 from ptl_sweep.report.columns import CELL, NOTE, REAL, SOURCE, SYNTHETIC, TARGET
 from ptl_sweep.report.differences import (
     HEADLINE,
+    GroupDifference,
     Pairing,
     cell_differences,
     compared_metrics,
@@ -21,15 +22,15 @@ from ptl_sweep.report.differences import (
     group_differences,
     pair_cells,
 )
+from ptl_sweep.report.evidence import off_first, plural
 from ptl_sweep.report.figures import FigureFile
 from ptl_sweep.report.figures.saving import mark, save_figure, slug
-from ptl_sweep.report.figures.style import axes_of, line_style
-from ptl_sweep.report.page import all_series, assets, chosen_figures, environment
+from ptl_sweep.report.figures.style import INK, line_style
+from ptl_sweep.report.page import Shown, all_series, assets, chosen_figures, environment
 from ptl_sweep.report.tables import PageColumn, PageTable, make_table
 from ptl_sweep.store import write_atomically
-from ptl_sweep.study.groups import number, text
 from ptl_sweep.study.study import Study
-from ptl_sweep.vocabulary import ALL_TARGETS, Row
+from ptl_sweep.vocabulary import ALL_TARGETS
 
 MAX_FIGURE_BYTES = 2_000_000
 
@@ -42,48 +43,48 @@ class Compared(NamedTuple):
     settings: Mapping[str, str]  # key -> value
 
 
-def sentences(rows: Sequence[Row], names: tuple[str, str]) -> list[str]:
+def sentences(rows: Sequence[GroupDifference], names: tuple[str, str]) -> list[str]:
     """How AP50 differs over all shared cells, per (source, value of synthetic); reads the means."""
-    pooled = [r for r in rows if r["real_count"] is None and r["metric"] == HEADLINE]
-    known = [row for row in pooled if number(row, "num_seeds") > 0]
+    pooled = [row for row in rows if row.real_count is None and row.metric == HEADLINE]
+    known = [row for row in pooled if row.num_seeds]
     if not known:
         return [f"No comparison of {names[1]} with {names[0]}: no seed has all cells of both."]
     return [f"{_sentence(row, names)}." for row in known]
 
 
-def _sentence(row: Row, names: tuple[str, str]) -> str:
-    seeds = plural(number(row, "num_seeds"), "seed")
-    found = Evidence(
-        number(row, "difference"), number(row, "low"), number(row, "high"), f"over {seeds}"
-    )
-    where = f"synthetic={row['synthetic']}, trained on {row['dataset']}"
+def _sentence(row: GroupDifference, names: tuple[str, str]) -> str:
+    found = row.evidence
+    where = f"synthetic={row.synthetic}, trained on {row.dataset}"
     who = f"{names[1]} against {names[0]} at {where}"
     change = f"AP50 {100 * found.value:+.1f} points"
     if found.verdict == "unknown":
+        seeds = plural(row.num_seeds, "seed")
         return f"No evidence either way for {who}: {change}, no interval with {seeds}"
     opening = "No evidence of a difference for " if found.verdict == "none" else ""
-    return f"{opening}{who}: {change}, {found.bounds()}, p = {number(row, 'p'):.3g}"
+    return f"{opening}{who}: {change}, {found.bounds()}, p = {row.p:.3g}"
 
 
-def scatter(pairs: Sequence[tuple[Row, Row]], names: tuple[str, str]) -> Figure:
+def scatter(pairs: pl.DataFrame, names: tuple[str, str]) -> Figure:
     """AP50 of the second against the first, a point per cell; on the diagonal nothing changed."""
     figure = Figure(figsize=(5.0, 4.6))
     axes = figure.subplots()
-    synthetics = axes_of([one for one, _ in pairs]).synthetics
+    synthetics = off_first(pairs["synthetic"].unique())
     top = 1.0
     for synthetic in synthetics:
-        own = [pair for pair in pairs if pair[0]["synthetic"] == synthetic]
-        points = [
-            (100 * number(a, HEADLINE), 100 * number(b, HEADLINE), _tip(a, b)) for a, b in own
+        own = _measured(pairs).filter(synthetic=synthetic)
+        if own.is_empty():
+            continue
+        x, y = (100 * own[name].to_numpy() for name in (HEADLINE, f"{HEADLINE}_second"))
+        style = line_style(synthetic, synthetics) | {"linestyle": "none"}
+        (drawn,) = axes.plot(x, y, **style, markersize=5, alpha=0.8, label=synthetic)
+        cells = own.select("real_count", "target", "seed").iter_rows()
+        tips = [
+            f"{synthetic}, {count} real, {target}, seed {seed}: {one:.1f} % and {other:.1f} %"
+            for (count, target, seed), one, other in zip(cells, x, y, strict=True)
         ]
-        points = [point for point in points if np.isfinite(point[0] + point[1])]
-        if points:
-            x, y, tips = zip(*points, strict=True)
-            style = line_style(synthetic, synthetics) | {"linestyle": "none"}
-            (drawn,) = axes.plot(x, y, **style, markersize=5, alpha=0.8, label=synthetic)
-            mark(drawn, series=synthetic, tip=list(tips))
-            top = max(top, *x, *y)
-    axes.axline((0, 0), slope=1, color="#222222", linewidth=0.8)
+        mark(drawn, series=synthetic, tip=tips)
+        top = max(top, *x, *y)
+    axes.axline((0, 0), slope=1, color=INK, linewidth=0.8)
     axes.set(xlim=(0, 1.05 * top), ylim=(0, 1.05 * top), aspect="equal")
     axes.set_xlabel(f"AP50 of {names[0]} [%]")
     axes.set_ylabel(f"AP50 of {names[1]} [%]")
@@ -91,36 +92,34 @@ def scatter(pairs: Sequence[tuple[Row, Row]], names: tuple[str, str]) -> Figure:
     return figure
 
 
-def _tip(first: Row, second: Row) -> str:
-    where = f"{first['synthetic']}, {first['real_count']} real, {first['target']}"
-    values = f"{100 * number(first, HEADLINE):.1f} % and {100 * number(second, HEADLINE):.1f} %"
-    return f"{where}, seed {first['seed']}: {values}"
+def _measured(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Cells that both sweeps have a number for."""
+    return pairs.filter((pl.col(HEADLINE) + pl.col(f"{HEADLINE}_second")).is_finite())
 
 
 def write_comparison(folder: Path, first: Compared, second: Compared) -> Path:
     """Write comparison-with-<first>.html and its figure into `folder`, that of the second sweep."""
     names = (first.name, second.name)
-    pairing = pair_cells(first.study.rows, second.study.rows)
-    metrics = compared_metrics(pairing.shared)
+    one, other = first.study, second.study
+    metrics = compared_metrics(sorted({*one.score_thresholds, *other.score_thresholds}))
+    pairing = pair_cells(one.rows, other.rows, metrics)
     groups = [row for metric in metrics for row in group_differences(pairing.shared, metric)]
     stem = f"comparison-with-{slug(first.name)}"
+    settings = differing_settings(first.settings, second.settings)
     page = (
         environment()
         .get_template("comparison.html.jinja")
         .render(
             names=names,
             leads=sentences(groups, names),
-            num_cells=(len(first.study.rows), len(second.study.rows)),
+            num_cells=(len(one.rows), len(other.rows)),
             num_shared=len(pairing.shared),
             figures=_figures(folder / "figures", stem, pairing.shared, names),
             tables=_tables(pairing, metrics, groups, names),
             settings=make_table(
-                "settings",
-                "Settings that differ",
-                _settings_columns(names),
-                differing_settings(first.settings, second.settings),
+                "settings", "Settings that differ", _settings_columns(names), settings
             ),
-            all_series=all_series([*first.study.rows, *second.study.rows]),
+            all_series=all_series([*one.rows["synthetic"], *other.rows["synthetic"]]),
             **assets(),
         )
     )
@@ -130,52 +129,43 @@ def write_comparison(folder: Path, first: Compared, second: Compared) -> Path:
 
 
 def _figures(
-    folder: Path, stem: str, pairs: Sequence[tuple[Row, Row]], names: tuple[str, str]
-) -> dict[str, list[object]]:
-    if not any(np.isfinite(number(a, HEADLINE) + number(b, HEADLINE)) for a, b in pairs):
+    folder: Path, stem: str, pairs: pl.DataFrame, names: tuple[str, str]
+) -> dict[str, list[Shown]]:
+    if _measured(pairs).is_empty():
         return {"scatter": []}
     title = f"AP50 of {names[1]} against {names[0]}"
     svg = save_figure(folder, stem, partial(scatter, pairs, names), title)
     caption = "A point per cell; above the line the second sweep is better."
-    found = chosen_figures({"scatter": [FigureFile(title, svg, caption)]}, MAX_FIGURE_BYTES)
-    return {"scatter": list(found["scatter"])}
+    return chosen_figures({"scatter": [FigureFile(title, svg, caption)]}, MAX_FIGURE_BYTES)
 
 
 def _tables(
     pairing: Pairing,
     metrics: Mapping[str, str],
-    groups: Sequence[Row],
+    groups: Sequence[GroupDifference],
     names: tuple[str, str],
 ) -> dict[str, PageTable]:
-    named = [
-        {
-            **row,
-            "metric": metrics[text(row, "metric")],
-            "target": "mean" if row["target"] == ALL_TARGETS else row["target"],
-        }
-        for row in sorted(groups, key=lambda row: row["real_count"] is not None)  # means first
-    ]
-    lacking = [
-        {**row, "only_in": name}
+    means_first = pl.col("real_count").is_not_null()
+    by_group = pl.DataFrame(groups, GroupDifference._fields, orient="row", infer_schema_length=None)
+    named = by_group.sort(means_first, maintain_order=True).with_columns(
+        pl.col("metric").cast(pl.String).replace(metrics),
+        pl.col("target").cast(pl.String).replace(ALL_TARGETS, OVER_TARGETS),
+    )
+    lacking = pl.concat(
+        rows.with_columns(only_in=pl.lit(name))
         for name, rows in zip(names, (pairing.only_first, pairing.only_second), strict=True)
-        for row in rows
-    ]
+    )
+    lacking_columns = [*CELL, PageColumn("only_in", "only in"), PageColumn("status", "status")]
     cells = cell_differences(pairing.shared, metrics)
-    return {
-        "groups": make_table(
-            "groups", "Differences by group", _group_columns(names), named, can_filter=True
-        ),
-        "cells": make_table(
-            "cells", "Cells of both sweeps", _cell_columns(metrics), cells, can_filter=True
-        ),
-        "lacking": make_table(
-            "lacking",
-            "Cells of one sweep only",
-            [*CELL, PageColumn("only_in", "only in"), PageColumn("status", "status")],
-            lacking,
-            can_filter=True,
-        ),
-    }
+    tables = [
+        make_table(name, caption, columns, rows, can_filter=True)
+        for name, caption, columns, rows in (
+            ("groups", "Differences by group", _group_columns(names), named),
+            ("cells", "Cells of both sweeps", _cell_columns(metrics), cells),
+            ("lacking", "Cells of one sweep only", lacking_columns, lacking),
+        )
+    ]
+    return {table.name: table for table in tables}
 
 
 def _group_columns(names: tuple[str, str]) -> list[PageColumn]:

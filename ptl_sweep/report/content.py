@@ -2,93 +2,89 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+import polars as pl
 
 from ptl_sweep.report import aggregates, answers, columns, sentences
-from ptl_sweep.report.context import ReportContext
-from ptl_sweep.report.tables import PageTable, make_table
-from ptl_sweep.study.groups import ap_t2t_of, text
+from ptl_sweep.report.context import ReportContext, StageCost, StageFailure
+from ptl_sweep.report.tables import PageColumn, PageTable, make_table
 from ptl_sweep.study.published import published_beside
 from ptl_sweep.study.study import Study
-from ptl_sweep.vocabulary import Row
+from ptl_sweep.vocabulary import ApT2t
+
+TableContent: TypeAlias = tuple[str, Sequence[PageColumn], pl.DataFrame]  # caption, columns, rows
 
 
-def beside(study: Study) -> list[Row]:
+def beside(study: Study) -> pl.DataFrame:
     """Published changes that ours stand beside: per source, those that it shares, else why not."""
-    found: list[Row] = []
-    for dataset in sorted({text(row, "dataset") for row in study.rows}):
-        found += published_beside(study.published, study.summary, dataset)
-    ours = [row for row in found if row["change"]]
-    return ours or found
+    sources = sorted(study.rows["dataset"].unique())
+    found = pl.concat([published_beside(study.published, study.summary, one) for one in sources])
+    ours = found.filter(pl.col("change") != "")
+    return found if ours.is_empty() else ours
 
 
-def page_tables(context: ReportContext) -> dict[str, PageTable]:
+def page_tables(context: ReportContext, study: Study) -> dict[str, PageTable]:
     """Every table by its name; one without lines is left out by the page."""
-    study = context.study
-    effects = aggregates.effect_lines(study.summary)
-    pooled = [row for row in effects if row["target"] == aggregates.OVER_TARGETS]
-    by_target = [row for row in effects if row["target"] != aggregates.OVER_TARGETS]
-    costs = [
-        {**one._asdict(), "time": sentences.duration(one.seconds)} for one in context.stage_costs
-    ]
-    tables = [
-        *_cell_tables(study.rows),
-        make_table("summary", "AP50 by training set", columns.TRAINING_SETS, pooled),
-        make_table("effects", "AP50 by target", columns.EFFECTS, by_target, can_filter=True),
-        make_table("published", "Published and ours", columns.PUBLISHED, beside(study)),
-        make_table("correlations", "Correlations", columns.CORRELATIONS, study.correlations),
-        make_table(
-            "contrasts", "Gain of AP_t2t by band", columns.CONTRASTS, study.contrasts,
-            can_filter=True,
-        ),
-        make_table(
-            "spreads", "Distances at equal n", columns.SPREADS,
-            aggregates.spread_lines(study.spreads), can_filter=True,
-        ),
-        make_table(
-            "selections", "Selection by iteration", columns.SELECTIONS,
-            aggregates.selection_lines(study.selections),
-        ),
-        make_table(
-            "errors", "AP50 without a type of false positive", columns.ERRORS,
-            aggregates.error_lines(study.errors), can_filter=True,
-        ),
-        make_table(
-            "composition", "What false positives are", columns.COMPOSITION,
-            aggregates.composition_lines(study.false_positives),
-        ),
-        make_table(
-            "gaussians", "Gaussian of each detector", columns.GAUSSIANS,
-            aggregates.gaussian_lines(study.gaussians), can_filter=True,
-        ),
-        make_table(
-            "failures", "Stages that failed", columns.FAILURES,
-            [one._asdict() | {"status": "failed"} for one in context.failures],
-        ),
-        make_table("costs", "Stages and time", columns.COSTS, costs),
-        make_table(
-            "drift", "Mean distances of test data, simulated", columns.DRIFT,
-            aggregates.drift_lines(context.drift),
-        ),
-    ]  # fmt: skip
-    return {table.name: table for table in tables}
-
-
-def _cell_tables(rows: Sequence[Row]) -> list[PageTable]:
-    headline = ap_t2t_of(rows)
-    choices = {
-        "grid": ("Cells of the grid", columns.grid_columns(headline)),
-        "ap_t2t": ("AP_t2t of every cell, s: lowest score", columns.ap_t2t_columns(headline)),
-        "distances": ("Distances of every cell, scores of 0.01 and more", columns.DISTANCES),
+    long, short = {**_cell_tables(study), **_long_tables(study)}, _short_tables(context, study)
+    return {
+        name: make_table(name, *content, can_filter=name in long)
+        for name, content in {**long, **short}.items()
     }
-    return [
-        make_table(name, caption, chosen, rows, can_filter=True)
-        for name, (caption, chosen) in choices.items()
-    ]
 
 
-def leads(context: ReportContext) -> Mapping[str, Sequence[str]]:
+def _cell_tables(study: Study) -> dict[str, TableContent]:
+    ap_t2t = [ApT2t(threshold) for threshold in study.score_thresholds]
+    far = "Distances of every cell, scores of 0.01 and more"
+    scores = "AP_t2t of every cell, s: lowest score"
+    return {
+        "grid": ("Cells of the grid", columns.grid_columns(ap_t2t), study.rows),
+        "ap_t2t": (scores, columns.ap_t2t_columns(ap_t2t), study.rows),
+        "distances": (far, columns.DISTANCES, study.rows),
+    }
+
+
+def _long_tables(study: Study) -> dict[str, TableContent]:
+    """Those per group, which have a search field too."""
+    effects = aggregates.effect_lines(study.summary)
+    by_target = effects.filter(pl.col("target") != aggregates.OVER_TARGETS)
+    contrasts = aggregates.contrast_lines(study.contrasts)
+    spreads = aggregates.spread_lines(study.spreads)
+    errors = aggregates.error_lines(study.errors)
+    gaussians = aggregates.gaussian_lines(study.gaussians)
+    return {
+        "effects": ("AP50 by target", columns.EFFECTS, by_target),
+        "contrasts": ("Gain of AP_t2t by band", columns.CONTRASTS, contrasts),
+        "spreads": ("Distances at equal n", columns.SPREADS, spreads),
+        "errors": ("AP50 without a type of false positive", columns.ERRORS, errors),
+        "gaussians": ("Gaussian of each detector", columns.GAUSSIANS, gaussians),
+    }
+
+
+def _short_tables(context: ReportContext, study: Study) -> dict[str, TableContent]:
+    pooled = aggregates.effect_lines(study.summary).filter(target=aggregates.OVER_TARGETS)
+    selections = aggregates.selection_lines(study.selections)
+    composition = aggregates.composition_lines(study.false_positives)
+    failures = pl.DataFrame(context.failures, StageFailure._fields, orient="row")
+    failures = failures.with_columns(status=pl.lit("failed"))
+    times = [sentences.duration(one.seconds) for one in context.stage_costs]
+    costs = pl.DataFrame(context.stage_costs, StageCost._fields, orient="row")
+    costs = costs.with_columns(pl.Series("time", times, pl.String))
+    drift = aggregates.drift_lines(context.drift)
+    return {
+        "summary": ("AP50 by training set", columns.TRAINING_SETS, pooled),
+        "published": ("Published and ours", columns.PUBLISHED, beside(study)),
+        "correlations": ("Correlations", columns.CORRELATIONS, study.correlations),
+        "selections": ("Selection by iteration", columns.SELECTIONS, selections),
+        "composition": ("What false positives are", columns.COMPOSITION, composition),
+        "failures": ("Stages that failed", columns.FAILURES, failures),
+        "costs": ("Stages and time", columns.COSTS, costs),
+        "drift": ("Mean distances of test data, simulated", columns.DRIFT, drift),
+    }
+
+
+def leads(context: ReportContext, study: Study) -> Mapping[str, Sequence[str]]:
     """The sentence that opens each section; one for each value of synthetic where it needs that."""
-    study = context.study
     return {
         "levels": answers.levels(study.summary),
         "published": [sentences.published(beside(study))],
@@ -104,6 +100,6 @@ def leads(context: ReportContext) -> Mapping[str, Sequence[str]]:
     }
 
 
-def missing_reasons(rows: Sequence[Row]) -> Counter[str]:
+def missing_reasons(rows: pl.DataFrame) -> Counter[str]:
     """Why values are missing, and in how many cells."""
-    return Counter(text(row, "reason") for row in rows if row.get("reason"))
+    return Counter(reason for reason in rows["reason"] if reason)

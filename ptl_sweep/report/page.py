@@ -1,9 +1,9 @@
 """Writing report.html: one page without any request, small enough to mail."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -11,11 +11,18 @@ from markupsafe import Markup
 from ptl_sweep.report import content
 from ptl_sweep.report.answers import answers
 from ptl_sweep.report.context import ReportContext
-from ptl_sweep.report.figures import FigureFile, inline_svg, series_class, write_figures
-from ptl_sweep.report.figures.style import axes_of, line_style
+from ptl_sweep.report.evidence import off_first
+from ptl_sweep.report.figures import (
+    PRIORITY,
+    FigureFile,
+    inline_svg,
+    series_class,
+    write_figures,
+)
+from ptl_sweep.report.figures.style import line_style
 from ptl_sweep.report.pictures import crop_plates, sample_plates
 from ptl_sweep.store import write_atomically
-from ptl_sweep.vocabulary import Row
+from ptl_sweep.study.study import Study
 
 logger = logging.getLogger(__name__)
 
@@ -23,10 +30,6 @@ MAX_REPORT_BYTES = 5_000_000
 MAX_SAMPLE_BYTES = 1_400_000  # thumbnails of all samples together
 MAX_CROP_BYTES = 800_000  # of all false positives together
 TEMPLATES = Path(__file__).parent / "templates"
-PRIORITY = (  # kinds of figures; the last become links first when the page grows too large
-    "equivalent", "effect", "ap", "prediction", "bands", "ap_t2t", "published", "errors", "spreads",
-    "distances", "iterations", "gaps", "selected", "precision",
-)  # fmt: skip
 
 
 class Series(NamedTuple):
@@ -52,12 +55,13 @@ def write_report(folder: Path, context: ReportContext) -> Path:
     The page needs no other file and makes no request; tables and figures beside it are linked.
     Figures that would take it over 5 MB are links only, in the reverse order of PRIORITY.
     """
-    figures = write_figures(folder / "figures", context.study, context.histograms)
-    parts = _parts(context)
+    study = context.study
+    figures = write_figures(folder / "figures", study, context.histograms)
     template = environment().get_template("page.html.jinja")
-    page = template.render(**parts, figures=chosen_figures(figures, 0))
+    parts = _parts(context, study)
+    page = template.render(parts, figures=chosen_figures(figures, 0))
     room = MAX_REPORT_BYTES - len(page.encode())
-    page = template.render(**parts, figures=chosen_figures(figures, room))
+    page = template.render(parts, figures=chosen_figures(figures, room))
     path = folder / "report.html"
     write_atomically(path, page.encode())
     if len(page.encode()) > MAX_REPORT_BYTES:
@@ -76,20 +80,19 @@ def environment() -> Environment:
     )
 
 
-def _parts(context: ReportContext) -> dict[str, Any]:
+def _parts(context: ReportContext, study: Study) -> dict[str, object]:
     """Everything of the page but its figures."""
-    study = context.study
     return {
         "context": context,
         "answers": answers(study.summary),
-        "leads": content.leads(context),
-        "tables": content.page_tables(context),
-        "shares_published": any(row["change"] for row in content.beside(study)),
+        "leads": content.leads(context, study),
+        "tables": content.page_tables(context, study),
+        "shares_published": (content.beside(study)["change"] != "").any(),
         "reasons": content.missing_reasons(study.rows),
-        "num_failed": sum(row["status"] != "ok" for row in study.rows),
+        "num_failed": (study.rows["status"] != "ok").sum(),
         "samples": sample_plates(context.samples, MAX_SAMPLE_BYTES),
         "crops": crop_plates(study.crops, MAX_CROP_BYTES),
-        "all_series": all_series(study.rows),
+        "all_series": all_series(study.rows["synthetic"]),
         **assets(),
     }
 
@@ -102,9 +105,9 @@ def assets() -> dict[str, Markup]:
     }
 
 
-def all_series(rows: Sequence[Row]) -> list[Series]:
+def all_series(synthetics: Iterable[str]) -> list[Series]:
     """The values of `synthetic`, `off` first."""
-    names = axes_of(rows).synthetics
+    names = off_first(set(synthetics))
     return [Series(name, series_class(name), line_style(name, names)["color"]) for name in names]
 
 
@@ -113,9 +116,9 @@ def chosen_figures(
 ) -> dict[str, list[Shown]]:
     """Figures by kind; drawn while they fit into `room` bytes, by PRIORITY, then links."""
     shown: dict[str, list[Shown]] = {}
-    for kind in (*PRIORITY, *(kind for kind in figures if kind not in PRIORITY)):
+    for kind in sorted(figures, key=[*PRIORITY, *figures].index):
         shown[kind] = []
-        for figure in figures.get(kind, ()):
+        for figure in figures[kind]:
             size = figure.svg.stat().st_size
             fits = size <= room
             room -= size if fits else 0

@@ -9,14 +9,14 @@ import io
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 
 from ptl_sweep.store import write_atomically
-from ptl_sweep.study.groups import ap_t2t_of, number, text
-from ptl_sweep.study.statistics import Interval, mean_interval
-from ptl_sweep.vocabulary import OFF, ApT2tVariant, Distance, Row
+from ptl_sweep.study.statistics import mean_interval
+from ptl_sweep.vocabulary import OFF, ApT2t, ApT2tVariant, Distance
 
 GAP = "\N{EN DASH}"
 NOT_COMPARABLE = "n. c."
@@ -24,8 +24,6 @@ PERCENT = 100.0
 AP_COLUMNS = {"AP50": "AP50 [%]", "AP": "AP [%]"}
 SEEDS_NOTE = "±: half of the 95 % Student t interval over seeds; without ±, one seed."
 GAP_NOTE = f"{GAP}: no result."
-
-Series: TypeAlias = dict[int, float]  # seed -> value
 
 
 class PaperTable(NamedTuple):
@@ -45,6 +43,11 @@ class PaperPlace(NamedTuple):
     target: str
     real_count: int
 
+    @property
+    def labels(self) -> tuple[str, str, str]:
+        """As printed."""
+        return self.dataset, self.target, str(self.real_count)
+
 
 class Method(NamedTuple):
     """A way to train; `off` is iteration 0 of every other one."""
@@ -63,7 +66,7 @@ class Quantity(NamedTuple):
     is_comparable: bool = True  # between trainings with other numbers of features
 
 
-def crossdomain(iteration_rows: Sequence[Row]) -> PaperTable:
+def crossdomain(iteration_rows: pl.DataFrame) -> PaperTable:
     """AP50 and AP per target and real count: `off`, and the others at their last iteration.
 
     Mean over seeds with Student's t interval; the shape of PTL Table 4, whose last iteration is 5.
@@ -74,7 +77,7 @@ def crossdomain(iteration_rows: Sequence[Row]) -> PaperTable:
         name = OFF if method.synthetic == OFF else f"{method.synthetic}, it. {method.iteration}"
         header += [f"{name}: {label}" for label in AP_COLUMNS.values()]
     rows = [
-        (*_labels(place), *_ap_cells(iteration_rows, place, methods))
+        (*place.labels, *_ap_cells(iteration_rows, place, methods))
         for place in places(iteration_rows)
     ]
     return PaperTable(
@@ -87,7 +90,9 @@ def crossdomain(iteration_rows: Sequence[Row]) -> PaperTable:
     )
 
 
-def first_experiments(iteration_rows: Sequence[Row], iteration: int = 1) -> PaperTable:
+def first_experiments(
+    iteration_rows: pl.DataFrame, score_thresholds: Sequence[float], iteration: int = 1
+) -> PaperTable:
     """One PTL iteration against none: AP, medians of the train2test distance, AP_t2t and its lift.
 
     `change` is paired by seed. It is left out for the shrunk distance, which also changes with the
@@ -95,8 +100,8 @@ def first_experiments(iteration_rows: Sequence[Row], iteration: int = 1) -> Pape
     """
     methods = [Method(name, iteration) for name, _ in _last_iterations(iteration_rows)]
     rows = [
-        (quantity.experiment, *_labels(place), quantity.label, method.synthetic, *cells)
-        for quantity in _quantities(iteration_rows)
+        (quantity.experiment, *place.labels, quantity.label, method.synthetic, *cells)
+        for quantity in _quantities(score_thresholds)
         for place in places(iteration_rows)
         for method in methods
         for cells in [_compared(iteration_rows, place, method, quantity)]
@@ -119,50 +124,37 @@ def first_experiments(iteration_rows: Sequence[Row], iteration: int = 1) -> Pape
     )  # fmt: skip
 
 
-def places(rows: Iterable[Row]) -> list[PaperPlace]:
+def places(rows: pl.DataFrame) -> list[PaperPlace]:
     """Where there are cells, failed and missing ones included, in the order of display."""
-    return sorted({_place(row) for row in rows})
+    unique = rows.select(PaperPlace._fields).unique().sort(PaperPlace._fields)
+    return [PaperPlace(*row) for row in unique.iter_rows()]
 
 
-def _place(row: Row) -> PaperPlace:
-    return PaperPlace(text(row, "dataset"), text(row, "target"), int(number(row, "real_count")))
-
-
-def _labels(place: PaperPlace) -> tuple[str, str, str]:
-    return place.dataset, place.target, str(place.real_count)
-
-
-def _last_iterations(rows: Iterable[Row]) -> list[Method]:
+def _last_iterations(rows: pl.DataFrame) -> list[Method]:
     """Per value of `synthetic` but off the last iteration that was planned."""
-    last: dict[str, int] = {}
-    for row in rows:
-        name, iteration = text(row, "synthetic"), number(row, "iteration")
-        if name != OFF and np.isfinite(iteration):
-            last[name] = max(last.get(name, 0), int(iteration))
-    return [Method(name, last[name]) for name in sorted(last)]
+    planned = rows.filter(pl.col("synthetic") != OFF, pl.col("iteration").is_not_null())
+    last = planned.group_by("synthetic").agg(pl.col("iteration").max()).sort("synthetic")
+    return [Method(*row) for row in last.iter_rows()]
 
 
-def _series(rows: Iterable[Row], place: PaperPlace, method: Method, column: str) -> Series:
-    """Values by seed; cells without a number are left out."""
-    found: Series = {}
-    for row in rows:
-        belongs = method.synthetic in (OFF, text(row, "synthetic"))
-        if belongs and number(row, "iteration") == method.iteration and _place(row) == place:
-            value = number(row, column)
-            if np.isfinite(value):
-                found[int(number(row, "seed"))] = value
-    return found
+def _series(rows: pl.DataFrame, place: PaperPlace, method: Method, column: str) -> pl.DataFrame:
+    """`seed` and `value`; cells without a number are left out."""
+    own = rows.filter(pl.col(column).is_finite(), **place._asdict(), iteration=method.iteration)
+    if method.synthetic != OFF:
+        own = own.filter(synthetic=method.synthetic)
+    value = pl.col(column).cast(pl.Float64)
+    return own.select("seed", value=value).unique("seed", keep="last", maintain_order=True)
 
 
-def _ap_cells(rows: Sequence[Row], place: PaperPlace, methods: Sequence[Method]) -> list[str]:
+def _ap_cells(rows: pl.DataFrame, place: PaperPlace, methods: Sequence[Method]) -> list[str]:
     """AP50 and AP of every method, then the number of seeds."""
     series = [_series(rows, place, method, column) for method in methods for column in AP_COLUMNS]
     counts = [str(len(one)) for one in series[:: len(AP_COLUMNS)]]
     seeds = counts[0] if len(set(counts)) == 1 else " / ".join(counts)
-    return [*(_cell(_over_seeds(one.values()), PERCENT) for one in series), seeds]
+    return [*(_cell(one["value"], PERCENT) for one in series), seeds]
 
 
-def _quantities(rows: Iterable[Row]) -> list[Quantity]:
+def _quantities(score_thresholds: Iterable[float]) -> list[Quantity]:
     """Lines of the first experiments; score thresholds as the columns say."""
     first, second, third = "detection", "train2test", "AP_t2t"
     lines = [Quantity(first, label, column, PERCENT) for column, label in AP_COLUMNS.items()]
@@ -173,37 +165,34 @@ def _quantities(rows: Iterable[Row]) -> list[Quantity]:
             Quantity(second, f"{name} median, shrunk [d²]", shrunk.name, 1.0, is_comparable=False),
         ]
     lines.append(Quantity(second, "training features n", "gaussian_n", 1.0))
-    for one in ap_t2t_of(rows):
-        score, lift = f"score ≥ {one.threshold:g}", one._replace(variant=ApT2tVariant.LIFT)
+    for threshold in score_thresholds:
+        score, lift = f"score ≥ {threshold:g}", ApT2t(threshold, ApT2tVariant.LIFT)
         lines += [
-            Quantity(third, f"{score} [%]", one.name, PERCENT),
+            Quantity(third, f"{score} [%]", ApT2t(threshold).name, PERCENT),
             Quantity(third, f"{score}, lift [points]", lift.name, PERCENT),
         ]
     return lines
 
 
 def _compared(
-    rows: Sequence[Row], place: PaperPlace, method: Method, quantity: Quantity
+    rows: pl.DataFrame, place: PaperPlace, method: Method, quantity: Quantity
 ) -> tuple[str, str, str, str]:
     """Without, with, change, and the number of seeds that have both."""
     off = _series(rows, place, Method(OFF, 0), quantity.column)
     on = _series(rows, place, method, quantity.column)
-    shared = sorted(off.keys() & on.keys())
-    change = _over_seeds(on[seed] - off[seed] for seed in shared)
+    both = on.join(off, "seed", suffix="_off").sort("seed")
+    change = _cell(both["value"] - both["value_off"], quantity.scale, "+")
     return (
-        _cell(_over_seeds(off.values()), quantity.scale),
-        _cell(_over_seeds(on.values()), quantity.scale),
-        _cell(change, quantity.scale, "+") if quantity.is_comparable else NOT_COMPARABLE,
-        str(len(shared)),
+        _cell(off["value"], quantity.scale),
+        _cell(on["value"], quantity.scale),
+        change if quantity.is_comparable else NOT_COMPARABLE,
+        str(len(both)),
     )
 
 
-def _over_seeds(values: Iterable[float]) -> Interval:
-    return mean_interval(np.array(list(values), np.float64))
-
-
-def _cell(interval: Interval, scale: float, sign: str = "") -> str:
-    """`12.4 ± 3.1`, `12.4` for one seed, a dash for none."""
+def _cell(values: pl.Series, scale: float, sign: str = "") -> str:
+    """`12.4 ± 3.1` over seeds, `12.4` for one, a dash for none."""
+    interval = mean_interval(values.to_numpy())
     if np.isnan(interval.mean):
         return GAP
     mean = f"{scale * interval.mean:{sign}z.1f}"  # z: no -0.0
@@ -296,10 +285,10 @@ def _numeric_columns(table: PaperTable) -> list[bool]:
     return [all(pattern.fullmatch(cell) for cell in column) for column in columns]
 
 
-TABLES: dict[str, Callable[[Sequence[Row]], PaperTable]] = {
-    "crossdomain": crossdomain,
+TABLES: dict[str, Callable[[pl.DataFrame, Sequence[float]], PaperTable]] = {
+    "crossdomain": lambda iteration_rows, _: crossdomain(iteration_rows),
     "first": first_experiments,
-}
+}  # of iterations.csv and the score thresholds of the sweep
 WRITERS: dict[str, Callable[[PaperTable], str]] = {"md": markdown, "csv": csv_text, "tex": latex}
 
 

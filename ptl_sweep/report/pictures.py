@@ -2,6 +2,7 @@
 
 import base64
 import io
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -60,15 +61,15 @@ def sample_plates(samples: Sequence[SamplePicture], budget: int) -> Plates:
 
 def crop_plates(crops: Sequence[ErrorCrop], budget: int) -> Plates:
     """False positives in at most `budget` bytes; groups take turns, so that each has some."""
-    turn: dict[str, int] = {}
-    ranks = []
-    for crop in crops:
-        turn[crop.group] = turn.get(crop.group, -1) + 1
-        ranks.append(turn[crop.group])
-    order = sorted(range(len(crops)), key=lambda index: ranks[index])
+    groups = [
+        [crop for crop in crops if crop.group == group]
+        for group in dict.fromkeys(crop.group for crop in crops)
+    ]
+    turns = itertools.zip_longest(*groups)
     plates = (
-        Plate(crops[i].group, (thumbnail(Path(crops[i].path), CROP_PX),), crops[i].caption)
-        for i in order
+        Plate(crop.group, (thumbnail(Path(crop.path), CROP_PX),), crop.caption)
+        for crop in itertools.chain.from_iterable(turns)
+        if crop
     )
     return _within(plates, len(crops), budget)
 

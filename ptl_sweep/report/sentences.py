@@ -1,89 +1,71 @@
 """The sentence that opens each section of the report: pure functions from tables to words."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import polars as pl
 
 from ptl_sweep.distance.sample_size_bias import DriftRow
-from ptl_sweep.report.aggregates import nearer_probability
-from ptl_sweep.report.answers import (
+from ptl_sweep.report.aggregates import selection_rows
+from ptl_sweep.report.answers import named
+from ptl_sweep.report.context import StageCost
+from ptl_sweep.report.evidence import (
+    Contrast,
     Evidence,
-    effect_evidence,
-    evidence,
-    named,
+    PooledEffect,
+    bounded_text,
+    off_first,
     plural,
     pooled_effects,
+    read_contrasts,
+    read_correlations,
 )
-from ptl_sweep.report.context import StageCost
-from ptl_sweep.study.groups import number, text
 from ptl_sweep.study.statistics import Interval, mean_interval
 from ptl_sweep.study.study import PoolSelection
-from ptl_sweep.study.summary import effect_of
-from ptl_sweep.vocabulary import ALL_TARGETS, BANDS, COMPARABLE_DISTANCE, OFF, VARIANTS, Row
+from ptl_sweep.vocabulary import ALL_TARGETS, COMPARABLE_DISTANCE, VARIANTS
 
 CHANCE = 0.5  # probability of the smaller domain gap, were selection blind to it
 CLAIM_SCOPE = "within real_count"  # of the correlation: the pooled one holds the artefact of n
 
 
-def medium_confidence(contrasts: Sequence[Row]) -> list[str]:
+def medium_confidence(contrasts: pl.DataFrame) -> list[str]:
     """The seed's claim that medium confidence gains most; reads contrasts over all targets."""
-    rows = [
-        row
-        for row in contrasts
-        if row["target"] == ALL_TARGETS
-        and row["real_count"] is None
-        and row["scale"] == "cumulative"
-    ]
-    sentences = [_claim(row) for row in rows]
+    pooled = contrasts.filter(
+        pl.col("real_count").is_null(), target=ALL_TARGETS, scale="cumulative"
+    )
+    sentences = [_claim(row) for row in read_contrasts(pooled)]
     return sentences or ["No evidence on medium confidence: no AP_t2t with and without exists."]
 
 
-def _claim(row: Row) -> str:
-    found = evidence(
-        row,
-        "claim",
-        ("claim_low", "claim_high"),
-        ("claim_image_low", "claim_image_high"),
-        "num_seeds",
-    )
+def _claim(row: Contrast) -> str:
+    found, name = row.evidence, named(row.group)
     if not np.isfinite(found.value):
-        return f"No evidence on medium confidence for {named(row)}: no seed has all cells."
-    gains = ", ".join(f"{band} {100 * number(row, band):+.1f}" for band in BANDS)
+        return f"No evidence on medium confidence for {name}: no seed has all cells."
+    gains = ", ".join(f"{band} {100 * gain.value:+.1f}" for band, gain in row.gains.items())
     size = (
         f"AP_t2t at medium confidence gains {100 * found.value:+.1f} points over the larger of the "
         f"gains at low and high (gains: {gains})"
     )
     if found.verdict == "unknown":
         return (
-            f"No evidence either way that medium confidence gains most from {named(row)}: {size}, "
-            f"no interval with {plural(number(row, 'num_seeds'), 'seed')}."
+            f"No evidence either way that medium confidence gains most from {name}: {size}, "
+            f"no interval with {plural(row.num_seeds, 'seed')}."
         )
     opening = {
-        "none": f"No evidence that medium confidence gains most from {named(row)}",
-        "up": f"Medium confidence gains most from {named(row)}",
-        "down": f"Medium confidence does not gain most from {named(row)}",
+        "none": f"No evidence that medium confidence gains most from {name}",
+        "up": f"Medium confidence gains most from {name}",
+        "down": f"Medium confidence does not gain most from {name}",
     }[found.verdict]
     return f"{opening}: {size}, {found.bounds()}."
 
 
-def prediction(correlations: Sequence[Row]) -> list[str]:
+def prediction(correlations: pl.DataFrame) -> list[str]:
     """Whether train2test predicts AP50; reads the equal_n correlation within a real count."""
-    rows = [
-        row
-        for row in correlations
-        if (row["predictor"], row["variant"], row["metric"], row["scope"])
-        == (COMPARABLE_DISTANCE.predictor, COMPARABLE_DISTANCE.variant, "AP50", CLAIM_SCOPE)
-        and np.isfinite(number(row, "rho"))
-    ]
     sentences = []
-    for row in rows:
-        cells = f"{plural(number(row, 'num_cells'), 'cell')} of {row['dataset']}"
-        blocks = plural(number(row, "num_blocks"), "block")
-        found = Evidence(
-            number(row, "rho"), number(row, "low"), number(row, "high"), f"over {blocks} of a seed"
-        )
-        rho = f"rho = {found.value:+.2f} within a real count over {cells}"
-        sentences.append(f"{_prediction(found, rho)}.")
+    for row in read_correlations(correlations.filter(scope=CLAIM_SCOPE), COMPARABLE_DISTANCE):
+        cells = f"{plural(row.num_cells, 'cell')} of {row.dataset}"
+        rho = f"rho = {row.evidence.value:+.2f} within a real count over {cells}"
+        sentences.append(f"{_prediction(row.evidence, rho)}.")
     return sentences or [
         "No evidence that train2test predicts AP50: no correlation of equal_n distances exists."
     ]
@@ -99,126 +81,103 @@ def _prediction(found: Evidence, rho: str) -> str:
     return f"Detectors whose true positives lie {side} have the higher AP50: {rho}, {bounds}"
 
 
-def distances(summary: Sequence[Row]) -> list[str]:
+def distances(summary: pl.DataFrame) -> list[str]:
     """Whether synthetic moves true positives; equal_n alone is comparable across training sets."""
-    sentences = []
-    for row in pooled_effects(summary, COMPARABLE_DISTANCE.name):
-        found, num = effect_evidence(row), effect_of(row).num
-        if num == 0:
-            sentences += _distances_by_count(row, summary)
-            continue
-        change = f"equal_n distance {found.value:+.1f}"
-        if found.verdict == "unknown":
-            sentence = (
-                f"No evidence either way that {named(row)} move true positives: {change}, no "
-                f"interval with {plural(num, 'seed')}"
-            )
-        elif found.verdict == "none":
-            sentence = f"No evidence that {named(row)} move true positives: {change}"
-            sentence += f", {found.bounds(1, 1)}"
-        else:
-            side = "nearer to" if found.verdict == "down" else "farther from"
-            sentence = f"With {named(row)} true positives lie {side} the training set: {change}"
-            sentence += f", {found.bounds(1, 1)}"
-        sentences.append(f"{sentence}.")
+    found = [
+        _distances(pooled) if pooled.whole.effect.num else _distances_by_count(pooled)
+        for pooled in pooled_effects(summary, COMPARABLE_DISTANCE.name)
+    ]
+    sentences = [sentence for sentence in found if sentence]
     return sentences or ["No evidence that true positives move: no paired equal_n distance exists."]
 
 
-def _distances_by_count(pooled: Row, summary: Sequence[Row]) -> list[str]:
+def _distances(pooled: PooledEffect) -> str:
+    found, name = pooled.whole.evidence, named(pooled.whole.group)
+    change = f"equal_n distance {found.value:+.1f}"
+    if found.verdict == "unknown":
+        return (
+            f"No evidence either way that {name} move true positives: {change}, no "
+            f"interval with {plural(pooled.whole.effect.num, 'seed')}."
+        )
+    if found.verdict == "none":
+        opening = f"No evidence that {name} move true positives"
+    else:
+        side = "nearer to" if found.verdict == "down" else "farther from"
+        opening = f"With {name} true positives lie {side} the training set"
+    return f"{opening}: {change}, {found.bounds(1, 1)}."
+
+
+def _distances_by_count(pooled: PooledEffect) -> str:
     """Where some real count has too few features: the others, each on its own."""
-    own = [
-        row
-        for row in summary
-        if row["metric"] == COMPARABLE_DISTANCE.name
-        and row["target"] == ALL_TARGETS
-        and row["real_count"] is not None
-        and all(row[name] == pooled[name] for name in ("dataset", "synthetic"))
-        and effect_of(row).known
-    ]
+    own = [one for one in pooled.by_count if one.effect.known]
     if not own:
-        return []
-    num_clear = sum(not effect_of(row).includes_zero for row in own)
-    largest = max(own, key=lambda row: abs(effect_of(row).mean))
-    found = effect_evidence(largest)
-    sentence = (
-        f"{named(pooled).capitalize()} move true positives by an interval that excludes zero at "
-        f"{num_clear} of the {plural(len(own), 'real count')} where off and on have enough "
+        return ""
+    num_clear = sum(not one.effect.includes_zero for one in own)
+    largest = max(own, key=lambda one: abs(one.effect.mean))
+    found = largest.evidence
+    return (
+        f"{named(largest.group).capitalize()} move true positives by an interval that excludes "
+        f"zero at {num_clear} of the {plural(len(own), 'real count')} where off and on have enough "
         f"features; the largest change of the equal_n distance is {found.value:+.1f} at "
-        f"{largest['real_count']} real images, {found.bounds(1, 1)} (not adjusted for their "
+        f"{largest.group.real_count} real images, {found.bounds(1, 1)} (not adjusted for their "
         "number)."
     )
-    return [sentence]
 
 
-def errors(rows: Sequence[Row]) -> list[str]:
+def errors(rows: pl.DataFrame) -> list[str]:
     """Which false positives cost most AP50, per source; reads errors.
 
     Means over the cells of a seed first; seeds that lack a cell are left out.
     """
-    sentences = [
-        _errors([row for row in rows if row["dataset"] == dataset])
-        for dataset in sorted({text(row, "dataset") for row in rows})
-    ]
+    sources = sorted(rows["dataset"].unique())
+    sentences = [_errors(gains_by_type(rows.filter(dataset=dataset))) for dataset in sources]
     return [one for one in sentences if one] or ["No false positive was examined in this sweep."]
 
 
-def _errors(rows: Sequence[Row]) -> str:
-    types = sorted({text(row, "type") for row in rows} - {"all"})
-    synthetics = sorted({text(row, "synthetic") for row in rows}, key=lambda n: (n != OFF, n))
-    gains = {
-        name: {
-            synthetic: _gain_by_seed([r for r in rows if r["synthetic"] == synthetic], name)
-            for synthetic in synthetics
-        }
-        for name in types
-    }
-    means = {
-        name: np.mean([gain.mean for gain in own.values() if gain.num] or [np.nan])
-        for name, own in gains.items()
-    }
-    order = sorted((name for name in types if np.isfinite(means[name])), key=lambda n: -means[n])
-    if not order:
+def gains_by_type(rows: pl.DataFrame) -> dict[str, dict[str, Interval]]:
+    """AP50 gained without a type, the dearest first, per value of synthetic, off first."""
+    keys = ("type", "synthetic")
+    seeds = rows.filter(pl.col("type") != "all").group_by(*keys, "seed", maintain_order=True)
+    cells = seeds.agg(pl.col("gain").mean(), num=pl.len())
+    complete = cells.filter(pl.col("num") == pl.col("num").max().over(*keys))
+    found: dict[str, dict[str, Interval]] = {}
+    for synthetic in off_first(complete["synthetic"].unique()):
+        for (kind,), own in complete.filter(synthetic=synthetic).group_by("type"):
+            gain = mean_interval(own["gain"].to_numpy())
+            if gain.num:
+                found.setdefault(str(kind), {})[synthetic] = gain
+    return dict(sorted(found.items(), key=lambda item: (-_mean(item[1]), item[0])))
+
+
+def _mean(gains: Mapping[str, Interval]) -> float:
+    return float(np.mean([gain.mean for gain in gains.values()]))
+
+
+def _errors(gains: Mapping[str, Mapping[str, Interval]]) -> str:
+    if not gains:
         return ""
+    (dearest, own), *others = gains.items()
     listed = ", ".join(
-        f"{_gain(gain)} for {name}" for name, gain in gains[order[0]].items() if gain.num
+        f"{bounded_text(gain.bounded, scale=100)} for {name}" for name, gain in own.items()
     )
     listed += "" if "[" in listed else " (1 seed, no interval)"
-    rest = ", ".join(f"{name} {100 * means[name]:.1f}" for name in order[1:])
+    rest = ", ".join(f"{name} {100 * _mean(one):.1f}" for name, one in others)
     return (
-        f"{order[0].capitalize()} false positives cost most points of AP50: {listed}"
+        f"{dearest.capitalize()} false positives cost most points of AP50: {listed}"
         f"{f'; the other types, on average: {rest}' if rest else ''}."
     )
 
 
-def _gain(gain: Interval) -> str:
-    if not gain.known:
-        return f"{100 * gain.mean:.1f}"
-    return f"{100 * gain.mean:.1f} [{100 * gain.low:.1f}, {100 * gain.high:.1f}]"
-
-
-def _gain_by_seed(rows: Sequence[Row], name: str) -> Interval:
-    """Gain of AP50 without a type: mean over the cells of a seed, then over complete seeds."""
-    by_seed: dict[float, list[float]] = {}
-    for row in rows:
-        if row["type"] == name:
-            by_seed.setdefault(number(row, "seed"), []).append(number(row, "gain"))
-    most = max((len(gains) for gains in by_seed.values()), default=0)
-    means = [np.mean(gains) for gains in by_seed.values() if len(gains) == most]
-    return mean_interval(np.array(means, np.float64))
-
-
-def published(beside: Sequence[Row]) -> str:
+def published(beside: pl.DataFrame) -> str:
     """Whether our changes go the published way; reads the rows of published_beside, AP50."""
-    rows = [row for row in beside if row["metric"] == "AP50"]
-    ours = [row for row in rows if row["change"]]
-    if not ours:
-        why = "different data" if rows else "no published number was loaded"
+    rows = beside.filter(metric="AP50")
+    ours = rows.filter(pl.col("change") != "")
+    if ours.is_empty():
+        why = "no published number was loaded" if rows.is_empty() else "different data"
         return f"Nothing published stands beside this sweep: {why}."
-    same = sum(row["change"] == row["published_change"] for row in ours)
-    sure = sum(not row["note"] for row in ours)
-    theirs, own = (
-        np.median([number(row, name) for row in ours]) for name in ("published_ratio", "ratio")
-    )
+    same = (ours["change"] == ours["published_change"]).sum()
+    sure = (ours["note"] == "").sum()
+    theirs, own = (np.median(ours[name].to_numpy()) for name in ("published_ratio", "ratio"))
     return (
         f"{same} of {plural(len(ours), 'change')} of AP50 that a paper reports too "
         f"{'goes' if same == 1 else 'go'} its way, {sure} of ours with an interval that excludes "
@@ -232,17 +191,14 @@ def selection(selections: Sequence[PoolSelection]) -> list[str]:
 
     Per (source, synthetic): mean over iterations and real counts within a seed, then over seeds.
     """
-    by_seed: dict[tuple[str, str], dict[int, list[float]]] = {}
-    for one in selections:
-        probability = nearer_probability(one)
-        if np.isfinite(probability):
-            own = by_seed.setdefault((one.dataset, one.synthetic), {})
-            own.setdefault(one.seed, []).append(probability)
-    means = {
-        key: mean_interval(np.array([np.mean(one) for one in seeds.values()], np.float64))
-        for key, seeds in by_seed.items()
-    }
-    sentences = [_selection(f"synthetic={name}", found) for (_, name), found in means.items()]
+    series = ("dataset", "synthetic")
+    known = selection_rows(selections).filter(pl.col("nearer").is_finite())
+    by_seed = known.group_by(*series, "seed", maintain_order=True).agg(pl.col("nearer").mean())
+    found = by_seed.group_by(*series, maintain_order=True).agg("nearer")
+    sentences = [
+        _selection(f"synthetic={name}", mean_interval(values.to_numpy()))
+        for name, values in zip(found["synthetic"], found["nearer"], strict=True)
+    ]
     return sentences or ["No selection to judge: no virtual image was selected by its domain gap."]
 
 
@@ -260,13 +216,13 @@ def _selection(name: str, found: Interval) -> str:
     return f"Selection by {name} prefers {side} virtual images: {size} ({bounds})."
 
 
-def health(rows: Sequence[Row], gaussians: Sequence[Row], num_failures: int) -> str:
+def health(rows: pl.DataFrame, gaussians: pl.DataFrame, num_failures: int) -> str:
     """What did not work, counted."""
-    gaps = sum(row["status"] != "ok" for row in rows)
-    warned = sum(bool(row.get("warning")) for row in gaussians)
+    num_ok = (rows["status"] == "ok").sum()
+    warned = (gaussians["warning"].fill_null("") != "").sum()
     stages = f"{plural(num_failures, 'stage')} failed" if num_failures else "no stage failed"
     return (
-        f"{len(rows) - gaps} of {plural(len(rows), 'cell')} have a result, {stages}, and "
+        f"{num_ok} of {plural(len(rows), 'cell')} have a result, {stages}, and "
         f"{warned} of {plural(len(gaussians), 'Gaussian')} carry a warning."
     )
 
@@ -276,18 +232,16 @@ def drift(rows: Sequence[DriftRow]) -> list[str]:
 
     Empty without rows.
     """
-    blocks: dict[tuple[str, bool], list[DriftRow]] = {}
-    for row in rows:
-        blocks.setdefault((row.spectrum, row.shifted), []).append(row)
-    moves = []
-    for variant in VARIANTS:
-        ends = [
-            [getattr(pick(block, key=lambda row: row.n), variant) for pick in (min, max)]
-            for block in blocks.values()
-        ]
-        changes = [abs(last / first - 1) for first, last in ends if np.isfinite(first + last)]
-        if changes:
-            moves.append(f"{variant} by up to {100 * max(changes):.0f} %")
+    if not rows:
+        return []
+    values = pl.col(VARIANTS)
+    blocks = pl.DataFrame(rows).sort("n").group_by("spectrum", "shifted")
+    changes = blocks.agg((values.last() / values.first() - 1).abs().fill_nan(None))
+    moves = [
+        f"{variant} by up to {100 * largest:.0f} %"
+        for variant, largest in changes.select(values.max()).row(0, named=True).items()
+        if largest is not None
+    ]
     if not moves:
         return []
     counts = [row.n for row in rows]

@@ -1,13 +1,15 @@
-"""Tables of the page: columns that read rows of the study, cells that know how they sort."""
+"""Tables of the page: columns that read frames of the study, cells that know how they sort."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
+from jaxtyping import Float
+from numpy import ndarray
 
+from ptl_sweep.report.evidence import bounded_text
 from ptl_sweep.report.figures import series_class
-from ptl_sweep.study.groups import number, text
-from ptl_sweep.vocabulary import Row
 
 MISSING = "\N{EN DASH}"
 
@@ -15,7 +17,7 @@ MISSING = "\N{EN DASH}"
 class PageColumn(NamedTuple):
     """A column of a table and how its values are written."""
 
-    name: str  # of the value in a row
+    name: str  # of the value in a frame
     header: str
     unit: str = ""
     scale: float | None = None  # of a number; None: text
@@ -57,43 +59,51 @@ def make_table(
     name: str,
     caption: str,
     columns: Sequence[PageColumn],
-    rows: Iterable[Row],
+    rows: pl.DataFrame,
     *,
     can_filter: bool = False,
 ) -> PageTable:
     """The rows as a table; a column `dataset` that says the same everywhere is left out."""
-    kept = list(rows)
-    if len({text(row, "dataset") for row in kept}) == 1:
+    if len(set(_texts(rows, "dataset"))) == 1:
         columns = [column for column in columns if column.name != "dataset"]
+    cells = zip(*(make_cells(rows, column) for column in columns), strict=True)
+    series, status = _texts(rows, "synthetic"), _texts(rows, "status")
     lines = [
-        Line(
-            [make_cell(row, column) for column in columns],
-            series_class(text(row, "synthetic")) if row.get("synthetic") else "",
-            text(row, "status") not in ("", "ok"),
-        )
-        for row in kept
+        Line(list(own), series_class(name) if name else "", state not in ("", "ok"))
+        for own, name, state in zip(cells, series, status, strict=True)
     ]
     return PageTable(name, caption, columns, lines, can_filter)
 
 
-def make_cell(row: Row, column: PageColumn) -> PageCell:
-    """The value of one row in one column."""
+def make_cells(rows: pl.DataFrame, column: PageColumn) -> list[PageCell]:
+    """The values of one column."""
     if column.scale is None:
-        shown = text(row, column.name)
-        return PageCell(shown, shown, column.style)
-    value = column.scale * number(row, column.name)
-    sort = "" if np.isnan(value) else repr(float(np.nan_to_num(value)))  # no "inf" in JavaScript
+        return [PageCell(text, text, column.style) for text in _texts(rows, column.name)]
+    values, low, high = (
+        column.scale * _numbers(rows, name) for name in (column.name, *column.bounds)
+    )
     if column.shown:
-        return PageCell(text(row, column.shown) or column.missing, sort, "number")
-    if np.isnan(value):
-        return PageCell(column.missing, "", "number")
-    low, high = (column.scale * number(row, bound) for bound in column.bounds)
-    return PageCell(with_bounds(value, low, high, column), sort, "number")
+        shown = [text or column.missing for text in _texts(rows, column.shown)]
+    else:
+        layout = f"{column.sign},.{column.decimals}f"
+        shown = [
+            column.missing if np.isnan(ends[0]) else bounded_text(ends, layout)
+            for ends in zip(values, low, high, strict=True)
+        ]
+    # no "inf" in JavaScript
+    sort = ["" if np.isnan(one) else repr(float(np.nan_to_num(one))) for one in values]
+    return [PageCell(*one, "number") for one in zip(shown, sort, strict=True)]
 
 
-def with_bounds(value: float, low: float, high: float, column: PageColumn) -> str:
-    """`12.4 [9.1, 15.7]`; without bounds where there are none."""
-    layout = f"{column.sign},.{column.decimals}f"
-    if not np.isfinite(low + high):
-        return format(value, layout)
-    return f"{value:{layout}} [{low:{layout}}, {high:{layout}}]"
+def _texts(rows: pl.DataFrame, name: str) -> list[str]:
+    """A column as text, empty where it or its value is missing."""
+    if name not in rows.columns:
+        return [""] * len(rows)
+    return rows[name].cast(pl.String).fill_null("").to_list()
+
+
+def _numbers(rows: pl.DataFrame, name: str) -> Float[ndarray, " n"]:
+    """A column as numbers, NaN where it or its value is missing."""
+    if name not in rows.columns:
+        return np.full(len(rows), np.nan)
+    return rows[name].cast(pl.Float64).fill_null(np.nan).to_numpy()

@@ -14,19 +14,19 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ptl_sweep.config.choices import Choice
+from ptl_sweep.detection.architectures import architecture_of
 from ptl_sweep.ptl.methods import find_method
 from ptl_sweep.ptl.methods.base import SyntheticMethod
 from ptl_sweep.ptl.translators import find_translator
 from ptl_sweep.ptl.translators.base import Translator
+from ptl_sweep.stages.inputs import NOT_IN_KEY, DataSpec, DetectorSpec, InferenceSpec, PoolSpec
 from ptl_sweep.store import stage_key
 
 if TYPE_CHECKING:
     from ptl_sweep.stages.context import StageContext
-    from ptl_sweep.stages.inputs import DataSpec, PoolSpec
 
 FINDERS = {SyntheticMethod: find_method, Translator: find_translator}
 
-NOT_IN_KEY = {"in_key": False}  # of a field that says where something lies, or what it is called
 Summary = dict[str, Any]  # of meta.json: numbers and texts by name
 
 
@@ -56,12 +56,14 @@ class Stage(ABC):
     kind: ClassVar[StageKind]
     version: ClassVar[int]  # raised when the code of this kind changes its results
     job_type: ClassVar[str]  # of its W&B run
-    default_seconds: ClassVar[dict[str, float]]  # by architecture, before one was measured
 
     label: str = field(metadata=NOT_IN_KEY)  # readable part of the key
     parents: tuple[str, ...]  # keys of the stages whose files it reads
     num_threads: int  # CPU threads; results depend on it
     execution: Execution = field(metadata=NOT_IN_KEY)
+    data: DataSpec  # the images that it is about
+    detector: DetectorSpec
+    inference: InferenceSpec
 
     @functools.cached_property
     def spec(self) -> dict[str, Any]:
@@ -78,13 +80,14 @@ class Stage(ABC):
         )
 
     @property
-    @abstractmethod
-    def architecture(self) -> str:
-        """Of the detector: what the time of a stage hangs on."""
+    def default_seconds(self) -> float:
+        """Before such a stage was measured."""
+        found: float = getattr(architecture_of(self.detector.config()).default_seconds, self.kind)
+        return found
 
     @property
     @abstractmethod
-    def inputs(self) -> "dict[str, DataSpec | PoolSpec]":
+    def inputs(self) -> dict[str, DataSpec | PoolSpec]:
         """The data sets that it reads, by their role: dataset, pool, target."""
 
     @property
@@ -147,7 +150,9 @@ def _decoded(hint: Any, value: Any) -> Any:
     if isinstance(hint, UnionType):
         if value is None:
             return None
-        (hint,) = [part for part in typing.get_args(hint) if part is not type(None)]
+        hint, *others = [part for part in typing.get_args(hint) if part is not type(None)]
+        if others:  # numbers and texts: JSON tells them apart
+            return value
     if isinstance(hint, type) and is_dataclass(hint):
         return decode(hint, value)
     return tuple(value) if typing.get_origin(hint) is tuple else value

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from ptl_sweep.datasets.records import ImageRecord, ImageSet
+from ptl_sweep.detection.detector import Detections, Probes
 from ptl_sweep.detection.inference import detect_and_probe_records
 from ptl_sweep.detection.matching import IOU_THRESHOLDS, ImageMatch, match_image
-from ptl_sweep.detection.retinanet import Detections, Probes
 from ptl_sweep.detection.table import (
     DetectionTable,
     EvaluatedImage,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from ptl_sweep.stages.base import Stage, StageKind, Summary
-from ptl_sweep.stages.inputs import DataSpec, DetectorSpec, InferenceSpec, PoolSpec
+from ptl_sweep.stages.inputs import DataSpec, PoolSpec
 
 if TYPE_CHECKING:
     from ptl_sweep.stages.context import StageContext
@@ -19,19 +19,6 @@ class EvaluateStage(Stage):
     kind: ClassVar[StageKind] = StageKind.EVALUATE
     version: ClassVar[int] = 3
     job_type: ClassVar[str] = "evaluate"
-    default_seconds: ClassVar[dict[str, float]] = {  # one core, miniature; one GPU, paper grid
-        "retinanet_tiny": 8.0,
-        "retinanet_r50": 290.0,
-    }
-
-    data: DataSpec
-    detector: DetectorSpec
-    inference: InferenceSpec
-
-    @property
-    def architecture(self) -> str:
-        """Of the detector."""
-        return self.detector.architecture
 
     @property
     def inputs(self) -> dict[str, DataSpec | PoolSpec]:

@@ -17,8 +17,9 @@ from ptl_sweep.config.schema import (
 )
 from ptl_sweep.datasets import registry
 from ptl_sweep.detection import weights
-from ptl_sweep.stages.base import NOT_IN_KEY
+from ptl_sweep.detection.architectures import architecture_of
 
+NOT_IN_KEY = {"in_key": False}  # of a field that says where something lies, or what it is called
 WEIGHTS_FOLDER = "weights"  # below sweep.root: published initial weights, put there by hand
 MISSING_WEIGHTS = "missing"  # no file yet: a plan needs none, a run asks for it first
 
@@ -85,6 +86,7 @@ class PoolSpec:
     fingerprint: str | None
     num_images: int | None
     image_size: int
+    domain: str | None
     altitude_m: list[float] | None
     world_seed: int
     place: DataPlace = field(metadata=NOT_IN_KEY)
@@ -97,6 +99,7 @@ class PoolSpec:
             fingerprint=registry.pool_fingerprint(config),
             num_images=config.num_images,
             image_size=config.image_size,
+            domain=config.domain,
             altitude_m=config.altitude_m,
             world_seed=config.world_seed,
             place=DataPlace(name=config.name, root=config.root, index_root=config.index_root),
@@ -130,7 +133,8 @@ class DetectorSpec:
 
     @classmethod
     def of(cls, config: DetectorConfig, weights_folder: Path) -> Self:
-        """Hash the file of initial weights where there is one."""
+        """Hash the file of initial weights where there is one. Raises: ConfigError."""
+        architecture_of(config)
         names = {item.name for item in fields(cls)} - {"weights_sha256"}
         return cls(
             weights_sha256=_sha256(config, weights_folder),

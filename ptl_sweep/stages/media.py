@@ -14,8 +14,8 @@ from numpy import ndarray
 from PIL import Image
 
 from ptl_sweep.datasets.records import ImageRecord
+from ptl_sweep.detection.detector import Detector
 from ptl_sweep.detection.inference import detect_records
-from ptl_sweep.detection.retinanet import Detector
 from ptl_sweep.detection.table import DetectionTable
 from ptl_sweep.ptl.selection_heatmap import count_selected, draw_selection
 from ptl_sweep.stages.context import StageContext

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.ptl.methods.base import SyntheticMethod
 from ptl_sweep.ptl.translators.base import Translator
-from ptl_sweep.stages.base import NOT_IN_KEY, StageKind, Summary
-from ptl_sweep.stages.inputs import DataSpec, PoolSpec
+from ptl_sweep.stages.base import StageKind, Summary
+from ptl_sweep.stages.inputs import NOT_IN_KEY, DataSpec, PoolSpec
 from ptl_sweep.stages.train import MANIFEST, DetectorStage
 
 if TYPE_CHECKING:
@@ -29,10 +29,6 @@ class PtlStage(DetectorStage):
     kind: ClassVar[StageKind] = StageKind.PTL
     version: ClassVar[int] = 2
     job_type: ClassVar[str] = "train"
-    default_seconds: ClassVar[dict[str, float]] = {  # one core, miniature; one GPU, paper grid
-        "retinanet_tiny": 50.0,
-        "retinanet_r50": 7560.0,
-    }
 
     pool: PoolSpec
     method: SyntheticMethod

@@ -68,6 +68,7 @@ def _summary(chosen: SelectedVirtualImages, num_pool: int) -> Summary:
         "num_selected_uniformly": selection.num_selected_uniformly,
         "num_finite_gap": selection.num_finite,
         "effective_sample_size": selection.effective_sample_size,
+        "temperature": selection.temperature,
         "gap_median": float(np.median(finite)) if len(finite) else None,
         "gap_selected_median": float(np.median(picked)) if len(picked) else None,
     }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ptl_sweep.config.schema import FeatureConfig, TrainRecipe
 from ptl_sweep.seeds import derive_seed
 from ptl_sweep.stages.base import Stage, StageKind, Summary
-from ptl_sweep.stages.inputs import DataSpec, DetectorSpec, InferenceSpec, PoolSpec
+from ptl_sweep.stages.inputs import DataSpec, PoolSpec
 
 if TYPE_CHECKING:
     from ptl_sweep.stages.context import StageContext
@@ -22,18 +22,10 @@ MANIFEST = "manifest.json"  # R_t: real and transformed images
 class DetectorStage(Stage, ABC):
     """A stage that trains a detector from the initial weights."""
 
-    data: DataSpec
     real_count: int
     seed: int
-    detector: DetectorSpec
     train: TrainRecipe
     features: FeatureConfig
-    inference: InferenceSpec
-
-    @property
-    def architecture(self) -> str:
-        """Of the detector."""
-        return self.detector.architecture
 
     @property
     def inputs(self) -> dict[str, DataSpec | PoolSpec]:
@@ -57,10 +49,6 @@ class TrainStage(DetectorStage):
     kind: ClassVar[StageKind] = StageKind.TRAIN
     version: ClassVar[int] = 2
     job_type: ClassVar[str] = "train"
-    default_seconds: ClassVar[dict[str, float]] = {  # one core, miniature; one GPU, paper grid
-        "retinanet_tiny": 30.0,
-        "retinanet_r50": 3240.0,
-    }
 
     def run(self, ctx: "StageContext") -> Summary:
         """Draw the subset, train, read out the features."""

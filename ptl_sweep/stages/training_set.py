@@ -34,6 +34,7 @@ class TransformedImage:
             ignored=np.zeros((0, 4), dtype=np.float32),
             scene=self.pool_id,
             pixels=FileImage(folder / self.file),
+            synthetic=True,
         )
 
 

@@ -5,33 +5,26 @@ E(medium) - max(E(low), E(high)), `claim` in the columns.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
+import polars as pl
 from jaxtyping import Float
 from numpy import ndarray
 
 from ptl_sweep.metrics.bootstrap import Replicates, few_blocks_note, percentile_interval
-from ptl_sweep.study.groups import ap_t2t_of, by_group, members, paired_effects
+from ptl_sweep.study.groups import by_group, members, paired_effects, seeds_of
 from ptl_sweep.study.paired import PairedReplicates, paired_replicates
+from ptl_sweep.study.schemas import CONTRASTS, frame_of
 from ptl_sweep.study.statistics import joined_notes, mean_interval, power_note, sign_flip_p
-from ptl_sweep.vocabulary import BANDS, CellKey, Group, Row, Value, band_name, bounded
-
-Scale: TypeAlias = Literal["cumulative", "band"]
-
-
-class _SeedEffects(NamedTuple):
-    """E of one group, at the seeds that have it at all three thresholds."""
-
-    seeds: list[int]
-    effects: Float[ndarray, "s 3"]
+from ptl_sweep.vocabulary import BANDS, ApT2t, CellKey, Value, band_name, bounded
 
 
 def contrasts(
-    rows: Sequence[Row],
+    results: pl.DataFrame,
+    thresholds: Sequence[float],
     replicates: Mapping[CellKey, Replicates] | None = None,
     rng: np.random.Generator | None = None,
-) -> list[dict[str, Value]]:
+) -> pl.DataFrame:
     """One row per scale and group with synthetic, then over targets, then over counts as well.
 
     Averages over targets and counts are taken within a seed, before the maximum; the advantage of
@@ -44,24 +37,26 @@ def contrasts(
     `rng` (seed 0 when not given) draws sign flips beyond 16 seeds.
     """
     rng = np.random.default_rng(0) if rng is None else rng
-    scales: dict[Scale, list[str]] = {
-        "cumulative": [one.name for one in ap_t2t_of(rows)],
+    scales = {
+        "cumulative": [ApT2t(score).name for score in thresholds],
         "band": [band_name(band) for band in BANDS],
     }
-    result = []
+    seeds = np.array(seeds_of(results))
+    rows = []
     for scale, columns in scales.items():
-        parts = members(by_group(rows, "AP50"))
-        for group, found in _effects(rows, columns).items():
-            paired = paired_replicates(replicates or {}, parts[group], found.seeds)
-            result.append(
-                {
-                    **group._asdict(),
-                    "scale": scale,
-                    **_seed_columns(found, rng),
-                    **_image_columns(paired, scale, power_note(len(found.seeds))),
-                }
-            )
-    return result
+        each = [by_group(results, column) for column in columns]
+        parts = members(each[0])
+        by_column = [paired_effects(series) for series in each]
+        for group in by_column[0]:
+            effects = np.stack([one[group] for one in by_column], axis=1)
+            complete = np.isfinite(effects).all(axis=1)
+            paired = paired_replicates(replicates or {}, parts[group], seeds[complete].tolist())
+            columns_of_group = {
+                **_seed_columns(effects[complete], rng),
+                **_image_columns(paired, scale, power_note(int(complete.sum()))),
+            }
+            rows.append({**group._asdict(), "scale": scale, **columns_of_group})
+    return frame_of(rows, CONTRASTS)
 
 
 def medium_band_advantage(effects: Float[ndarray, "s 3 *b"]) -> Float[ndarray, " s *b"]:
@@ -69,29 +64,17 @@ def medium_band_advantage(effects: Float[ndarray, "s 3 *b"]) -> Float[ndarray, "
     return np.asarray(effects[:, 1] - np.maximum(effects[:, 0], effects[:, 2]))
 
 
-def _effects(rows: Sequence[Row], columns: Sequence[str]) -> dict[Group, _SeedEffects]:
-    each = [paired_effects(by_group(rows, column)) for column in columns]
-    if not each:
-        return {}
-    found = {}
-    for group in each[0]:
-        seeds = sorted(set.intersection(*(set(one[group]) for one in each)))
-        values = [[one[group][seed] for one in each] for seed in seeds]
-        found[group] = _SeedEffects(seeds, np.array(values, np.float64).reshape(-1, len(BANDS)))
-    return found
-
-
-def _seed_columns(found: _SeedEffects, rng: np.random.Generator) -> dict[str, Value]:
-    columns: dict[str, Value] = {"num_seeds": len(found.seeds)}
-    advantage = medium_band_advantage(found.effects)
-    for name, values in (*zip(BANDS, found.effects.T, strict=True), ("claim", advantage)):
+def _seed_columns(effects: Float[ndarray, "s 3"], rng: np.random.Generator) -> dict[str, Value]:
+    columns: dict[str, Value] = {"num_seeds": len(effects)}
+    advantage = medium_band_advantage(effects)
+    for name, values in (*zip(BANDS, effects.T, strict=True), ("claim", advantage)):
         columns |= zip(bounded(name), mean_interval(values).bounded, strict=True)
     return columns | {"p": sign_flip_p(advantage, rng)}
 
 
-def _image_columns(paired: PairedReplicates | None, scale: Scale, note: str) -> dict[str, Value]:
+def _image_columns(paired: PairedReplicates | None, scale: str, note: str) -> dict[str, Value]:
     if paired is None:
-        return {"claim_image_low": np.nan, "claim_image_high": np.nan, "note": note}
+        return {"note": note}
     effects = paired.AP_t2t if scale == "cumulative" else paired.AP_t2t_bands
     low, high = percentile_interval(medium_band_advantage(effects).mean(axis=0))
     return {

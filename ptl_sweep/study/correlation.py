@@ -1,17 +1,17 @@
 """Does train2test predict AP? Spearman's rho over the cells of a grid (seed; interval ours)."""
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 from jaxtyping import Float, Int
 from numpy import ndarray
 
 from ptl_sweep.metrics.bootstrap import block_weights, few_blocks_note, percentile_interval
-from ptl_sweep.study.groups import number, text
+from ptl_sweep.study.schemas import CORRELATIONS, frame_of
 from ptl_sweep.study.statistics import joined_notes
 from ptl_sweep.study.study import SCOPES
-from ptl_sweep.vocabulary import VARIANTS, Distance, Row, Value
+from ptl_sweep.vocabulary import VARIANTS, Distance, Value
 
 PREDICTORS = (Distance("tp", "mean"), Distance("tp", "median"), Distance("fp", "median"))
 METRIC = "AP50"
@@ -30,8 +30,8 @@ class _Cells(NamedTuple):
 
 
 def correlations(
-    rows: Sequence[Row], num_resamples: int, rng: np.random.Generator
-) -> list[dict[str, Value]]:
+    results: pl.DataFrame, num_resamples: int, rng: np.random.Generator
+) -> pl.DataFrame:
     """One row per source, predictor, variant of the distance and scope.
 
     Scopes: all cells; ranks within each real_count, around their middle (removes what both owe to
@@ -39,25 +39,22 @@ def correlations(
     The interval is a percentile bootstrap over seeds: cells of a seed share images and weights.
     rho is NaN with fewer than three cells or when all values are equal, its bounds with one seed.
     """
-    result: list[dict[str, Value]] = []
-    for dataset in dict.fromkeys(text(row, "dataset") for row in rows):
-        own = [row for row in rows if text(row, "dataset") == dataset]
+    rows = []
+    for (dataset,), own in results.group_by("dataset", maintain_order=True):
         for predictor in PREDICTORS:
             for variant in VARIANTS:
                 cells = _cells(own, predictor._replace(variant=variant))
                 weights = _seed_weights(cells, num_resamples, rng)
-                result += [
-                    {
-                        "dataset": dataset,
-                        "predictor": predictor.predictor,
-                        "variant": variant,
-                        "metric": METRIC,
-                        "scope": scope,
-                        **_columns(cells, scope, weights),
-                    }
-                    for scope in SCOPES
+                place = {
+                    "dataset": dataset,
+                    "predictor": predictor.predictor,
+                    "variant": variant,
+                    "metric": METRIC,
+                }
+                rows += [
+                    {**place, "scope": scope, **_columns(cells, scope, weights)} for scope in SCOPES
                 ]
-    return result
+    return frame_of(rows, CORRELATIONS)
 
 
 def spearman(
@@ -125,13 +122,13 @@ def _correlation(
     return np.where(scale > 0, product, np.nan) / np.sqrt(np.where(scale > 0, scale, 1.0))
 
 
-def _cells(rows: Sequence[Row], predictor: Distance) -> _Cells:
-    column = predictor.name
-    kept = [row for row in rows if np.isfinite([number(row, column), number(row, METRIC)]).all()]
-    names = (column, METRIC, "gaussian_n", "real_count", "seed")
-    values = np.array([[number(row, name) for name in names] for row in kept]).reshape(-1, 5)
-    predicting, metric, gaussian_n, real_count, seed = values.T
-    return _Cells(predicting, metric, gaussian_n, real_count, seed.astype(np.int64))
+def _cells(results: pl.DataFrame, predictor: Distance) -> _Cells:
+    kept = results.filter(pl.col(predictor.name).is_finite(), pl.col(METRIC).is_finite())
+    names = (predictor.name, METRIC, "gaussian_n", "real_count")
+    predicting, metric, gaussian_n, real_count = (
+        kept[name].cast(pl.Float64).to_numpy() for name in names
+    )
+    return _Cells(predicting, metric, gaussian_n, real_count, kept["seed"].to_numpy())
 
 
 def _seed_weights(

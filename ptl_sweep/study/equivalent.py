@@ -4,16 +4,17 @@ The curve of a seed without synthetic is made non-decreasing (isotonic regressio
 real counts), linear in the logarithm of the count between them, and read backwards.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 from jaxtyping import Float
 from numpy import ndarray
 
 from ptl_sweep.metrics.bootstrap import Replicates, percentile_interval
-from ptl_sweep.study.groups import Series, by_group
-from ptl_sweep.vocabulary import ALL_TARGETS, OFF, CellKey, Group, Row, cell_key
+from ptl_sweep.study.groups import Series, by_group, mean_over, members, seeds_of
+from ptl_sweep.vocabulary import OFF, CellKey, Group, cell_key
 
 MIN_COUNTS = 3
 
@@ -21,15 +22,13 @@ MIN_COUNTS = 3
 class Equivalent(NamedTuple):
     """Real images without synthetic that give the AP50 of a group; 0 and inf: outside the counts.
 
-    0 means fewer than `smallest`, inf more than `largest`; NaN: not known, `note` says why.
+    0 means fewer than the smallest, inf more than the largest; NaN: not known, `note` says why.
     """
 
     group: Group
     real_equivalent: float  # images; middle over the seeds
     low: float  # 95 % interval over seeds and test images
     high: float
-    smallest: int  # real counts of the curve without synthetic
-    largest: int
     num_seeds: int
     note: str
 
@@ -45,28 +44,17 @@ class Equivalent(NamedTuple):
         assert count is not None
         return self.real_equivalent / count, self.low / count, self.high / count
 
+
+class _CellGroups(NamedTuple):
+    """Groups that an equivalent is read from: one per target, which are averaged."""
+
+    on: list[Group]
+    off: dict[int, list[Group]]  # by rising real count
+
     @property
-    def text(self) -> str:
-        """`27 [15, > 40]`; `-` when not known, without bounds when those are not."""
-        if np.isnan(self.real_equivalent):
-            return "-"
-        middle = self._shown(self.real_equivalent)
-        if np.isnan(self.low):
-            return middle
-        return f"{middle} [{self._shown(self.low)}, {self._shown(self.high)}]"
-
-    def _shown(self, images: float) -> str:
-        if np.isinf(images):
-            return f"> {self.largest}"
-        return f"{images:.0f}" if images else f"< {self.smallest}"
-
-
-class _Curves(NamedTuple):
-    """One target (or the mean over all) without synthetic, at the seeds that have every count."""
-
-    counts: Float[ndarray, " k"]
-    by_seed: dict[int, Float[ndarray, " k"]]
-    targets: tuple[str, ...]  # what the curve is the mean over
+    def counts(self) -> Float[ndarray, " k"]:
+        """Real counts of the curve without synthetic."""
+        return np.array(list(self.off), np.float64)
 
 
 def non_decreasing(values: Float[ndarray, "*n k"]) -> Float[ndarray, "*n k"]:
@@ -118,7 +106,7 @@ def median_with_bounds(equivalents: Float[ndarray, "*n s"]) -> Float[ndarray, " 
 
 
 def real_equivalents(
-    rows: Sequence[Row],
+    results: pl.DataFrame,
     replicates: Mapping[CellKey, Replicates] | None = None,
     rng: np.random.Generator | None = None,
 ) -> list[Equivalent]:
@@ -129,90 +117,58 @@ def real_equivalents(
     images, the same for all cells of a target; `rng` (seed 0 when not given) draws the seeds.
     """
     rng = np.random.default_rng(0) if rng is None else rng
-    series = by_group(rows, "AP50")
+    series, seeds = by_group(results, "AP50"), np.array(seeds_of(results))
     found = []
-    for group in _groups(series):
-        curves = _curves(series, group)
-        if len(curves.counts) < MIN_COUNTS:
-            note = f"needs {MIN_COUNTS} real counts, there are {len(curves.counts)}"
-            found.append(Equivalent(group, np.nan, np.nan, np.nan, 0, 0, 0, note))
-        else:
-            found.append(_equivalent(group, curves, series, replicates or {}, rng))
+    for group, parts in members(series).items():
+        if group.synthetic == OFF or group.real_count is None:
+            continue
+        groups = _cell_groups(series, sorted(parts))
+        if len(groups.off) < MIN_COUNTS:
+            note = f"needs {MIN_COUNTS} real counts, there are {len(groups.off)}"
+            found.append(Equivalent(group, np.nan, np.nan, np.nan, 0, note))
+            continue
+        curves = np.stack([mean_over(series, own) for own in groups.off.values()], axis=1)
+        levels = mean_over(series, groups.on)
+        complete = np.isfinite(curves).all(axis=1) & np.isfinite(levels)
+        each = equivalent_count(groups.counts, non_decreasing(curves), levels)[complete]
+        resampled = _resampled(groups, seeds[complete].tolist(), replicates or {}, rng)
+        found.append(_over_seeds(group, each, resampled))
     return found
 
 
-def _groups(series: Iterable[Group]) -> list[Group]:
-    """Groups with synthetic, then their means over targets."""
-    own = [group for group in series if group.synthetic != OFF]
-    return own + list(dict.fromkeys(group._replace(target=ALL_TARGETS) for group in own))
+def _cell_groups(series: Mapping[Group, Series], on: list[Group]) -> _CellGroups:
+    """With the groups without synthetic, at the real counts that have any number on each target."""
+    known = {group for group, values in series.items() if np.isfinite(values).any()}
+    counts = sorted({group.real_count for group in known if group.real_count is not None})
+    off = {count: [one._replace(real_count=count, synthetic=OFF) for one in on] for count in counts}
+    return _CellGroups(on, {count: own for count, own in off.items() if known.issuperset(own)})
 
 
-def _curves(series: Mapping[Group, Series], group: Group) -> _Curves:
-    """Without synthetic, on the targets of `group`, at the real counts that have any number."""
-    targets = {group.target}
-    if group.target == ALL_TARGETS:
-        targets = {one.target for one in series if one._replace(target=ALL_TARGETS) == group}
-    off = {
-        (one.real_count, one.target): values
-        for one, values in series.items()
-        if (one.dataset, one.synthetic) == (group.dataset, OFF) and one.target in targets and values
-    }
-    counts = sorted(
-        count for count in {count for count, _ in off if count is not None}
-        if all((count, target) in off for target in targets)
-    )  # fmt: skip
-    cells = [[off[count, target] for target in sorted(targets)] for count in counts]
-    seeds = set.intersection(*(set(one) for row in cells for one in row)) if cells else set()
-    by_seed = {
-        seed: np.array([np.mean([one[seed] for one in row]) for row in cells])
-        for seed in sorted(seeds)
-    }
-    return _Curves(np.array(counts, np.float64), by_seed, tuple(sorted(targets)))
-
-
-def _equivalent(
-    group: Group,
-    curves: _Curves,
-    series: Mapping[Group, Series],
-    replicates: Mapping[CellKey, Replicates],
-    rng: np.random.Generator,
+def _over_seeds(
+    group: Group, each: Float[ndarray, " s"], resampled: Float[ndarray, " b"]
 ) -> Equivalent:
-    parts = [series.get(group._replace(target=target), {}) for target in curves.targets]
-    seeds = [seed for seed in curves.by_seed if all(seed in part for part in parts)]
-    smallest, largest = int(curves.counts[0]), int(curves.counts[-1])
-    if not seeds:
-        note = "has no seed with every cell"
-        return Equivalent(group, np.nan, np.nan, np.nan, smallest, largest, 0, note)
-    levels = np.array([np.mean([part[seed] for part in parts]) for seed in seeds])
-    curve = non_decreasing(np.stack([curves.by_seed[seed] for seed in seeds]))
-    point = float(median_with_bounds(equivalent_count(curves.counts, curve, levels)))
-    low, high = percentile_interval(_resampled(group, curves, seeds, replicates, rng))
-    one_seed = len(seeds) == 1 and not np.isnan(low)
+    if not len(each):
+        return Equivalent(group, np.nan, np.nan, np.nan, 0, "has no seed with every cell")
+    low, high = percentile_interval(resampled)
+    one_seed = len(each) == 1 and not np.isnan(low)
     note = "interval carries test images only (1 seed)" if one_seed else ""
-    return Equivalent(group, point, low, high, smallest, largest, len(seeds), note)
+    return Equivalent(group, float(median_with_bounds(each)), low, high, len(each), note)
 
 
 def _resampled(
-    group: Group,
-    curves: _Curves,
+    groups: _CellGroups,
     seeds: Sequence[int],
     replicates: Mapping[CellKey, Replicates],
     rng: np.random.Generator,
 ) -> Float[ndarray, " b"]:
     """The middle over seeds, one per resample of seeds and test images; empty without them."""
-
-    def resamples(count: int, synthetic: str, seed: int) -> list[Replicates | None]:
-        groups = (Group(group.dataset, count, synthetic, target) for target in curves.targets)
-        return [replicates.get(cell_key(one, seed)) for one in groups]
-
-    assert group.real_count is not None
-    columns = [*((int(count), OFF) for count in curves.counts), (group.real_count, group.synthetic)]
-    found = [[resamples(*column, seed) for column in columns] for seed in seeds]
-    if any(one is None for row in found for cell in row for one in cell):
+    columns = [*groups.off.values(), groups.on]
+    keys = [[[cell_key(one, seed) for one in own] for own in columns] for seed in seeds]
+    if not keys or any(key not in replicates for row in keys for own in row for key in own):
         return np.empty(0)
-    values = np.array([[[one.AP50 for one in cell if one] for cell in row] for row in found])
+    values = np.array([[[replicates[key].AP50 for key in own] for own in row] for row in keys])
     levels = values.mean(axis=2)  # seed, column, resample
     curve = non_decreasing(np.moveaxis(levels[:, :-1], 1, -1))
-    each = equivalent_count(curves.counts, curve, levels[:, -1])
+    each = equivalent_count(groups.counts, curve, levels[:, -1])
     drawn = rng.integers(0, len(seeds), size=(each.shape[1], len(seeds)))
     return median_with_bounds(each[drawn, np.arange(each.shape[1])[:, None]])

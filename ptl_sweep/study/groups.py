@@ -1,50 +1,33 @@
-"""Cells of a grid by group: rows that differ in the seed only, their means and paired effects."""
+"""Cells of a grid by group: rows that differ in the seed only, their means and paired effects.
+
+A series has a value per seed of the whole grid, by rising seed; NaN where the cell has no number.
+"""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
+import polars as pl
+from jaxtyping import Float
+from numpy import ndarray
 
-from ptl_sweep.vocabulary import ALL_TARGETS, OFF, ApT2t, Group, Row, thresholds_in
+from ptl_sweep.vocabulary import ALL_TARGETS, OFF, Group
 
-Series: TypeAlias = dict[int, float]  # seed -> value
-
-
-def number(row: Row, column: str) -> float:
-    """The value as float; NaN where it is missing."""
-    value = row.get(column)
-    return float(value) if isinstance(value, int | float) else np.nan
+Series: TypeAlias = Float[ndarray, " s"]
 
 
-def text(row: Row, column: str) -> str:
-    """The value as text; empty where it is missing."""
-    value = row.get(column)
-    return "" if value is None else str(value)
+def seeds_of(results: pl.DataFrame) -> list[int]:
+    """The seeds of a grid, rising: the places of a series."""
+    return results["seed"].unique().sort().to_list()
 
 
-def ap_t2t_of(rows: Iterable[Row]) -> list[ApT2t]:
-    """The headline columns of AP_t2t that rows of results.csv have, by rising threshold."""
-    return [ApT2t(score) for score in thresholds_in(name for row in rows for name in row)]
-
-
-def group_of(row: Row) -> Group:
-    """The group of a row of results.csv."""
-    return Group(
-        text(row, "dataset"),
-        int(number(row, "real_count")),
-        text(row, "synthetic"),
-        text(row, "target"),
-    )
-
-
-def by_group(rows: Iterable[Row], metric: str) -> dict[Group, Series]:
-    """Values by group and rising seed; a cell without a number leaves its seed out."""
-    series: dict[Group, Series] = {}
-    for row in rows:
-        values = series.setdefault(group_of(row), {})
-        if np.isfinite(number(row, metric)):
-            values[int(number(row, "seed"))] = number(row, metric)
-    return {group: dict(sorted(values.items())) for group, values in series.items()}
+def by_group(results: pl.DataFrame, metric: str) -> dict[Group, Series]:
+    """The series of a column of results.csv, by group."""
+    wide = results.pivot("seed", index=Group._fields, values=metric)
+    values = wide.select(map(str, seeds_of(results))).to_numpy().astype(np.float64)
+    known = np.where(np.isfinite(values), values, np.nan)
+    groups = map(Group._make, wide.select(Group._fields).iter_rows())
+    return dict(zip(groups, known, strict=True))
 
 
 def members(groups: Iterable[Group]) -> dict[Group, list[Group]]:
@@ -57,20 +40,14 @@ def members(groups: Iterable[Group]) -> dict[Group, list[Group]]:
     return result
 
 
+def mean_over(series: Mapping[Group, Series], groups: Sequence[Group]) -> Series:
+    """Mean of the groups within each seed; NaN for a seed that one of them lacks."""
+    return np.asarray(np.stack([series[group] for group in groups], axis=-1).mean(axis=-1))
+
+
 def with_averages(series: Mapping[Group, Series]) -> dict[Group, Series]:
-    """The groups, then their means over targets, then over targets and real counts.
-
-    A mean is taken within each seed, over the seeds that all its groups have.
-    """
-    return {
-        group: _mean_of_complete([series[part] for part in parts])
-        for group, parts in members(series).items()
-    }
-
-
-def _mean_of_complete(parts: Sequence[Series]) -> Series:
-    seeds = set.intersection(*(set(part) for part in parts))
-    return {seed: float(np.mean([part[seed] for part in parts])) for seed in sorted(seeds)}
+    """The groups, then their means over targets, then over targets and real counts."""
+    return {group: mean_over(series, parts) for group, parts in members(series).items()}
 
 
 def paired_effects(series: Mapping[Group, Series]) -> dict[Group, Series]:
@@ -78,10 +55,9 @@ def paired_effects(series: Mapping[Group, Series]) -> dict[Group, Series]:
 
     Paired before anything is averaged: a real count that only `off` has moves no effect.
     """
-    effects: dict[Group, Series] = {}
+    effects = {}
     for group, values in series.items():
-        if group.synthetic == OFF:
-            continue
-        off = series.get(group._replace(synthetic=OFF), {})
-        effects[group] = {s: value - off[s] for s, value in values.items() if s in off}
+        if group.synthetic != OFF:
+            off = series.get(group._replace(synthetic=OFF), np.full_like(values, np.nan))
+            effects[group] = values - off
     return with_averages(effects)

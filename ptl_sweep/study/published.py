@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import yaml
 
 from ptl_sweep.config.schema import ConfigError
-from ptl_sweep.study.groups import number, text
+from ptl_sweep.study.schemas import BESIDE, PUBLISHED, frame_of
 from ptl_sweep.study.statistics import Interval
-from ptl_sweep.study.summary import effect_of, find_summary
-from ptl_sweep.vocabulary import OFF, Group, Row, Value
+from ptl_sweep.study.summary import MeanAndEffect, means_and_effects
+from ptl_sweep.vocabulary import OFF, Group, Value
 
 PAPERS = Path(__file__).with_name("papers")
 ON = "on"
@@ -25,32 +26,23 @@ PAPER_KEYS = ("paper", "arxiv", "tables")
 TABLE_KEYS = ("table", "caption", "source", "entries")
 ENTRY_KEYS = ("target", "real_count", "synthetic", "iteration")
 OPTIONAL_KEYS = ("setting", *METRICS)
-# One row per paper, table and cell of it; AP as fractions.
-PUBLISHED_COLUMNS = (
-    "paper", "table", "dataset", "target", "real_count", "synthetic", "iteration", "AP50", "AP",
-)  # fmt: skip
-BESIDE_COLUMNS = (
-    "paper", "table", "dataset", "target", "real_count", "metric",
-    "published_change", "published_ratio",  # up | down | same; AP with synthetic over AP without
-    "change", "ratio",  # ours; empty without ours
-    "note",
-)  # fmt: skip
+PLACE = ("paper", "dataset", "target", "real_count")  # of a published number
 
 
-def load_published(folder: Path | None = None) -> list[Row]:
-    """One row per entry of `folder`/*.yaml (default: PAPERS), with PUBLISHED_COLUMNS.
+def load_published(folder: Path | None = None) -> pl.DataFrame:
+    """One row per entry of `folder`/*.yaml (default: PAPERS), with the schema PUBLISHED.
 
     AP as fractions, NaN where the paper gives none. `synthetic` is off, on, "on, SETTING" where a
-    paper varies something, or another method of the paper; `iteration` is a number, BEST, or None
+    paper varies something, or another method of the paper; `iteration` is a number, BEST, or null
     where the paper has or states none.
 
     Raises: ConfigError that names file, table and entry.
     """
     paths = sorted((folder or PAPERS).glob("*.yaml"))
-    return [row for path in paths for row in _read_paper(path)]
+    return frame_of([row for path in paths for row in _read_paper(path)], PUBLISHED)
 
 
-def _read_paper(path: Path) -> Iterator[Row]:
+def _read_paper(path: Path) -> Iterator[dict[str, Value]]:
     where = f"{PAPERS.name}/{path.name}"
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -68,11 +60,11 @@ def _read_paper(path: Path) -> Iterator[Row]:
                 "table": str(table["table"]),
                 "dataset": str(table["source"]),
             }
-            identity = tuple(row[name] for name in PUBLISHED_COLUMNS if name not in METRICS)
+            identity = tuple(row[name] for name in PUBLISHED if name not in METRICS)
             if identity in seen:
                 raise ConfigError(f"{place} repeats an entry before it")
             seen.add(identity)
-            yield {name: row[name] for name in PUBLISHED_COLUMNS}
+            yield row
 
 
 def _check_keys(content: Any, needed: Sequence[str], optional: Sequence[str], where: str) -> None:
@@ -107,7 +99,7 @@ def _row(entry: Any, where: str) -> dict[str, Value]:
         "target": str(entry["target"]),
         "real_count": count,
         "synthetic": synthetic + setting,
-        "iteration": iteration,
+        "iteration": None if iteration is None else str(iteration),
         **_fractions(entry, where),
     }
 
@@ -131,55 +123,55 @@ def _fractions(entry: Mapping[str, Any], where: str) -> dict[str, float]:
     return {name: values[name] / 100 if name in values else np.nan for name in METRICS}
 
 
-def published_beside(published: Sequence[Row], summary: Sequence[Row], dataset: str) -> list[Row]:
-    """Change and ratio by synthetic images, published and ours, with BESIDE_COLUMNS.
+def published_beside(published: pl.DataFrame, summary: pl.DataFrame, dataset: str) -> pl.DataFrame:
+    """Change and ratio by synthetic images, published and ours, with the schema BESIDE.
 
     Of `published`: `on` with the paper's own settings at its last iteration, against `off` of the
     same paper; not BEST, which was chosen on test data. `summary` is summary.csv; the ratio of ours
     is that of the two means over seeds, the change that of the paired effect. A sweep that was not
     trained on the paper's data set (`dataset` is another) has nothing beside it.
     """
-    rows: list[Row] = []
-    for row in published:
+    ours = {metric: means_and_effects(summary, metric) for metric in METRICS}
+    on = published.filter(pl.col("synthetic") == ON, pl.col("iteration").ne_missing(BEST))
+    rows: list[dict[str, Value]] = []
+    for row in on.iter_rows(named=True):
         off = _baseline(published, row)
-        if row["synthetic"] != ON or row["iteration"] == BEST or off is None:
-            continue
-        shared = {name: row[name] for name in BESIDE_COLUMNS[:5]}
+        place = {name: row[name] for name in (*PLACE, "table")}
         for metric in METRICS:
-            low, high = number(off, metric), number(row, metric)
+            low, high = off[metric], row[metric]
             if np.isnan(low) or np.isnan(high):
                 continue
-            theirs: Row = {
-                "metric": metric,
-                "published_change": _change(high - low),
-                "published_ratio": _ratio(high, low),
-            }
-            rows.append({**shared, **theirs, **_ours(summary, row, metric, dataset)})
-    return rows
+            group = Group(row["dataset"], row["real_count"], ON, row["target"])
+            rows.append(
+                {
+                    **place,
+                    "metric": metric,
+                    "published_change": _change(high - low),
+                    "published_ratio": _ratio(high, low),
+                    **_ours(ours[metric], group, dataset),
+                }
+            )
+    return frame_of(rows, BESIDE)
 
 
-def _baseline(published: Sequence[Row], row: Row) -> Row | None:
-    """`off` of the same paper, data set, target and real count; a table may leave it to another."""
-    wanted = {name: row[name] for name in ("paper", "dataset", "target", "real_count")}
-    wanted["synthetic"] = OFF
-    found = [other for other in published if all(other[k] == v for k, v in wanted.items())]
-    same_table = [other for other in found if other["table"] == row["table"]]
-    return next(iter(same_table or found), None)
+def _baseline(published: pl.DataFrame, row: Mapping[str, Value]) -> dict[str, float]:
+    """AP of `off` at the same place, NaN without; a table may leave it to another of the paper."""
+    off = published.filter(synthetic=OFF, **{name: row[name] for name in PLACE})
+    same_table_first = off.sort(pl.col("table") != row["table"], maintain_order=True)
+    found = same_table_first.select(METRICS).rows() or [(np.nan, np.nan)]
+    return dict(zip(METRICS, found[0], strict=True))
 
 
-def _ours(summary: Sequence[Row], row: Row, metric: str, dataset: str) -> dict[str, Value]:
-    if row["dataset"] != dataset:
-        return {"change": "", "ratio": np.nan, "note": f"different data: trained on {dataset}"}
-    group = Group(dataset, int(number(row, "real_count")), ON, text(row, "target"))
-    on = find_summary(summary, metric, group) or {}
-    off = find_summary(summary, metric, group._replace(synthetic=OFF)) or {}
-    effect = effect_of(on)
-    if np.isnan(effect.mean):
-        return {"change": "", "ratio": np.nan, "note": "not in this sweep"}
+def _ours(found: Mapping[Group, MeanAndEffect], group: Group, dataset: str) -> dict[str, Value]:
+    if group.dataset != dataset:
+        return {"change": "", "note": f"different data: trained on {dataset}"}
+    on, off = found.get(group), found.get(group._replace(synthetic=OFF))
+    if on is None or off is None or np.isnan(on.effect.mean):
+        return {"change": "", "note": "not in this sweep"}
     return {
-        "change": _change(effect.mean),
-        "ratio": _ratio(number(on, "mean"), number(off, "mean")),
-        "note": _doubt(effect),
+        "change": _change(on.effect.mean),
+        "ratio": _ratio(on.mean.mean, off.mean.mean),
+        "note": _doubt(on.effect),
     }
 
 

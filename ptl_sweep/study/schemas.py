@@ -3,13 +3,19 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 import polars as pl
 
+from ptl_sweep.config.analysis import EQUAL_COUNTS
 from ptl_sweep.vocabulary import (
+    AT_COUNT,
     BANDS,
     DISTANCES,
+    NEG_LOG_P,
+    RELATIVE_DISTANCE,
     VARIANTS,
     ApT2t,
+    ApT2tAtCount,
     ApT2tVariant,
     Row,
     Value,
@@ -22,22 +28,24 @@ Schema: TypeAlias = Mapping[str, Any]  # a pl.Schema, which beartype cannot take
 
 
 def _texts(*names: str) -> Schema:
-    return pl.Schema(dict.fromkeys(names, TEXT))
+    return dict.fromkeys(names, TEXT)
 
 
 def _integers(*names: str) -> Schema:
-    return pl.Schema(dict.fromkeys(names, INTEGER))
+    return dict.fromkeys(names, INTEGER)
 
 
 def _numbers(*names: str) -> Schema:
-    return pl.Schema(dict.fromkeys(names, NUMBER))
+    return dict.fromkeys(names, NUMBER)
 
 
 GROUP = pl.Schema({"dataset": TEXT, "real_count": INTEGER, "synthetic": TEXT, "target": TEXT})
 CELL = pl.Schema({**GROUP, "seed": INTEGER, "iteration": INTEGER})
 
 
-def results_schema(score_thresholds: Sequence[float]) -> Schema:
+def results_schema(
+    score_thresholds: Sequence[float], equal_counts: Sequence[float] = EQUAL_COUNTS
+) -> Schema:
     """results.csv and iterations.csv: one row per cell, and per cell and evaluated iteration."""
 
     def ap_t2t(*variants: ApT2tVariant) -> list[str]:
@@ -60,6 +68,9 @@ def results_schema(score_thresholds: Sequence[float]) -> Schema:
             **_numbers(*ap_t2t(of.EQUAL_N), *distances("equal_n")),
             **_numbers(*ap_t2t(of.NULL, of.MATCHED, of.REMATCHED, of.IOU_50_95)),
             **_numbers(*map(band_name, BANDS)),
+            "domain": TEXT,  # vocabulary.Domain
+            **_numbers(RELATIVE_DISTANCE, NEG_LOG_P),
+            **_numbers(*(ApT2tAtCount(n, kind).name for kind in AT_COUNT for n in equal_counts)),
         }
     )
 
@@ -116,6 +127,9 @@ GAUSSIANS = pl.Schema(
         "mardia": NUMBER,  # Mardia kurtosis over its expectation: 1 for a Gaussian
         "mardia_z": NUMBER,
         "warning": TEXT,  # what fails, in words; null when nothing does
+        "relative_n": INTEGER,  # features per subset behind the relative distance
+        "relative_unit": NUMBER,  # mean distance by them of the source's validation persons
+        "num_relative": INTEGER,  # persons it is the mean of
     }
 )
 
@@ -162,9 +176,32 @@ CORRELATIONS = pl.Schema(
     }
 )
 
+# Published AP, as fractions: one row per paper, table and cell of it.
+PUBLISHED = pl.Schema(
+    {
+        **_texts("paper", "table", "dataset", "target"),
+        "real_count": INTEGER,
+        **_texts("synthetic", "iteration"),  # iteration: a number, "best", or null
+        **_numbers("AP50", "AP"),
+    }
+)
+
+# A published change by synthetic images, and ours where this sweep has the same cell.
+BESIDE = pl.Schema(
+    {
+        **_texts("paper", "table", "dataset", "target"),
+        "real_count": INTEGER,
+        **_texts("metric", "published_change"),  # up | down | same
+        "published_ratio": NUMBER,  # AP with synthetic over AP without
+        "change": TEXT,  # of ours; empty without ours
+        "ratio": NUMBER,
+        "note": TEXT,
+    }
+)
+
 
 def frame_of(rows: Sequence[Row], schema: Schema) -> pl.DataFrame:
-    """The rows as a table; a column that a row lacks is null, NaN in a column of integers too.
+    """The rows as a table; what a row lacks is NaN in a column of floats and null in the others.
 
     Raises: ValueError for a row with a column that the table does not have.
     """
@@ -174,12 +211,13 @@ def frame_of(rows: Sequence[Row], schema: Schema) -> pl.DataFrame:
     return pl.DataFrame(
         {
             name: pl.Series(
-                name, [_stored(row.get(name), keeps_nan=dtype == NUMBER) for row in rows], dtype
+                name, [_stored(row.get(name), is_float=dtype == NUMBER) for row in rows], dtype
             )
             for name, dtype in schema.items()
         }
     )
 
 
-def _stored(value: Value, *, keeps_nan: bool) -> Value:
-    return value if keeps_nan or value == value else None
+def _stored(value: Value, *, is_float: bool) -> Value:
+    missing = value is None or value != value
+    return (np.nan if is_float else None) if missing else value

@@ -52,7 +52,7 @@ def mean_interval(values: Float[ndarray, " n"], confidence: float = 0.95) -> Int
 
 
 def sign_flip_p(differences: Float[ndarray, " n"], rng: np.random.Generator | None = None) -> float:
-    """Two-sided p of "the paired differences are symmetric around zero".
+    """Two-sided p of "the paired differences are symmetric around zero"; NaNs are left out.
 
     The share of the sign vectors whose |sum| reaches the observed one: all 2^n of them up to
     n = 16, above that 2^16 drawn from `rng` (the observed one counted in). NaN without
@@ -60,6 +60,7 @@ def sign_flip_p(differences: Float[ndarray, " n"], rng: np.random.Generator | No
 
     Raises: ValueError when n > 16 and no `rng` is given.
     """
+    differences = differences[np.isfinite(differences)]
     num = len(differences)
     if num == 0:
         return np.nan

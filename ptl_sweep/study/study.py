@@ -1,25 +1,21 @@
 """The study: every table that the reducer makes of a grid; `schemas` has the columns of each.
 
-A table is a list of rows; figures, report and files read these and nothing else. A cell without a
-number is NaN or None.
+Figures, report and files read these and nothing else. Null: missing, in a column of integers or
+text; NaN: not measurable, in a column of floats.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import polars as pl
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from ptl_sweep.vocabulary import Row
+from ptl_sweep.study import schemas
 
 SCALES = ("cumulative", "band")  # score >= s | score in one band only
 SCOPES = ("pooled", "within real_count", "partial on log n")
-
-# Published AP, as fractions: one row per paper, table and cell of it.
-PUBLISHED_COLUMNS = (
-    "paper", "table", "dataset", "target", "real_count", "synthetic", "iteration", "AP50", "AP",
-)  # fmt: skip
 
 
 class PoolSelection(NamedTuple):
@@ -47,17 +43,17 @@ class ErrorCrop(NamedTuple):
 class Study:
     """What a grid has come to; every table has the columns of its schema."""
 
-    rows: Sequence[Row]  # results.csv: one per cell, failed and missing ones included
-    iteration_rows: Sequence[Row]  # iterations.csv
-    summary: Sequence[Row]  # summary.csv
-    spreads: Sequence[Row] = ()
-    gaussians: Sequence[Row] = ()
-    false_positives: Sequence[Row] = ()
-    errors: Sequence[Row] = ()
-    curves: Sequence[Row] = ()
-    contrasts: Sequence[Row] = ()
-    correlations: Sequence[Row] = ()
-    published: Sequence[Row] = ()
+    rows: pl.DataFrame  # results.csv: one per cell, failed and missing ones included
+    iteration_rows: pl.DataFrame  # iterations.csv
+    summary: pl.DataFrame = field(default_factory=schemas.SUMMARY.to_frame)
+    spreads: pl.DataFrame = field(default_factory=schemas.TRAIN2TEST.to_frame)
+    gaussians: pl.DataFrame = field(default_factory=schemas.GAUSSIANS.to_frame)
+    false_positives: pl.DataFrame = field(default_factory=schemas.FALSE_POSITIVES.to_frame)
+    errors: pl.DataFrame = field(default_factory=schemas.ERRORS.to_frame)
+    curves: pl.DataFrame = field(default_factory=schemas.CURVES.to_frame)
+    contrasts: pl.DataFrame = field(default_factory=schemas.CONTRASTS.to_frame)
+    correlations: pl.DataFrame = field(default_factory=schemas.CORRELATIONS.to_frame)
+    published: pl.DataFrame = field(default_factory=schemas.PUBLISHED.to_frame)
     selections: Sequence[PoolSelection] = ()
     crops: Sequence[ErrorCrop] = ()
     score_thresholds: Sequence[float] = field(default=(0.01, 0.1, 0.5))

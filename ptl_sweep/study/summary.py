@@ -1,23 +1,23 @@
 """summary.csv: means over seeds, paired effects of synthetic, and what both are worth."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+import polars as pl
 
 from ptl_sweep.metrics.bootstrap import Replicates, few_blocks_note, percentile_interval
-from ptl_sweep.study.equivalent import Equivalent, real_equivalents
+from ptl_sweep.study.equivalent import real_equivalents
 from ptl_sweep.study.groups import (
     Series,
-    ap_t2t_of,
     by_group,
     members,
-    number,
     paired_effects,
-    text,
+    seeds_of,
     with_averages,
 )
-from ptl_sweep.study.paired import PairedReplicates, paired_replicates
+from ptl_sweep.study.paired import paired_replicates
+from ptl_sweep.study.schemas import SUMMARY, frame_of
 from ptl_sweep.study.statistics import (
     Interval,
     holm,
@@ -29,35 +29,40 @@ from ptl_sweep.study.statistics import (
 from ptl_sweep.vocabulary import (
     ALL_TARGETS,
     COMPARABLE_DISTANCE,
-    OFF,
     SHRUNK_DISTANCE,
+    ApT2t,
     CellKey,
     Group,
-    Row,
     Value,
     bounded,
 )
 
+HEADLINE = "AP50"  # the metric that also has an interval over test images and an equivalent
+MEAN = ("mean", "sd", "low", "high", "num_seeds")  # columns of an Interval
+EFFECT = ("effect", "effect_sd", "effect_low", "effect_high", "num_pairs")
 
-class _Measurement(NamedTuple):
-    """One metric of a grid."""
-
-    metric: str
-    values: Mapping[Group, Series]
-    effects: Mapping[Group, Series]  # groups of synthetic only
+Lines: TypeAlias = dict[Group, dict[str, Value]]  # columns of one metric's rows
 
 
-def summary_metrics(rows: Iterable[Row]) -> list[str]:
+class MeanAndEffect(NamedTuple):
+    """What summary.csv says of one group and metric."""
+
+    mean: Interval  # over seeds
+    effect: Interval  # of synthetic, paired by seed; empty for `off`
+
+
+def summary_metrics(thresholds: Sequence[float]) -> list[str]:
     """Columns that are summarised over seeds."""
-    headline = [one.name for one in ap_t2t_of(rows)]
-    return ["AP50", "AP", *headline, SHRUNK_DISTANCE.name, COMPARABLE_DISTANCE.name]
+    headline = [ApT2t(score).name for score in thresholds]
+    return [HEADLINE, "AP", *headline, SHRUNK_DISTANCE.name, COMPARABLE_DISTANCE.name]
 
 
 def summarise(
-    rows: Sequence[Row],
+    results: pl.DataFrame,
+    thresholds: Sequence[float],
     replicates: Mapping[CellKey, Replicates] | None = None,
     rng: np.random.Generator | None = None,
-) -> list[dict[str, Value]]:
+) -> pl.DataFrame:
     """One row per group and metric: mean over seeds with interval, and the effect of synthetic.
 
     The effect is paired with `off` by (dataset, real_count, target, seed). Rows over all targets,
@@ -70,154 +75,90 @@ def summarise(
     beyond 16 seeds and the seeds of the real-image equivalent's interval.
     """
     rng = np.random.default_rng(0) if rng is None else rng
-    summary = []
-    for metric in summary_metrics(rows):
-        series = by_group(rows, metric)
-        measurement = _Measurement(metric, with_averages(series), paired_effects(series))
-        summary += _summarise_metric(measurement, rng)
-    headline = [row for row in summary if row["metric"] == "AP50"]
-    _add_image_columns(headline, rows, replicates or {})
-    _add_equivalents(headline, real_equivalents(rows, replicates, rng))
-    return summary
+    by_metric = {
+        metric: _metric_lines(metric, by_group(results, metric), rng)
+        for metric in summary_metrics(thresholds)
+    }
+    _add_images(by_metric[HEADLINE], results, replicates or {})
+    _add_equivalents(by_metric[HEADLINE], results, replicates, rng)
+    rows = [
+        {**group._asdict(), "metric": metric, **columns}
+        for metric, lines in by_metric.items()
+        for group, columns in lines.items()
+    ]
+    return frame_of(rows, SUMMARY)
 
 
-def _summarise_metric(
-    measurement: _Measurement, rng: np.random.Generator
-) -> list[dict[str, Value]]:
-    summary = [_summary_row(group, measurement, rng) for group in measurement.values]
-    tested = [row for row in summary if row["target"] != ALL_TARGETS]
-    adjusted = holm(np.array([number(row, "p") for row in tested]))
+def _metric_lines(metric: str, series: Mapping[Group, Series], rng: np.random.Generator) -> Lines:
+    values, effects = with_averages(series), paired_effects(series)
+    lines: Lines = {
+        group: {**dict(zip(MEAN, mean_interval(own), strict=True)), "note": ""}
+        for group, own in values.items()
+    }
+    is_tested = metric != SHRUNK_DISTANCE.name
+    p_values = {
+        group: sign_flip_p(own, rng) if is_tested else np.nan for group, own in effects.items()
+    }
+    cells = [group for group in effects if group.target != ALL_TARGETS]
+    adjusted = holm(np.array([p_values[group] for group in cells]))
     num_tests = int(np.isfinite(adjusted).sum())
-    for row, p_holm in zip(tested, adjusted, strict=True):
-        row["p_holm"] = float(p_holm)
-    for row in summary:
-        row["note"] = _note(row, num_tests if row["target"] != ALL_TARGETS else 1)
-    return summary
+    for group, own in effects.items():
+        effect = mean_interval(own)
+        note = power_note(effect.num, 1 if group.target == ALL_TARGETS else num_tests)
+        if effect.num and not is_tested:
+            note = "not comparable across gaussian_n, so not tested"
+        columns = dict(zip(EFFECT, effect, strict=True))
+        lines[group] |= {**columns, "p": p_values[group], "note": note}
+    for group, p_holm in zip(cells, adjusted, strict=True):
+        lines[group]["p_holm"] = float(p_holm)
+    return lines
 
 
-def _summary_row(
-    group: Group, measurement: _Measurement, rng: np.random.Generator
-) -> dict[str, Value]:
-    over_seeds = mean_interval(np.array(list(measurement.values[group].values()), np.float64))
-    row: dict[str, Value] = {
-        **group._asdict(),
-        "metric": measurement.metric,
-        "num_seeds": over_seeds.num,
-        "mean": over_seeds.mean,
-        "sd": over_seeds.sd,
-        "low": over_seeds.low,
-        "high": over_seeds.high,
-    }
-    if group.synthetic == OFF:
-        return row
-    differences = np.array(list(measurement.effects[group].values()), np.float64)
-    effect = mean_interval(differences)
-    testable = measurement.metric != SHRUNK_DISTANCE.name
-    return row | {
-        "num_pairs": effect.num,
-        "effect": effect.mean,
-        "effect_sd": effect.sd,
-        "effect_low": effect.low,
-        "effect_high": effect.high,
-        "p": sign_flip_p(differences, rng) if testable else np.nan,
-    }
-
-
-def _note(row: Row, num_tests: int) -> str:
-    """What a reader of the p value must know."""
-    if row["synthetic"] == OFF:
-        return ""
-    num_pairs = int(number(row, "num_pairs"))
-    if num_pairs and row["metric"] == SHRUNK_DISTANCE.name:
-        return "not comparable across gaussian_n, so not tested"
-    return power_note(num_pairs, num_tests)
-
-
-def _add_image_columns(
-    headline: Sequence[dict[str, Value]],
-    rows: Sequence[Row],
-    replicates: Mapping[CellKey, Replicates],
+def _add_images(
+    lines: Lines, results: pl.DataFrame, replicates: Mapping[CellKey, Replicates]
 ) -> None:
-    """Bootstrap columns of the AP50 rows of synthetic; a cell without replicates leaves them NaN.
+    """Bootstrap columns of synthetic; a cell without replicates leaves them NaN.
 
     The note of a mean over targets names the fewest blocks of any of them.
     """
-    series = by_group(rows, "AP50")
-    effects, parts = paired_effects(series), members(series)
-    for row in headline:
-        group = _group(row)
-        if group.synthetic != OFF:
-            paired = paired_replicates(replicates, parts[group], list(effects[group]))
-            row.update(_image_columns(paired, text(row, "note")))
+    series, seeds = by_group(results, HEADLINE), np.array(seeds_of(results))
+    parts = members(series)
+    for group, own in paired_effects(series).items():
+        paired = paired_replicates(replicates, parts[group], seeds[np.isfinite(own)].tolist())
+        if paired is not None:
+            effect = paired.AP50.mean(axis=0)
+            low, high = percentile_interval(effect)
+            lines[group] |= {
+                "image_low": low,
+                "image_high": high,
+                "image_sd": mean_interval(effect).sd,
+                "num_blocks": paired.num_blocks,
+            }
+            _add_note(lines[group], few_blocks_note(paired.fewest_blocks))
 
 
-def _image_columns(paired: PairedReplicates | None, note: str) -> dict[str, Value]:
-    if paired is None:
-        return dict.fromkeys(("image_low", "image_high", "image_sd"), np.nan)
-    effect = paired.AP50.mean(axis=0)
-    low, high = percentile_interval(effect)
+def _add_equivalents(
+    lines: Lines,
+    results: pl.DataFrame,
+    replicates: Mapping[CellKey, Replicates] | None,
+    rng: np.random.Generator,
+) -> None:
+    for one in real_equivalents(results, replicates, rng):
+        columns = lines[one.group]
+        columns |= zip(bounded("real_equivalent"), one.bounded, strict=True)
+        columns |= zip(bounded("replacement_ratio"), one.ratio, strict=True)
+        _add_note(columns, one.note and f"real_equivalent {one.note}")
+
+
+def _add_note(columns: dict[str, Value], note: str) -> None:
+    columns["note"] = joined_notes(str(columns["note"]), note)
+
+
+def means_and_effects(summary: pl.DataFrame, metric: str) -> dict[Group, MeanAndEffect]:
+    """The rows of one metric, by group."""
+    rows = summary.filter(metric=metric).with_columns(pl.col(MEAN[-1], EFFECT[-1]).fill_null(0))
+    keys, *intervals = (rows.select(names).rows() for names in (Group._fields, MEAN, EFFECT))
     return {
-        "image_low": low,
-        "image_high": high,
-        "image_sd": mean_interval(effect).sd,
-        "num_blocks": paired.num_blocks,
-        "note": joined_notes(note, few_blocks_note(paired.fewest_blocks)),
+        Group._make(key): MeanAndEffect(Interval._make(mean), Interval._make(effect))
+        for key, mean, effect in zip(keys, *intervals, strict=True)
     }
-
-
-def _add_equivalents(headline: Sequence[dict[str, Value]], found: Sequence[Equivalent]) -> None:
-    equivalents = {one.group: one for one in found}
-    for row in headline:
-        one = equivalents.get(_group(row))
-        if one is None:
-            continue
-        row |= {
-            **dict(zip(bounded("real_equivalent"), one.bounded, strict=True)),
-            **dict(zip(bounded("replacement_ratio"), one.ratio, strict=True)),
-            "note": joined_notes(text(row, "note"), one.note and f"real_equivalent {one.note}"),
-        }
-
-
-def _group(row: Row) -> Group:
-    """The group of a row of summary.csv."""
-    count = row["real_count"]
-    return Group(
-        text(row, "dataset"),
-        None if count is None else int(number(row, "real_count")),
-        text(row, "synthetic"),
-        text(row, "target"),
-    )
-
-
-def find_summary(summary: Iterable[Row], metric: str, group: Group) -> Row | None:
-    """The summary row of one group and metric."""
-    wanted = {**group._asdict(), "metric": metric}
-    return next((row for row in summary if all(row[k] == v for k, v in wanted.items())), None)
-
-
-def mean_of(row: Row) -> Interval:
-    """Mean over seeds of a summary row."""
-    return _interval(row, ("mean", "sd", "low", "high"), "num_seeds")
-
-
-def effect_of(row: Row) -> Interval:
-    """Paired effect of synthetic of a summary row; empty for the rows of `off`."""
-    return _interval(row, ("effect", "effect_sd", "effect_low", "effect_high"), "num_pairs")
-
-
-def _interval(row: Row, columns: Sequence[str], count: str) -> Interval:
-    mean, sd, low, high = (number(row, column) for column in columns)
-    num = number(row, count)
-    return Interval(mean, sd, low, high, 0 if np.isnan(num) else int(num))
-
-
-def groups_over_targets(summary: Iterable[Row]) -> list[Group]:
-    """Per (dataset, real count, synthetic) the mean over targets, `off` first within a count."""
-    found = {
-        _group(row)
-        for row in summary
-        if row["target"] == ALL_TARGETS and row["real_count"] is not None
-    }
-    return sorted(
-        found, key=lambda g: (g.dataset, g.real_count or 0, g.synthetic != OFF, g.synthetic)
-    )

@@ -7,19 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 import pyarrow as pa
 from pyarrow import parquet
 
 from ptl_sweep.store import write_atomically
-from ptl_sweep.study.groups import ap_t2t_of, number, text
 from ptl_sweep.study.statistics import Interval
-from ptl_sweep.study.summary import (
-    effect_of,
-    find_summary,
-    groups_over_targets,
-    mean_of,
-)
-from ptl_sweep.vocabulary import OFF, SHRUNK_DISTANCE, ApT2t, Group, Row, Value
+from ptl_sweep.study.summary import HEADLINE, MeanAndEffect, means_and_effects
+from ptl_sweep.vocabulary import ALL_TARGETS, OFF, SHRUNK_DISTANCE, ApT2t, Group, Value
 
 
 def write_table(table: pl.DataFrame, folder: Path, stem: str) -> Path:
@@ -42,6 +37,11 @@ def write_table(table: pl.DataFrame, folder: Path, stem: str) -> Path:
     return path
 
 
+def read_table(path: Path) -> pl.DataFrame:
+    """Read back a Parquet file of `write_table`: an empty cell of a column of floats is NaN."""
+    return pl.read_parquet(path).with_columns(cs.float().fill_null(np.nan))
+
+
 def _csv_cell(value: Value) -> str:
     return "" if value is None else repr(value) if isinstance(value, float) else str(value)
 
@@ -56,46 +56,41 @@ def _arrow(table: pl.DataFrame) -> pa.Table:
     return arrow.cast(pa.schema(plain))
 
 
-def demo_table(summary: Sequence[Row]) -> str:
+def demo_table(summary: pl.DataFrame, thresholds: Sequence[float]) -> str:
     """Plain text, at most 100 columns: off and on per real count, mean over targets per seed.
 
     `+-` is half of the Student t 95 % interval over seeds, left out with one seed.
     """
-    columns = ap_t2t_of({text(row, "metric"): None} for row in summary)
-    ap_t2t = ["AP_t2t [%]"] * len(columns)
+    over = summary.filter(pl.col("real_count").is_not_null(), target=ALL_TARGETS)
+    names = (HEADLINE, SHRUNK_DISTANCE.name, *(ApT2t(score).name for score in thresholds))
+    found = [means_and_effects(over, name) for name in names]
     header = [
-        ["real", "synthetic", "seeds", "AP50", "change", "train2test", *ap_t2t],
-        [
-            "count",
-            "",
-            "",
-            "[%]",
-            "[points]",
-            "TP, d^2",
-            *(f"s >= {one.threshold:.2f}" for one in columns),
-        ],
+        ["real", "synthetic", "seeds", "AP50", "change", "train2test"]
+        + ["AP_t2t [%]"] * len(thresholds),
+        ["count", "", "", "[%]", "[points]", "TP, d^2"]
+        + [f"s >= {score:.2f}" for score in thresholds],
     ]
-    groups = groups_over_targets(summary)
     parts = []
-    for dataset in sorted({group.dataset for group in groups}):
-        own = [_demo_row(summary, group, columns) for group in groups if group.dataset == dataset]
+    for dataset in sorted({group.dataset for group in found[0]}):
+        own = [group for group in found[0] if group.dataset == dataset]
+        own.sort(key=lambda group: (group.real_count, group.synthetic != OFF, group.synthetic))
+        lines = [_demo_row(group, [one[group] for one in found]) for group in own]
         title = f"Trained on {dataset}; mean over targets, +- 95 % interval over seeds"
-        parts.append("\n".join([title, *aligned([*header, *own])]))
+        parts.append("\n".join([title, *aligned([*header, *lines])]))
     return "\n\n".join(parts)
 
 
-def _demo_row(summary: Sequence[Row], group: Group, ap_t2t: Sequence[ApT2t]) -> list[str]:
-    ap50 = find_summary(summary, "AP50", group) or {}
-    others = [SHRUNK_DISTANCE.name, *(one.name for one in ap_t2t)]
-    scales = [1.0, *[100.0] * len(ap_t2t)]
-    means = [number(find_summary(summary, name, group) or {}, "mean") for name in others]
+def _demo_row(group: Group, found: Sequence[MeanAndEffect]) -> list[str]:
+    """`found`: AP50, the distance, then AP_t2t by threshold."""
+    ap50, distance, *ap_t2t = found
     return [
         str(group.real_count),
         group.synthetic[:16],
-        text(ap50, "num_seeds"),
-        with_half_width(mean_of(ap50)),
-        "" if group.synthetic == OFF else with_half_width(effect_of(ap50), sign="+"),
-        *(_one_decimal(scale * mean) for scale, mean in zip(scales, means, strict=True)),
+        str(ap50.mean.num),
+        with_half_width(ap50.mean),
+        "" if group.synthetic == OFF else with_half_width(ap50.effect, sign="+"),
+        _one_decimal(distance.mean.mean),
+        *(_one_decimal(100 * one.mean.mean) for one in ap_t2t),
     ]
 
 

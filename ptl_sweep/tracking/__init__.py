@@ -5,9 +5,17 @@ no fault of W&B fails, delays or changes a stage.
 """
 
 from ptl_sweep.tracking.companion import Companion, mode_of
-from ptl_sweep.tracking.history import History, Row, Value, plain_row, plain_value
-from ptl_sweep.tracking.order import Order
-from ptl_sweep.tracking.run_info import JOB_TYPES, MAX_RUN_ID, MAX_TAG, FiledFiles, RunInfo, run_id
+from ptl_sweep.tracking.history import History, Row, plain_row, plain_value
+from ptl_sweep.tracking.order import (
+    JOB_TYPES,
+    MAX_RUN_ID,
+    MAX_TAG,
+    FiledFiles,
+    Order,
+    RunInfo,
+    run_id,
+)
+from ptl_sweep.vocabulary import Value
 
 __all__ = [
     "JOB_TYPES", "MAX_RUN_ID", "MAX_TAG", "Companion", "FiledFiles", "History", "Order", "Row",

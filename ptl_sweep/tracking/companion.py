@@ -4,13 +4,12 @@ import contextlib
 import json
 import logging
 import os
+import selectors
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import IO, Self
 
@@ -21,13 +20,13 @@ log = logging.getLogger(__name__)
 
 FOLLOW = [sys.executable, "-m", "ptl_sweep.tracking.follow"]
 CLOSE_S = 300.0  # a worker that has published everything waits so long for what W&B still sends
-ANSWER_S = 1800.0  # of one run that is brought up; ours
+ANSWER_S = 1800.0  # processes that bring up runs are given so long for their next answer; ours
 LOST = "its process has ended, or gave no answer within {:.0f} s"
 NOBODY_TO_WATCH = {"WANDB_X_DISABLE_STATS": "true"}  # system metrics of a stage that has ended
 
 
 def mode_of(config: TrackingConfig) -> str | None:
-    """`online`, `offline`, or None where nothing is mirrored.
+    """Decide between `online`, `offline`, and None where nothing is shown in W&B.
 
     WANDB_MODE in the environment wins over the config, save for `tracking.mode=off`.
     """
@@ -102,45 +101,44 @@ class Companion:
 def carry_out(
     orders: Sequence[Order], *, at_once: int = 1, on_done: Callable[[], None] = lambda: None
 ) -> dict[str, str | None]:
-    """Have folders projected by `at_once` processes; by run id what went wrong, or None.
+    """Have folders projected by `at_once` processes; return by run id what went wrong, or None.
 
-    `on_done` is called after each. Nothing that happens to W&B raises.
+    `on_done` is called after each. Nothing that happens to W&B raises; processes of which none
+    answers for half an hour are killed.
     """
-    shares = [orders[start::at_once] for start in range(min(at_once, len(orders)))]
-    with ThreadPoolExecutor(max(1, len(shares))) as pool:
-        found = pool.map(lambda share: _in_process(share, on_done), shares)
-        return {run_id: problem for part in found for run_id, problem in part.items()}
-
-
-def _in_process(orders: Iterable[Order], on_done: Callable[[], None]) -> dict[str, str | None]:
     found: dict[str, str | None] = {order.run_id: LOST.format(ANSWER_S) for order in orders}
-    with tempfile.TemporaryFile("w+b") as lines:
-        lines.write("".join(order.to_line() + "\n" for order in orders).encode())
-        lines.seek(0)
-        with _start(NOBODY_TO_WATCH, stdin=lines, stdout=subprocess.PIPE) as process:
-            for answer in _answers(process):
+    with contextlib.ExitStack() as stack, selectors.DefaultSelector() as answers:
+        for start in range(min(at_once, len(orders))):
+            process = stack.enter_context(_process_for(orders[start::at_once]))
+            assert process.stdout is not None
+            answers.register(process.stdout, selectors.EVENT_READ, process)
+        while answers.get_map() and (ready := answers.select(ANSWER_S)):
+            for key, _ in ready:
+                line = key.data.stdout.readline()
+                if not line:  # it has ended
+                    answers.unregister(key.fileobj)
+                    key.data.wait()
+                    continue
+                answer = json.loads(line)
                 found[answer["run"]] = answer["problem"]
                 on_done()
     return found
 
 
-def _answers(process: subprocess.Popen[bytes]) -> Iterable[dict[str, str]]:
-    """Yield what the process says, which is killed when it says nothing for too long."""
+@contextlib.contextmanager
+def _process_for(orders: Iterable[Order]) -> Iterator[subprocess.Popen[bytes]]:
+    """Yield a process that carries out the orders; it is killed where it has not ended."""
+    with tempfile.TemporaryFile("w+b") as lines:
+        lines.write("".join(order.to_line() + "\n" for order in orders).encode())
+        lines.seek(0)
+        process = _start(NOBODY_TO_WATCH, stdin=lines, stdout=subprocess.PIPE)
     assert process.stdout is not None
-    while True:
-        timer = threading.Timer(ANSWER_S, _kill, [process])
-        timer.daemon = True
-        timer.start()
+    with process.stdout:
         try:
-            line = process.stdout.readline()
-        except BaseException:  # Ctrl-C
-            _kill(process)
-            raise
-        finally:
-            timer.cancel()
-        if not line:
-            return
-        yield json.loads(line)
+            yield process
+        finally:  # silent for too long, or Ctrl-C here
+            if process.poll() is None:
+                _kill(process)
 
 
 def _start(

@@ -13,14 +13,15 @@ import os
 import signal
 import sys
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TextIO
 
 from ptl_sweep.tracking import unreachable
 from ptl_sweep.tracking.order import Order
-from ptl_sweep.tracking.wandb import StartError, project, setting
+from ptl_sweep.tracking.wandb import StartError, bounded, project, setting
 
 log = logging.getLogger(__name__)
 
@@ -31,45 +32,38 @@ UNREACHABLE = "the server did not answer a short while ago; it is asked again la
 NOT_OURS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
-class Orders(threading.Thread):
+class OrderReader(threading.Thread):
     """Reads the input at once, so that whoever writes it never waits."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(daemon=True)
         self._stream = stream
-        self._lines: deque[str] = deque()
-        self._is_over = False
-        self._changed = threading.Condition()
+        self._lines: SimpleQueue[str] = SimpleQueue()  # the last one, without "\n", is the end
+        self._next: str | None = None
 
     def run(self) -> None:
         """Read until the end of the input, which also comes when the worker dies."""
         for line in self._stream:
-            with self._changed:
-                self._lines.append(line)
-                self._changed.notify_all()
-        with self._changed:
-            self._is_over = True
-            self._changed.notify_all()
+            self._lines.put(line)
+        self._lines.put("")
 
-    def has_more(self, timeout: float) -> bool:
+    def has_more(self, timeout: float | None = None) -> bool:
         """Wait for the next line, or the end of the input; whether it is there."""
-        with self._changed:
-            return self._changed.wait_for(lambda: bool(self._lines) or self._is_over, timeout)
+        if self._next is None:
+            with contextlib.suppress(Empty):
+                self._next = self._lines.get(timeout=timeout)
+        return self._next is not None
 
     def __iter__(self) -> Iterator[Order]:
         """Yield the orders; an empty line only ends the one before it."""
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: bool(self._lines) or self._is_over)
-                if not self._lines:
-                    return
-                line = self._lines.popleft().strip()
+        while self.has_more() and self._next:
+            line, self._next = self._next.strip(), None
             if line:
                 yield Order.from_line(line)
 
 
 def carry_out(order: Order, has_ended: Callable[[], bool]) -> str | None:
-    """Project one folder, as the only process that writes this run; what went wrong, or None."""
+    """Project one folder as the only process that writes its run; say what went wrong, or None."""
     if order.mode == "online" and unreachable.is_known(order.root):
         return UNREACHABLE
     problem = None
@@ -84,7 +78,7 @@ def carry_out(order: Order, has_ended: Callable[[], bool]) -> str | None:
 
 
 def _attempt(order: Order, has_ended: Callable[[], bool]) -> tuple[str | None, bool]:
-    """What went wrong, and whether another attempt may help."""
+    """Try once; say what went wrong, and whether another attempt may help."""
     try:
         project(order, has_ended)
     except StartError as error:
@@ -102,19 +96,11 @@ def _attempt(order: Order, has_ended: Callable[[], bool]) -> tuple[str | None, b
 
 
 def _end_service() -> None:
-    """End W&B's service, and this process with it when that takes longer than a run's end may.
-
-    W&B itself would wait for a server that is away for as long as its service tries.
-    """
+    """End W&B's service, and this process with it when that takes longer than a run's end may."""
     import wandb
 
-    timer = threading.Timer(setting("finish_timeout"), os.killpg, [0, signal.SIGKILL])
-    timer.daemon = True
-    if setting("finish_timeout") > 0:
-        timer.start()
-    with contextlib.suppress(Exception):
+    with bounded(partial(os.killpg, 0, signal.SIGKILL)), contextlib.suppress(Exception):
         wandb.teardown()
-    timer.cancel()
 
 
 @contextlib.contextmanager
@@ -136,19 +122,18 @@ def main() -> None:
         level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever W&B prints is no answer
-    orders = Orders(sys.stdin)
+    os.dup2(
+        sys.stderr.fileno(), sys.stdout.fileno()
+    )  # what W&B prints must not be read as an answer
+    orders = OrderReader(sys.stdin)
     orders.start()
     for order in orders:
-        problem = carry_out(order, _until_next(orders) if order.is_live else lambda: True)
+        has_ended = partial(orders.has_more, POLL_S) if order.is_live else lambda: True
+        problem = carry_out(order, has_ended)
         with contextlib.suppress(OSError):  # the worker is gone; the next run may still come up
             answers.write(json.dumps({"run": order.run_id, "problem": problem}) + "\n")
             answers.flush()
     _end_service()  # waits until the files of offline runs are whole
-
-
-def _until_next(orders: Orders) -> Callable[[], bool]:
-    return lambda: orders.has_more(POLL_S)
 
 
 if __name__ == "__main__":

@@ -9,16 +9,17 @@ from collections.abc import Mapping
 from numbers import Integral
 from pathlib import Path
 
+from ptl_sweep.vocabulary import Value
+
 log = logging.getLogger(__name__)
 
 TIMESTAMP = "_timestamp"  # seconds since 1970 when a row was written; W&B's own name for it
 
-Value = float | int | str | None
 Row = dict[str, Value]
 
 
 def plain_value(value: Value) -> Value:
-    """The value as JSON has it: NaN and infinity become null, NumPy scalars become Python's."""
+    """Turn a value into JSON's: NaN and infinity become null, NumPy scalars become Python's."""
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, Integral):
@@ -28,7 +29,7 @@ def plain_value(value: Value) -> Value:
 
 
 def plain_row(row: Mapping[str, Value]) -> Row:
-    """The row as history.jsonl and W&B both hold it."""
+    """Turn a row into what history.jsonl and W&B both hold."""
     return {name: plain_value(value) for name, value in row.items()}
 
 
@@ -53,7 +54,7 @@ class History:
             file.write(json.dumps(timed, allow_nan=False) + "\n")
 
     def rows(self) -> list[Row]:
-        """All rows, oldest first.
+        """Read all rows, oldest first.
 
         Raises: ValueError that names the line when one is not a JSON object.
         """
@@ -70,7 +71,7 @@ class HistoryReader:
         self._position = 0  # bytes
 
     def new_rows(self, path: Path | None = None) -> list[Row]:
-        """Rows written since the last call; `path` when the file has moved meanwhile.
+        """Read the rows written since the last call; `path` when the file has moved meanwhile.
 
         Raises: ValueError that names the line when one is not a JSON object.
         """
@@ -82,7 +83,7 @@ class HistoryReader:
         return rows
 
     def _new_lines(self) -> list[bytes]:
-        """Lines that end; a torn one is left to its writer."""
+        """Read the lines that end; a torn one is left to its writer."""
         try:
             with self._path.open("rb") as file:
                 file.seek(self._position)

@@ -7,7 +7,7 @@ file, a page an HTML file. W&B is one reader of it; nothing here knows W&B.
 import json
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ class MediaEntry:
 
 
 def read_media(folder: Path) -> list[MediaEntry]:
-    """The entries of a folder; none without a media.json. A damaged one is a warning."""
+    """Read the entries of a folder; none without a media.json. A damaged one is a warning."""
     path = folder / MEDIA
     try:
         return [_entry(content) for content in json.loads(path.read_text(encoding="utf-8"))]
@@ -69,7 +69,7 @@ def read_media(folder: Path) -> list[MediaEntry]:
 
 def write_media(folder: Path, entries: Sequence[MediaEntry]) -> None:
     """Replace media.json. Raises: OSError."""
-    content = json.dumps([_content(entry) for entry in entries], indent=1)
+    content = json.dumps([asdict(e, dict_factory=_present) for e in entries], indent=1)
     write_atomically(folder / MEDIA, content.encode())
 
 
@@ -87,7 +87,7 @@ def is_kept(folder: Path, name: str, num_rows: int) -> bool:
 def write_picture(
     folder: Path, name: str, index: int, pixels: UInt8[ndarray, "h w 3"], suffix: str
 ) -> str:
-    """Write a picture below `media/`, as `.png` or `.jpg`; its path within the folder.
+    """Write a picture below `media/`, as `.png` or `.jpg`; return its path within the folder.
 
     Raises: OSError.
     """
@@ -98,7 +98,7 @@ def write_picture(
 
 
 def write_rows(folder: Path, name: str, columns: Mapping[str, Sequence[str] | ndarray]) -> str:
-    """Write a table below `media/` as Parquet; its path within the folder. Raises: OSError."""
+    """Write a table below `media/` as Parquet; return its path there. Raises: OSError."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -112,26 +112,18 @@ def _plain(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "-", name)
 
 
-def _content(entry: MediaEntry) -> dict[str, Any]:
-    """Without what it has not."""
-    content = {k: v for k, v in asdict(entry).items() if v not in (None, (), [])}
-    if "images" in content:
-        content["images"] = [
-            {k: v for k, v in image.items() if v is not None} for image in content["images"]
-        ]
-    return content
+def _present(items: Iterable[tuple[str, Any]]) -> Mapping[str, Any]:
+    """Leave out what an entry, an image or a box does not have."""
+    return {k: v for k, v in items if v is not None and (k != "images" or v)}
 
 
 def _entry(content: Mapping[str, Any]) -> MediaEntry:
     known = dict(content)
-    known["images"] = [_image(image) for image in known.get("images", ())]
+    known["images"] = [_image(**image) for image in known.get("images", ())]
     return MediaEntry(**known)
 
 
-def _image(content: dict[str, Any]) -> ShownImage:
-    layers = {
-        name: [ShownBox(**box) for box in content[name]]
-        for name in ("ground_truth", "detections")
-        if name in content
-    }
-    return ShownImage(content["file"], **layers)
+def _image(file: str, **layers: Iterable[Mapping[str, Any]]) -> ShownImage:
+    return ShownImage(
+        file, **{n: [ShownBox(**box) for box in boxes] for n, boxes in layers.items()}
+    )

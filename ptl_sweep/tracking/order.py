@@ -1,16 +1,51 @@
 """An order: which folder becomes which W&B run, as one line of JSON."""
 
+import hashlib
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
-from ptl_sweep.tracking.history import HistoryReader, Value
+from ptl_sweep.store import HISTORY, META
+from ptl_sweep.tracking.history import HistoryReader
 from ptl_sweep.tracking.media import read_media
-from ptl_sweep.tracking.run_info import FiledFiles, RunInfo, run_id
+from ptl_sweep.vocabulary import Value
 
-HISTORY, META = "history.jsonl", "meta.json"  # as in `store`
+MAX_RUN_ID = 64  # characters that W&B accepts
+MAX_TAG = 64  # characters that W&B accepts
+JOB_TYPES = ("train", "evaluate", "reduce")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FiledFiles:
+    """Files of a finished folder that W&B keeps as an artifact."""
+
+    name: str
+    kind: str  # model | results
+    files: Sequence[str]  # relative to the folder
+    metadata: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunInfo:
+    """What a W&B run is called and filed under, and which artifacts tie it to other runs."""
+
+    key: str  # of the stage; the run id is made from it
+    name: str  # readable, such as "n20 on s0 -> okutama"
+    job_type: str  # train | evaluate | reduce
+    config: Mapping[str, object] = field(
+        default_factory=dict
+    )  # flat: real_count, target, seed, ...
+    step_metrics: Sequence[str] = ()  # x axes, such as "train/step" for all that is "train/..."
+    tags: Sequence[str] = ()  # cut to the 64 characters that W&B accepts; empty ones are left out
+    uses: Sequence[str] = ()  # artifacts that it starts from
+    makes: FiledFiles | None = None
+
+    def __post_init__(self) -> None:
+        """Reject a job type that no view of the project filters by."""
+        if self.job_type not in JOB_TYPES:
+            raise ValueError(f"job_type must be one of {', '.join(JOB_TYPES)}: {self.job_type!r}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,22 +79,21 @@ class Order:
         return self.folder if self.work_folder is None or self.is_finished else self.work_folder
 
     def to_line(self) -> str:
-        """One line of JSON, without its end."""
+        """Write the order as one line of JSON, without its end."""
         return json.dumps(asdict(self), default=str)
 
     @classmethod
     def from_line(cls, line: str) -> "Order":
-        """The order that `to_line` has written."""
+        """Read an order that `to_line` has written."""
         content = json.loads(line)
-        run: dict[str, Any] = content.pop("run")
-        makes = run.pop("makes")
-        run["makes"] = FiledFiles(**makes) if makes else None
+        run = content.pop("run")
+        run["makes"] = FiledFiles(**run["makes"]) if run["makes"] else None
         for name in ("folder", "root", "work_folder"):
             content[name] = Path(content[name]) if content[name] else None
         return cls(run=RunInfo(**run), **content)
 
     def full_summary(self) -> dict[str, Value]:
-        """The summary of a published stage and what the order adds."""
+        """Join the summary of a published stage and what the order adds."""
         try:
             meta = json.loads((self.folder / META).read_text(encoding="utf-8"))
         except (OSError, ValueError):  # not published, a sweep's folder, or damaged: no summary
@@ -67,10 +101,24 @@ class Order:
         return {**meta.get("summary", {}), **self.summary}
 
     def num_steps(self) -> int:
-        """Steps that the run has when it equals the folder: rows, and one for media after them.
+        """Count the steps of a run that equals the folder: rows, and one for media after them.
 
         Raises: ValueError when history.jsonl is damaged.
         """
         num_rows = len(HistoryReader(self.source / HISTORY).new_rows())
         has_rest = any(entry.row >= num_rows for entry in read_media(self.source))
         return num_rows + int(self.is_finished and has_rest)
+
+
+def run_id(key: str) -> str:
+    """Make the run id of a stage: its key where W&B accepts it, else shortened with a digest."""
+    clean = re.sub(r"[^A-Za-z0-9_-]", "-", key)
+    if clean == key and len(key) <= MAX_RUN_ID:
+        return key
+    digest = hashlib.sha256(key.encode()).hexdigest()[:12]
+    return f"{clean[: MAX_RUN_ID - 13]}-{digest}"
+
+
+def artifact_name(name: str) -> str:
+    """Replace what W&B does not accept in a name."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", name)

@@ -1,4 +1,4 @@
-"""What W&B's server says of the runs that `sync` compares with the rows on disk."""
+"""Asks W&B's server what it has of the runs that `sync` compares with the rows on disk."""
 
 import netrc
 import os
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from ptl_sweep.tracking.history import Value
+from ptl_sweep.vocabulary import Value
 
 KEY_VARIABLES = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
 TIMEOUT_S = 20  # of one question
@@ -21,13 +21,13 @@ class ServerError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How far a run is on the server."""
+class RemoteRunState:
+    """What the server has of a run."""
 
     num_rows: int  # 0 when the server does not know the run
     state: str = ""  # such as running, finished, failed, crashed; empty when it is not there
     tags: frozenset[str] = frozenset()
-    summary: Mapping[str, Any] = field(default_factory=dict)
+    summary: Mapping[str, object] = field(default_factory=dict)
 
 
 class Server:
@@ -52,14 +52,15 @@ class Server:
             raise ServerError(f"{base_url()} names no default entity; add --entity")
         self.entity = found
 
-    def standing(self, run_id: str) -> Standing:
-        """How far a run is, as of now. Raises: ServerError."""
+    def state_of(self, run_id: str) -> RemoteRunState:
+        """Ask what is there of a run now. Raises: ServerError."""
         with self._lock, _answered():
             run = self._run(run_id)
             if run is None:
-                return Standing(0)
+                return RemoteRunState(0)
             num_rows = int(run.historyLineCount or 0)
-            return Standing(num_rows, run.state, frozenset(run.tags), dict(run.summary_metrics))
+            tags, summary = frozenset(run.tags), dict(run.summary_metrics)
+            return RemoteRunState(num_rows, run.state, tags, summary)
 
     def amend(self, run_id: str, tag: str, summary: Mapping[str, Value]) -> None:
         """Add a tag and numbers to a run that has ended. Raises: ServerError."""
@@ -74,7 +75,7 @@ class Server:
                 run.summary.update(dict(summary))
 
     def _run(self, run_id: str) -> Any:
-        """The run as W&B's API has it, which types few of its attributes; None: not there."""
+        """Ask for a run of W&B's API, which types few of its attributes; None: not there."""
         from wandb.errors import CommError
 
         self._api.flush()  # type: ignore[no-untyped-call]
@@ -92,14 +93,14 @@ class Server:
         wandb.teardown()
 
 
-def holds(summary: Mapping[str, Any], expected: Mapping[str, Value]) -> bool:
+def holds(summary: Mapping[str, object], expected: Mapping[str, Value]) -> bool:
     """Whether a run's summary has these numbers; one that is missing counts as null."""
     return all(summary.get(name) == value for name, value in expected.items())
 
 
 @contextmanager
 def _answered() -> Iterator[None]:
-    """Raises: ServerError, whatever W&B raises."""
+    """Turn whatever W&B raises into a ServerError."""
     try:
         yield
     except Exception as error:
@@ -107,7 +108,7 @@ def _answered() -> Iterator[None]:
 
 
 def base_url() -> str:
-    """The server that W&B's environment and settings files name."""
+    """Find the server that W&B's environment and settings files name."""
     import wandb
 
     return str(wandb.setup().settings.base_url)

@@ -12,9 +12,8 @@ from dataclasses import dataclass, replace
 from ptl_sweep.tracking import unreachable
 from ptl_sweep.tracking.companion import carry_out
 from ptl_sweep.tracking.history import plain_row
-from ptl_sweep.tracking.order import Order
-from ptl_sweep.tracking.run_info import MAX_TAG
-from ptl_sweep.tracking.server import Server, ServerError, Standing, holds
+from ptl_sweep.tracking.order import MAX_TAG, Order
+from ptl_sweep.tracking.server import RemoteRunState, Server, ServerError, holds
 
 AT_ONCE = 4  # runs that upload at the same time; ours
 PAUSE_S = 3.0  # before the second attempt at the runs that the first did not bring up; ours
@@ -59,7 +58,7 @@ class SyncOutcome:
 def sync_runs(
     runs: Sequence[LocalRun], server: Server, on_done: Callable[[], None] = lambda: None
 ) -> list[SyncOutcome]:
-    """Bring up what the server lacks; one outcome for each run that has anything on disk."""
+    """Bring up what the server lacks; return an outcome for each run with anything on disk."""
     for root in {run.order.root for run in runs}:
         unreachable.forget(root)  # the server has answered
     found = {run.id: _asked(run, server) for run in runs if not run.is_empty}
@@ -73,32 +72,32 @@ def sync_runs(
 
 
 def unsent(run: LocalRun, why: str) -> SyncOutcome:
-    """The outcome of a run that the server was not asked for."""
+    """Make the outcome of a run that the server was not asked for."""
     return SyncOutcome(
         run=run.id, name=run.order.run.name, rows=run.num_steps, state=FAILED, why=why
     )
 
 
 def _asked(run: LocalRun, server: Server) -> SyncOutcome:
-    """What is to be done; `uploaded` where the server lacks anything but a tag or numbers."""
+    """Say what is to be done: `uploaded` where the server lacks more than a tag or numbers."""
     outcome = SyncOutcome(run=run.id, name=run.order.run.name, rows=run.num_steps)
     if run.is_running:
         return replace(outcome, why="it runs now; sync again when it has ended")
     try:
-        now = server.standing(run.id)
+        now = server.state_of(run.id)
     except ServerError as error:
         return replace(outcome, state=FAILED, why=str(error))
     state = THERE if _is_whole(run, now) else UPLOADED
     return replace(outcome, before=now.num_rows, after=now.num_rows, state=state)
 
 
-def _is_whole(run: LocalRun, now: Standing) -> bool:
+def _is_whole(run: LocalRun, now: RemoteRunState) -> bool:
     """Whether the rows are there, and the run ended as its folder did."""
     end = (FINISHED,) if run.order.is_finished else (FINISHED, FAILED_RUN)
     return now.num_rows >= run.num_steps and now.state in end and _has_summary(run, now)
 
 
-def _has_summary(run: LocalRun, now: Standing) -> bool:
+def _has_summary(run: LocalRun, now: RemoteRunState) -> bool:
     """Whether the stage's own summary is there, which is sent after everything else."""
     own = replace(run.order, summary={}).full_summary() if run.order.is_finished else {}
     return holds(now.summary, plain_row(own))
@@ -134,7 +133,7 @@ def _arrived(
     run: LocalRun, outcome: SyncOutcome, server: Server, problem: str | None
 ) -> SyncOutcome:
     try:
-        now = server.standing(run.id)
+        now = server.state_of(run.id)
     except ServerError as error:
         return replace(outcome, state=FAILED, why=str(error))
     outcome = replace(outcome, after=now.num_rows)
@@ -148,7 +147,7 @@ def _amended(run: LocalRun, outcome: SyncOutcome, server: Server) -> SyncOutcome
     """Add the sweep's tag and the reducer's numbers; `uploaded` where any was missing."""
     tag, summary = run.order.sweep[:MAX_TAG], plain_row(run.order.summary)
     try:
-        now = server.standing(run.id)
+        now = server.state_of(run.id)
         if tag not in now.tags or not holds(now.summary, summary):
             server.amend(run.id, tag, summary)
             outcome = replace(outcome, state=UPLOADED)

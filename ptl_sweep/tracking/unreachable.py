@@ -1,4 +1,4 @@
-"""What a W&B server that is away costs: one wait, and not one for each stage of a sweep."""
+"""Makes a W&B server that is away cost one wait, and not one for each stage of a sweep."""
 
 import contextlib
 import json
@@ -7,6 +7,8 @@ import os
 import time
 from pathlib import Path
 
+from ptl_sweep.store import write_atomically
+
 log = logging.getLogger(__name__)
 
 RETRY_AFTER = 15 * 60  # seconds during which every stage goes offline at once; ours
@@ -14,17 +16,15 @@ PUBLIC_SERVER = "https://api.wandb.ai"  # when the environment names no other
 
 
 def server() -> str:
-    """The server that the environment names, as `unreachable.json` says it."""
+    """Name the server of the environment, as `unreachable.json` does."""
     return os.environ.get("WANDB_BASE_URL", PUBLIC_SERVER).rstrip("/")
 
 
 def remember(root: Path, error: Exception) -> None:
     """Write `<root>/unreachable.json`: time (seconds since 1970), url, what was raised."""
     content = {"time": time.time(), "url": server(), "what": str(error)}
-    draft = root / f"unreachable-{os.getpid()}.json"
     with contextlib.suppress(OSError):  # then the next stage waits as well
-        draft.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        draft.replace(_mark(root))
+        write_atomically(_mark(root), json.dumps(content, indent=2).encode())
 
 
 def forget(root: Path) -> None:

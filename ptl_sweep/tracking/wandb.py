@@ -8,7 +8,6 @@ import contextlib
 import json
 import logging
 import os
-import re
 import shutil
 import signal
 import threading
@@ -17,20 +16,20 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ptl_sweep.store import HISTORY, META
 from ptl_sweep.tracking.history import HistoryReader, Row, plain_row, plain_value
 from ptl_sweep.tracking.media import MediaEntry, ShownBox, ShownImage, read_media
-from ptl_sweep.tracking.order import HISTORY, META, Order
-from ptl_sweep.tracking.run_info import MAX_TAG, FiledFiles, artifact_name
+from ptl_sweep.tracking.order import MAX_TAG, FiledFiles, Order, artifact_name
 
 if TYPE_CHECKING:
-    from wandb import Artifact, Html, Run, Table
+    from wandb import Artifact, Run, Table
     from wandb import Image as WandbImage
 
 log = logging.getLogger(__name__)
 
 GRACE_S = 10.0  # beyond W&B's own limit of a run's end; ours
 CLASS_LABELS = {0: "person"}
-SETTINGS: dict[str, Any] = {
+SETTINGS: dict[str, float | str | bool] = {
     "init_timeout": 120,
     "x_service_wait": 120,
     "finish_timeout": 60,
@@ -72,14 +71,22 @@ def project(order: Order, has_ended: Callable[[], bool] = lambda: True) -> None:
         run.finish(exit_code=0 if order.is_finished else 1)
 
 
+def kill_children() -> None:
+    """Kill the processes that this one has started: W&B's service."""
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):
+            for pid in (task / "children").read_text().split():
+                os.kill(int(pid), signal.SIGKILL)
+
+
 @contextlib.contextmanager
-def bounded() -> Iterator[None]:
-    """End W&B's service when the block takes longer than a run's end may.
+def bounded(kill: Callable[[], None] = kill_children) -> Iterator[None]:
+    """Kill W&B's service when the block takes longer than a run's end may.
 
     W&B's own limits do not hold against a server that dies in the middle: its service tries on.
     """
     limit = setting("finish_timeout")
-    timer = threading.Timer(limit + GRACE_S, kill_children)
+    timer = threading.Timer(limit + GRACE_S, kill)
     timer.daemon = True
     if limit > 0:
         timer.start()
@@ -89,16 +96,8 @@ def bounded() -> Iterator[None]:
         timer.cancel()
 
 
-def kill_children() -> None:
-    """Kill the processes that this one has started: W&B's service."""
-    for task in Path("/proc/self/task").iterdir():
-        with contextlib.suppress(OSError):
-            for pid in (task / "children").read_text().split():
-                os.kill(int(pid), signal.SIGKILL)
-
-
 def setting(name: str) -> float:
-    """A setting in seconds, from the user's environment or ours."""
+    """Read a setting in seconds from the user's environment, else from ours."""
     try:
         return float(os.environ[f"WANDB_{name.upper()}"])
     except (KeyError, ValueError):  # W&B refuses what is not a number, which costs no time
@@ -107,9 +106,8 @@ def setting(name: str) -> float:
 
 def delete_offline_runs(root: Path, run_id: str) -> None:
     """Remove the offline folders of this run, and of no other."""
-    pattern = re.compile(rf"offline-run-\d{{8}}_\d{{6}}-{re.escape(run_id)}")
-    for folder in (root / "wandb").glob("offline-run-*"):
-        if pattern.fullmatch(folder.name):
+    for folder in (root / "wandb").glob("offline-run-*-*"):  # offline-run-TIME-ID
+        if folder.name.split("-", maxsplit=3)[3] == run_id:
             shutil.rmtree(folder)
 
 
@@ -146,8 +144,8 @@ class _Projection:
             return
         self._run.log(plain_row(row) | self._built(entries))
 
-    def _built(self, entries: Iterable[MediaEntry]) -> dict[str, Any]:
-        """What W&B shows of the entries; one that cannot be read is a warning."""
+    def _built(self, entries: Iterable[MediaEntry]) -> dict[str, object]:
+        """Build what W&B shows of the entries; one that cannot be read is a warning."""
         built = {}
         for entry in entries:
             try:
@@ -215,8 +213,8 @@ def _draw_edges(run: "Run", names: Iterable[str]) -> None:
             log.info("W&B: no edge from artifact %s (%r)", name, error)
 
 
-def _settings() -> dict[str, Any]:
-    """Ours, save for those that the user's environment has, such as WANDB_INIT_TIMEOUT.
+def _settings() -> dict[str, object]:
+    """Choose our settings, save for those of the user's environment, such as WANDB_INIT_TIMEOUT.
 
     The API key is never among them: W&B reads it from the environment or from netrc.
     """
@@ -235,7 +233,7 @@ def _give_up(run: "Run") -> None:
 
 
 def _artifact(folder: Path, filed: FiledFiles) -> "Artifact":
-    """The files, which are linked and not copied: a finished folder does not change."""
+    """Make an artifact of files that are linked, not copied: a finished folder does not change."""
     import wandb
 
     meta = folder / META
@@ -250,17 +248,20 @@ def _artifact(folder: Path, filed: FiledFiles) -> "Artifact":
 
 
 def _media(folder: Path, entry: MediaEntry) -> Any:
+    """Build the object of W&B that shows an entry."""
+    import wandb
+
     if entry.table is not None:
         return _table(folder / entry.table)
     if entry.page is not None:
-        return _page(folder / entry.page)
+        return wandb.Html(folder / entry.page, inject=False)  # without W&B's own style sheet
     images = [_image(folder, image) for image in entry.images]
     is_figure = len(images) == 1 and entry.images[0].ground_truth is None
     return images[0] if is_figure else images
 
 
 def _table(path: Path) -> "Table":
-    """A Parquet file, whose columns may hold nothing in places."""
+    """Show a Parquet file, whose columns may hold nothing in places."""
     import wandb
     from pyarrow import parquet
 
@@ -270,15 +271,8 @@ def _table(path: Path) -> "Table":
     return wandb.Table(list(table.column_names), rows, allow_mixed_types=True)
 
 
-def _page(path: Path) -> "Html":
-    """An HTML file as it is, without W&B's own style sheet."""
-    import wandb
-
-    return wandb.Html(path, inject=False)
-
-
 def _image(folder: Path, image: ShownImage) -> "WandbImage":
-    """A picture, with layers of boxes that can be switched off."""
+    """Show a picture with layers of boxes that can be switched off."""
     import wandb
 
     layers = {"ground_truth": image.ground_truth, "detections": image.detections}
@@ -286,11 +280,12 @@ def _image(folder: Path, image: ShownImage) -> "WandbImage":
     return wandb.Image(str(folder / image.file), boxes=boxes or None)
 
 
-def _layer(boxes: Iterable[ShownBox]) -> dict[str, Any]:
+def _layer(boxes: Iterable[ShownBox]) -> dict[str, object]:
     return {"box_data": [_box(box) for box in boxes], "class_labels": CLASS_LABELS}
 
 
-def _box(box: ShownBox) -> dict[str, Any]:
+def _box(box: ShownBox) -> dict[str, object]:
     position = dict(zip(("minX", "minY", "maxX", "maxY"), map(float, box.corners), strict=True))
+    scores = {} if box.score is None else {"scores": {"score": box.score}}
     shown = {"position": position, "domain": "pixel", "class_id": 0, "box_caption": box.caption}
-    return shown if box.score is None else shown | {"scores": {"score": box.score}}
+    return shown | scores

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+import looking
 import numpy as np
 import reducing
 import torch
@@ -23,9 +24,9 @@ from torchvision.models.detection import retinanet_resnet50_fpn
 from ptl_sweep.compose.compose import compose_grid
 from ptl_sweep.config.schema import DatasetConfig, DetectorConfig, conf_dir
 from ptl_sweep.datasets.miniature import read_miniature
+from ptl_sweep.detection.detector import build_detector
 from ptl_sweep.detection.loss import retinanet_losses
 from ptl_sweep.detection.matching import IOU_THRESHOLDS, match_image
-from ptl_sweep.detection.retinanet import build_detector
 from ptl_sweep.distance.gaussian import fit_gaussian, squared_mahalanobis
 from ptl_sweep.metrics.average_precision import average_precision, ranking
 from ptl_sweep.metrics.bootstrap import RankedHits, block_weights, resampled_ap
@@ -258,7 +259,7 @@ def bootstrap(num_images: int, per_image: int) -> Line:
 
 def planning() -> Line:
     """Compose and plan the 96 cells of the paper grid; nothing is on disk."""
-    (seconds,) = best_times(lambda: plan_sweep(compose_grid(["experiment=paper"]).cells, "bench"))
+    (seconds,) = best_times(lambda: plan_sweep(compose_grid(["experiment=paper"]), "bench"))
     return Line("plan of the paper grid, 96 cells", seconds, None)
 
 
@@ -285,6 +286,8 @@ def main() -> None:
         print(row.rstrip(), flush=True)
     for scan in scanning():
         print(f"{scan.what:54} {scan.seconds * 1e3:9.1f}", flush=True)
+    for look in looking.looking():
+        print(looking.shown(look), flush=True)
     print(reducing.shown(reducing.reducing()), flush=True)
     print(tracking_cost.shown(tracking_cost.tracking_cost()), flush=True)
 

@@ -26,7 +26,7 @@ from ptl_sweep.detection.table import (
 from ptl_sweep.pipeline.plan import Plan, plan_sweep, save_plan
 from ptl_sweep.pipeline.status import last_reduction
 from ptl_sweep.reduce.measure import FEATURES
-from ptl_sweep.store import Stage
+from ptl_sweep.stages.base import Stage
 
 NUM_IMAGES = 1000
 DIMENSION = 256
@@ -55,7 +55,7 @@ class Reduction(NamedTuple):
 def reducing(num_detections: int = 100_000) -> Reduction:
     """Publish every stage of a grid without computing it, then reduce the grid."""
     with tempfile.TemporaryDirectory() as folder:
-        cells = compose_grid([*GRID, f"sweep.root={folder}"]).cells
+        cells = compose_grid([*GRID, f"sweep.root={folder}"])
         plan = plan_sweep(cells, "bench")
         save_plan(plan)
         rng = np.random.default_rng(0)
@@ -85,7 +85,7 @@ def publish(plan: Plan, stage: Stage, num_detections: int, rng: np.random.Genera
             summary = write_detector(folder, stage, rng)
         now = time.time()
         meta = {"status": "ok", "summary": summary, "started": now, "seconds": 1.0}
-        plan.store.publish(stage, meta)
+        plan.store.publish(stage.key, meta | stage.identity())
 
 
 def write_detector(folder: Path, stage: Stage, rng: np.random.Generator) -> dict[str, object]:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ptl_sweep.compose.compose import compose_grid
-from ptl_sweep.launchers.worker import worker_environment
 from ptl_sweep.pipeline.plan import plan_sweep, save_plan
+from ptl_sweep.worker.running import worker_environment
 
 AWAY = {
     "WANDB_BASE_URL": "http://127.0.0.1:9",
@@ -25,9 +25,10 @@ GRID = ["experiment=demo", "real_count=20", "synthetic=off", "target=field"]
 WORKER = """
 import json, sys, time
 from pathlib import Path
-from ptl_sweep.launchers import worker
 from ptl_sweep.stages import media
 from ptl_sweep.tracking import Companion
+from ptl_sweep.worker import running
+from ptl_sweep.worker.__main__ import main
 
 spent = {"telling": 0.0, "showing": 0.0}
 def timed(function, part):
@@ -38,11 +39,11 @@ def timed(function, part):
         finally:
             spent[part] += time.perf_counter() - begun
     return wrapper
-worker.follow_stage = timed(worker.follow_stage, "telling")
+running.follow_stage = timed(running.follow_stage, "telling")
 Companion.end = timed(Companion.end, "telling")
 for name in ("show_selection", "show_transformed", "show_found", "show_detections"):
     setattr(media, name, timed(getattr(media, name), "showing"))
-code = worker.main(sys.argv[2:])
+code = main(*sys.argv[2:])
 result = {**spent, "has_wandb": "wandb" in sys.modules}
 Path(sys.argv[1]).write_text(json.dumps(result))
 sys.exit(code)
@@ -77,7 +78,7 @@ def training(tracking: str) -> Stage:
     """Train one detector of the demo."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder, "outputs")
-        cells = compose_grid([*GRID, f"tracking={tracking}", f"sweep.root={root}"]).cells
+        cells = compose_grid([*GRID, f"tracking={tracking}", f"sweep.root={root}"])
         plan = plan_sweep(cells, "bench")
         save_plan(plan)
         (task,) = (task for task in plan.tasks if task.kind == "train")

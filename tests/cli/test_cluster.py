@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from ptl_sweep.cli import waiting
 from ptl_sweep.cli.cluster import find_task, last_lines
-from ptl_sweep.launchers import wait
 from ptl_sweep.launchers.slurm.journal import REDUCE
 from ptl_sweep.pipeline.plan import Plan
 
@@ -34,6 +34,7 @@ def test_a_key_a_name_and_a_cell_lead_to_the_same_task(plan: Plan) -> None:
 def test_the_log_of_a_cell_is_that_of_what_it_waits_for(plan: Plan) -> None:
     words = ["real_count=3", "synthetic=on", "target=karst"]
     assert find_task(plan, words).kind == "train"
+    assert find_task(plan, ["real_count=3", "synthetic=ptl", "target=karst"]).kind == "train"
     train = next(k for k in plan.stages if k.startswith("train-") and "-n3-" in k)
     plan.store.path(train).mkdir(parents=True)
     chain = next(k for k in plan.stages if k.startswith("ptl-") and "-n3-" in k)
@@ -51,7 +52,7 @@ def test_a_word_that_fits_several_or_none_is_answered_with_names(plan: Plan, run
     assert "did you mean train-miniature-n2-s0-" in nobody.errors
     axis = run("logs", "count=3", root_of(plan))
     assert axis.code == 2
-    assert "count is no axis; a cell has dataset, real_count" in axis.errors
+    assert "count is not an axis; a cell has dataset, real_count" in axis.errors
     cells = run("logs", "real_count=3", root_of(plan))
     assert cells.code == 2
     assert "4 cells are real_count=3" in cells.errors
@@ -87,8 +88,8 @@ def test_wait_ends_at_once_when_the_reducer_has_run(tiny_sweep: Any, run: Any) -
 def test_wait_gives_up_on_a_sweep_of_which_nothing_runs(
     plan: Plan, run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wait, "ASK_S", 0.02)
-    monkeypatch.setattr(wait, "LOOK_S", 0.01)
+    monkeypatch.setattr(waiting, "ASK_S", 0.02)
+    monkeypatch.setattr(waiting, "LOOK_S", 0.01)
     waited = run("wait", root_of(plan))
     assert waited.code == 1
     assert "nothing of it runs or is queued; the same command queues the rest" in waited.output

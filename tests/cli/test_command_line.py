@@ -1,4 +1,4 @@
-"""The command line as a user meets it: exit codes, short answers, verbs, clean pipes."""
+"""The command line as a user meets it: exit codes, short answers, commands, clean pipes."""
 
 import json
 import os
@@ -13,11 +13,11 @@ import pytest
 from rich.console import Console
 
 from ptl_sweep.cli import commands
-from ptl_sweep.cli.commands import VERBS
-from ptl_sweep.compose.compose import Composition
+from ptl_sweep.cli.commands import COMMANDS
+from ptl_sweep.compose.compose import compose_grid
 from ptl_sweep.config.schema import LauncherConfig
-from ptl_sweep.launchers.local import run_inline
-from ptl_sweep.pipeline.plan import Plan
+from ptl_sweep.launchers.inline import InlineLauncher
+from ptl_sweep.pipeline.plan import Plan, plan_sweep
 
 MakePlan = Callable[..., Plan]
 GRID = ("real_count=2", "target=field,karst", "synthetic=off,on")
@@ -45,7 +45,7 @@ MISTAKES = {
     "wrong type": (["real_count=x"], ["real_count: 'x' is not an integer"]),
     "impossible value": (
         ["synthetic.temperature=-1"],
-        ["synthetic.temperature must be positive, got -1.0"],
+        ["synthetic.temperature must be positive, got -1"],
     ),
     "more pictures than there are": (
         ["-m", "real_count=1000", "target=field", "synthetic=off"],
@@ -65,7 +65,7 @@ MISTAKES = {
         ["real_count=2", "dataset=visdrone", "target=visdrone", "data_root=/nowhere"],
         ["/nowhere/visdrone is not a folder", "fix: set root"],
     ),
-    "unknown verb": (["plam"], ["unknown verb plam; did you mean plan?", "plan, status"]),
+    "unknown command": (["plam"], ["unknown command plam; did you mean plan?", "plan, status"]),
     "several values without -m": (["real_count=2,3"], ["real_count=2,3", "-m"]),
     "an added key": (["+real_cuont=3"], ["unknown key real_cuont"]),
     "a removed key": (["~real_count"], ["~real_count", "no key can be added or removed"]),
@@ -100,25 +100,25 @@ def test_a_mistake_in_a_process_of_its_own_is_the_same(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_help_lists_every_verb_and_no_other(tmp_path: Path) -> None:
+def test_help_lists_every_command_and_no_other(tmp_path: Path) -> None:
     done = process("--help", cwd=tmp_path)
     assert done.returncode == 0
     shown = set(re.findall(r"python -m ptl_sweep ([a-z][a-z-]*)(?= |$)", done.stdout, re.M))
-    assert {word for word in shown if f"{word}=" not in done.stdout} >= set(VERBS)
-    assert shown - {"key"} == set(VERBS)
+    assert {word for word in shown if f"{word}=" not in done.stdout} >= set(COMMANDS)
+    assert shown - {"key"} == set(COMMANDS)
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as end:
-        VERBS[verb](["--help"])
+        COMMANDS[command](["--help"])
     assert end.value.code == 0
     shown = capsys.readouterr().out
-    assert f"python -m ptl_sweep {verb}" in shown
-    assert VERBS[verb].__doc__ in shown.replace("\n", " ")
+    assert f"python -m ptl_sweep {command}" in shown
+    assert COMMANDS[command].__doc__ in shown.replace("\n", " ")
 
 
-def test_json_of_verbs_is_json_and_nothing_else(plan: Plan, run: Any) -> None:
+def test_json_of_commands_is_json_and_nothing_else(plan: Plan, run: Any) -> None:
     root = f"sweep.root={plan.root}"
     for arguments in (
         ["plan", "--json", *GRID, root],
@@ -134,13 +134,31 @@ def test_exit_codes_of_plan_tell_whether_there_is_work(plan: Plan, run: Any) -> 
     arguments = ["plan", *GRID, "analysis.calibration=none", f"sweep.root={plan.root}"]
     assert run(*arguments).code == 0
     assert run(*arguments, "--exit-code").code == 3  # 2 is a mistake
-    run_inline(plan, LauncherConfig(name="inline"), Console(quiet=True))
+    InlineLauncher(plan, LauncherConfig(name="inline"), Console(quiet=True)).run()
     assert run(*arguments, "--exit-code").code == 0
 
 
 def test_a_plan_writes_nothing(run: Any, tmp_path: Path) -> None:
     assert run("plan", *GRID, f"sweep.root={tmp_path / 'outputs'}").code == 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_none_and_ptl_are_the_stages_of_off_and_on_under_their_names() -> None:
+    grid = ["real_count=2,3", "target=field"]
+    one, other = (
+        plan_sweep(compose_grid([*grid, synthetic]), "plan")
+        for synthetic in ("synthetic=none,ptl", "synthetic=off,on")
+    )
+    assert list(one.stages) == list(other.stages)
+    assert one.name == other.name
+    assert [cell.id for cell in one.cells] == [cell.id for cell in other.cells]
+    assert {cell.id.synthetic for cell in one.cells} == {"off", "on"}
+
+
+def test_one_cell_cannot_be_given_in_both_spellings(run: Any) -> None:
+    outcome = run("plan", "real_count=2", "target=field", "synthetic=on,ptl")
+    assert outcome.code == 2
+    assert "two cells of the grid are both" in outcome.errors
 
 
 def test_a_sweep_is_found_by_name_by_short_name_by_folder_and_as_the_newest(
@@ -163,7 +181,7 @@ def test_a_sweep_name_with_a_typo_is_answered_with_the_nearest(plan: Plan, run: 
 
 
 def test_a_damaged_store_is_an_answer_not_a_traceback(plan: Plan, run: Any) -> None:
-    run_inline(plan, LauncherConfig(name="inline"), Console(quiet=True))
+    InlineLauncher(plan, LauncherConfig(name="inline"), Console(quiet=True)).run()
     path = plan.store.path(next(iter(plan.stages))) / "meta.json"
     path.write_text("{")
     outcome = run("plan", *GRID, f"sweep.root={plan.root}")
@@ -247,34 +265,34 @@ def test_a_disk_that_is_too_small_fails_cells_with_a_reason_and_more_space_mends
         subprocess.run(["umount", str(disk)], check=True)
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "manifest"])
-def test_help_of_a_verb_says_which_key_value_it_takes(
-    verb: str, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "manifest"])
+def test_help_of_a_command_says_which_key_value_it_takes(
+    command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        VERBS[verb](["--help"])
-    grid = verb in ("plan", "check")
+        COMMANDS[command](["--help"])
+    grid = command in ("plan", "check")
     assert ("key=value as in a run" if grid else "sweep.root=FOLDER") in capsys.readouterr().out
 
 
 LOOKING = ("status", "wait", "cancel", "logs", "report", "publish", "sync")
 
 
-@pytest.mark.parametrize("verb", LOOKING)
+@pytest.mark.parametrize("command", LOOKING)
 def test_a_sweep_that_cannot_be_read_is_a_mistake_not_a_traceback(
-    verb: str, plan: Plan, run: Any, tmp_path: Path
+    command: str, plan: Plan, run: Any, tmp_path: Path
 ) -> None:
-    name = "--sweep" if verb == "logs" else None
+    name = "--sweep" if command == "logs" else None
     where = f"sweep.root={plan.root}"
 
     def ask(sweep: str) -> Any:
-        return run(verb, *([name] if name else []), sweep, where)
+        return run(command, *([name] if name else []), sweep, where)
 
     assert ask("nobody").code == 2
     (tmp_path / "file").write_text("no folder")
     assert ask(str(tmp_path / "file")).code == 2
-    assert run(verb, f"sweep.root={tmp_path / 'file'}").code == 2
-    assert run(verb, f"sweep.root={tmp_path / 'empty'}").code == 2
+    assert run(command, f"sweep.root={tmp_path / 'file'}").code == 2
+    assert run(command, f"sweep.root={tmp_path / 'empty'}").code == 2
     path = plan.folder / "plan.json"
     path.write_text(path.read_text()[:-200])
     outcome = ask(plan.name)
@@ -292,5 +310,5 @@ def test_a_pair_of_data_sets_is_compared_once_whatever_the_number_of_cells(
     )
     grid = cells("real_count=2,3", "synthetic=off,on", "target=field,karst", "seed=0,1")
     assert len(grid) == 16
-    commands.require_data(Composition.of(grid))
+    commands.require_data(grid)
     assert len(compared) == len(set(compared)) == 2

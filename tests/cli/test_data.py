@@ -1,4 +1,4 @@
-"""The verb `manifest`, and what docs/ and conf/ say about data."""
+"""The command `manifest`, and what docs/ and conf/ say about data."""
 
 import json
 import re
@@ -66,7 +66,7 @@ def test_json_of_manifest_tells_the_counts(run: Any, pool: Path) -> None:
 
 
 MISTAKES: dict[str, tuple[list[str], str]] = {
-    "no regular expression": (["--pattern", "("], "is no regular expression"),
+    "no regular expression": (["--pattern", "("], "is not a regular expression"),
     "an unknown group": (["--pattern", "(?P<hight>.*)"], "group 'hight' of the pattern"),
     "no match": (["--pattern", "photos/.*"], "none of 8 images matches"),
     "a template": (["--pattern", PATTERN, "--masks", "{x}.png"], "template of the masks '{x}.png'"),
@@ -158,6 +158,9 @@ def coco_folder() -> Callable[[Path], Path]:
 def test_every_data_set_states_licence_citation_and_where_it_comes_from(path: Path) -> None:
     text = path.read_text()
     content = yaml.safe_load(text)
+    base = content.get("defaults", [None])[0]  # another choice of its group, which it changes
+    if base is not None:
+        content = yaml.safe_load(path.with_stem(base).read_text()) | content
     assert text.startswith("# ")
     if content["reader"] in ("coco", "yolo", "voc", "source") and "citation" not in content:
         assert "Your own" in text or "source" in text  # a template

@@ -244,11 +244,11 @@ def test_the_table_shows_counts_and_reasons(capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     "word", ["tracking.api_key={}", "+tracking.api_key={}", "api_key={}", "tracking.apikey={}"]
 )
-@pytest.mark.parametrize("verb", [[], ["-m"], ["plan"], ["check"]])
+@pytest.mark.parametrize("command", [[], ["-m"], ["plan"], ["check"]])
 def test_an_api_key_in_the_configuration_is_refused_and_not_repeated(
-    word: str, verb: list[str], run: Any
+    word: str, command: list[str], run: Any
 ) -> None:
-    outcome = run(*verb, word.format(SECRET))
+    outcome = run(*command, word.format(SECRET))
     assert outcome.code == 2
     assert "WANDB_API_KEY" in outcome.errors
     assert "netrc" in outcome.errors

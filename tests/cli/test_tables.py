@@ -58,14 +58,15 @@ def test_a_sweep_without_the_figure_says_why_and_ends_with_1(plan: Plan, run: An
 
 
 @pytest.mark.parametrize(
-    ("verb", "typo", "meant"), [("table", "crosdomain", "crossdomain"), ("figure", "t2tt", "t2t")]
+    ("command", "typo", "meant"),
+    [("table", "crosdomain", "crossdomain"), ("figure", "t2tt", "t2t")],
 )
 def test_an_unknown_name_is_answered_with_the_nearest(
-    verb: str, typo: str, meant: str, plan: Plan, run: Any
+    command: str, typo: str, meant: str, plan: Plan, run: Any
 ) -> None:
-    outcome = run(verb, typo, root_of(plan))
+    outcome = run(command, typo, root_of(plan))
     assert outcome.code == 2
-    assert f"no {verb} {typo}; did you mean {meant}?" in outcome.errors
+    assert f"no {command} {typo}; did you mean {meant}?" in outcome.errors
     assert len(outcome.errors.splitlines()) <= 3
 
 

@@ -9,9 +9,9 @@ import pytest
 
 from ptl_sweep.compose import compose
 from ptl_sweep.compose.compose import (
-    Composition,
     compose_grid,
     compose_run,
+    in_order,
     named_keys,
     refuse_additions,
     refuse_swept_experiment,
@@ -23,7 +23,7 @@ from ptl_sweep.config.schema import Config, ConfigError
 
 def hydra_cells(overrides: Sequence[str]) -> list[Config]:
     """Composed by Hydra's own sweeper and launcher."""
-    return Composition.of(run_hydra(["-m", *overrides])).cells
+    return in_order(run_hydra(["-m", *overrides]))
 
 
 @pytest.mark.parametrize(
@@ -59,14 +59,14 @@ def hydra_cells(overrides: Sequence[str]) -> list[Config]:
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
 )  # fmt: skip
 def test_a_grid_has_the_cells_that_hydra_would_run(overrides: list[str], count: int) -> None:
-    ours, theirs = compose_grid(overrides, as_sweep=False).cells, hydra_cells(overrides)
+    ours, theirs = compose_grid(overrides, as_sweep=False), hydra_cells(overrides)
     assert len(ours) == count
     assert ours == theirs
 
 
 def test_the_order_of_words_changes_nothing() -> None:
-    one = compose_grid(["target=field,karst", "real_count=3,2", "synthetic=off"]).cells
-    two = compose_grid(["synthetic=off", "real_count=2,3", "target=karst,field"]).cells
+    one = compose_grid(["target=field,karst", "real_count=3,2", "synthetic=off"])
+    two = compose_grid(["synthetic=off", "real_count=2,3", "target=karst,field"])
     assert one == two
     assert [cell_id(config) for config in one] == sorted(cell_id(config) for config in one)
 
@@ -74,7 +74,7 @@ def test_the_order_of_words_changes_nothing() -> None:
 def test_without_m_there_is_one_cell() -> None:
     composition = compose_run(["real_count=3", "target=karst", "synthetic=off"])
     assert composition is not None
-    assert [cell_id(c) for c in composition.cells] == [("miniature", 3, "off", "karst", 0)]
+    assert [cell_id(c) for c in composition] == [("miniature", 3, "off", "karst", 0)]
 
 
 def test_composing_leaves_process_and_folder_as_they_were(
@@ -147,11 +147,11 @@ MISTAKES = {
     ),
     "impossible value": (
         ["synthetic.temperature=-1"],
-        "synthetic.temperature must be positive, got -1.0",
+        "synthetic.temperature must be positive, got -1",
     ),
     "one impossible value of many": (
         ["synthetic.temperature=1,-1", "target=field"],
-        "synthetic.temperature must be positive, got -1.0",
+        "synthetic.temperature must be positive, got -1",
     ),
     "unknown choice": (
         ["target=fields"],
@@ -159,7 +159,11 @@ MISTAKES = {
     ),
     "unknown choice of many": (
         ["synthetic=off,onn"],
-        "unknown choice synthetic=onn; did you mean on?\nallowed: off, on, random",
+        "unknown choice synthetic=onn; did you mean on?\nallowed: none, off, on, ptl, random",
+    ),
+    "a temperature that is no number": (
+        ["synthetic.temperature=true"],
+        "synthetic.temperature: True is not a number or a text",
     ),
     "unknown experiment": (
         ["experiment=dmo"],
@@ -250,7 +254,7 @@ def test_hydra_gives_the_same_answer_as_a_grid(mistake: str) -> None:
 def test_an_impossible_value_in_a_job_of_hydra_is_no_error_of_hydra(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with pytest.raises(ConfigError, match=r"^synthetic.temperature must be positive, got -1.0$"):
+    with pytest.raises(ConfigError, match=r"^synthetic.temperature must be positive, got -1$"):
         compose_run(["synthetic.temperature=-1"])
     assert capsys.readouterr().err == ""
 
@@ -261,8 +265,8 @@ def test_several_values_without_m_are_answered_with_m() -> None:
 
 
 def test_a_composition_is_sorted_by_cell() -> None:
-    cells = compose_grid(["real_count=3,2", "target=field", "synthetic=off"]).cells
-    assert Composition.of(reversed(cells)).cells == cells
+    cells = compose_grid(["real_count=3,2", "target=field", "synthetic=off"])
+    assert in_order(reversed(cells)) == cells
 
 
 def test_an_option_of_sbatch_with_a_comma_in_one_cell_is_answered_with_quotes() -> None:
@@ -272,7 +276,7 @@ def test_an_option_of_sbatch_with_a_comma_in_one_cell_is_answered_with_quotes() 
 
 def test_a_class_of_the_files_is_added_by_a_plus() -> None:
     overrides = ["+dataset.categories.walker=person", "+target.categories.dog=other"]
-    cells = compose_grid(overrides).cells
+    cells = compose_grid(overrides)
     assert {tuple(c.dataset.categories.items()) for c in cells} == {(("walker", "person"),)}
     assert {tuple(c.target.categories.items()) for c in cells} == {(("dog", "other"),)}
 
@@ -301,12 +305,12 @@ def test_options_of_sbatch_are_given_one_by_one_or_as_a_mapping(way: str) -> Non
     overrides = [*words, "target=field", "synthetic=on"]
     single = compose_run(overrides)
     assert single is not None
-    for cells in (compose_grid(overrides).cells, single.cells):
+    for cells in (compose_grid(overrides), single):
         assert [cell.launcher.additional_parameters for cell in cells] == [expected]
 
 
 def test_the_classes_of_the_files_are_given_as_a_mapping_too() -> None:
-    (cell,) = compose_grid(["target.categories={dog: other}", "target=field", "synthetic=on"]).cells
+    (cell,) = compose_grid(["target.categories={dog: other}", "target=field", "synthetic=on"])
     assert cell.target.categories == {"dog": "other"}
 
 
@@ -317,17 +321,17 @@ def test_a_plain_sweep_needs_no_sweeper_of_hydra(
     monkeypatch.setattr(compose, "run_hydra", pytest.fail)
     composition = compose_run(["real_count=2,3", flag, "target=field", "synthetic=off"])
     assert composition is not None
-    assert [cell.real_count for cell in composition.cells] == [2, 3]
+    assert [cell.real_count for cell in composition] == [2, 3]
 
 
 def test_a_sweep_that_asks_hydra_for_something_goes_through_hydra() -> None:
     fixed = ["-m", "real_count=2", "target=field", "synthetic=off"]
     composition = compose_run([*fixed, "hydra.sweeper.params.seed='3,4'"])
     assert composition is not None
-    assert [cell.seed for cell in composition.cells] == [3, 4]
+    assert [cell.seed for cell in composition] == [3, 4]
 
 
 def test_parts_that_no_swept_value_reaches_are_made_once() -> None:
-    cells = compose_grid(["seed=range(0,50)", "target=field", "synthetic=on"]).cells
+    cells = compose_grid(["seed=range(0,50)", "target=field", "synthetic=on"])
     assert [cell.seed for cell in cells] == list(range(50))
     assert len({id(cell.detector) for cell in cells}) == 1

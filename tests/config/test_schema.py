@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from ptl_sweep.config.schema import (
     GROUPS,
+    OVERLAYS,
+    SYNTHETIC_SPELLINGS,
     Config,
     ConfigError,
     DatasetConfig,
@@ -31,6 +34,7 @@ from ptl_sweep.config.schema import (
     register_schemas,
     typed,
 )
+from ptl_sweep.ptl.translators import translator_of
 
 CHOICES = {
     group: sorted(path.stem for path in (conf_dir() / group).glob("*.yaml")) for group in GROUPS
@@ -60,19 +64,52 @@ def test_every_choice_of_every_group_composes_into_a_valid_config(row: list[str]
     config = composed(*row)
     assert OmegaConf.missing_keys(OmegaConf.structured(config)) == set()
     chosen = dict(word.split("=") for word in row)
+    chosen["synthetic"] = SYNTHETIC_SPELLINGS.get(chosen["synthetic"], chosen["synthetic"])
     for group in ("synthetic", "translator", "detector", "launcher", "pool"):
         assert getattr(config, group).name == chosen[group]
 
 
 def test_groups_of_the_schema_are_the_folders_of_conf() -> None:
     folders = {path.name for path in conf_dir().iterdir() if path.is_dir()}
-    assert folders == {*GROUPS, "experiment"}
+    assert folders == {*GROUPS, *OVERLAYS}
 
 
-def test_choices_of_a_group_differ() -> None:
+def test_an_arm_is_named_as_its_file_and_takes_each_part_from_a_choice_of_its_group() -> None:
+    arms = {path.stem for path in (conf_dir() / "arm").glob("*.yaml")}
+    assert arms >= {"on", "off", "random", "null_pool"}
+    for arm in arms:
+        config = composed("experiment=demo_controls", f"arm={arm}", "synthetic=on", "seed=4")
+        assert config.synthetic.name == arm
+        chosen = {"synthetic": config.synthetic.method.replace("ptl", "on")}
+        chosen |= {group: getattr(config, group).name for group in ("pool", "translator")}
+        plain = composed(*(f"{group}={name}" for group, name in chosen.items()))
+        assert dataclasses.replace(config.pool, world_seed=0) == plain.pool
+        assert translator_of(config.translator, 1) == translator_of(plain.translator, 1)
+        assert dataclasses.replace(config.synthetic, name=plain.synthetic.name) == plain.synthetic
+
+
+def test_each_seed_of_the_controls_has_a_world_of_its_own_and_the_demo_has_one() -> None:
+    for experiment, world in (("demo_controls", 3), ("demo", 0)):
+        config = composed(f"experiment={experiment}", "seed=3")
+        worlds = [part.world_seed for part in (config.dataset, config.pool, config.target)]
+        assert worlds == [world] * 3
+
+
+def test_the_arm_of_flips_has_no_synthetic_images() -> None:
+    config = composed("arm=off_flips", "synthetic=on")
+    assert (config.synthetic.method, config.train.vertical_flip_probability) == ("off", 0.5)
+
+
+def test_choices_of_a_group_differ_save_for_two_spellings_of_one() -> None:
     for group, choices in CHOICES.items():
-        configs = [dataclasses.asdict(getattr(composed(*row), group)) for row in ROWS]
-        first = configs[: len(choices)]
+        configs = {
+            choice: dataclasses.asdict(getattr(composed(*row), group))
+            for choice, row in zip(choices, ROWS, strict=False)
+        }
+        if group == "synthetic":
+            for spelling, name in SYNTHETIC_SPELLINGS.items():
+                assert configs.pop(spelling) == configs[name]
+        first = list(configs.values())
         assert all(a != b for i, a in enumerate(first) for b in first[:i]), group
 
 
@@ -83,10 +120,21 @@ def test_on_and_off_are_words_not_booleans() -> None:
     assert composed("tracking=off").tracking.mode == "off"
 
 
+def test_what_yaml_reads_without_quotes_is_another_spelling_of_on_and_off() -> None:
+    written = yaml.safe_load("[{name: none, method: none}, {name: ptl, method: ptl}]")
+    names = [(config.name, config.method) for config in (SyntheticConfig(**w) for w in written)]
+    assert names == [("off", "off"), ("on", "ptl")]
+
+
 def test_a_key_of_a_group_can_be_set_whatever_its_choice() -> None:
     config = composed("synthetic=off", "synthetic.temperature=3", "translator=identity")
     assert (config.synthetic.method, config.synthetic.temperature) == ("off", 3.0)
     assert composed("translator=identity", "translator.num_steps=7").translator.num_steps == 7
+
+
+def test_a_temperature_is_a_number_or_a_share_of_the_effective_sample_size() -> None:
+    assert repr(composed("synthetic.temperature=7").synthetic.temperature) == "7.0"
+    assert composed("synthetic.temperature=ess:0.3").synthetic.temperature == "ess:0.3"
 
 
 def test_the_environment_names_the_default_launcher_and_the_data(
@@ -134,6 +182,7 @@ IMPOSSIBLE: list[tuple[type, dict[str, Any], str]] = [
     (DatasetConfig, {"name": "d", "categories": {"man": "human"}}, "d.categories.man"),
     (PoolConfig, {"num_images": 0}, "pool.num_images"),
     (PoolConfig, {"image_size": 31}, "pool.image_size"),
+    (PoolConfig, {"reader": "archangel", "domain": "virtual_null"}, "pool.domain"),
     (PoolConfig, {"altitude_m": [30.0]}, "pool.altitude_m"),
     (PoolConfig, {"altitude_m": [40.0, 30.0]}, "pool.altitude_m"),
     (PoolConfig, {"altitude_m": [0.0, 30.0]}, "pool.altitude_m"),
@@ -142,6 +191,12 @@ IMPOSSIBLE: list[tuple[type, dict[str, Any], str]] = [
     (SyntheticConfig, {"temperature": 0.0}, "synthetic.temperature"),
     (SyntheticConfig, {"temperature": -1.0}, "synthetic.temperature"),
     (SyntheticConfig, {"temperature": float("nan")}, "synthetic.temperature"),
+    (SyntheticConfig, {"temperature": "warm"}, "synthetic.temperature"),
+    (SyntheticConfig, {"temperature": "ess:0"}, "synthetic.temperature"),
+    (SyntheticConfig, {"temperature": "ess:0.0"}, "synthetic.temperature"),
+    (SyntheticConfig, {"temperature": "ess:1"}, "synthetic.temperature"),
+    (SyntheticConfig, {"temperature": "ess:0.999"}, "synthetic.temperature"),
+    (SyntheticConfig, {"temperature": "ess:30%"}, "synthetic.temperature"),
     (SyntheticConfig, {"scales": []}, "synthetic.scales"),
     (SyntheticConfig, {"scales": [48, 8]}, "synthetic.scales"),
     (SyntheticConfig, {"context": 0.5}, "synthetic.context"),
@@ -152,6 +207,7 @@ IMPOSSIBLE: list[tuple[type, dict[str, Any], str]] = [
     (TranslatorConfig, {"lambda_cycle": -1.0}, "translator.lambda_cycle"),
     (TranslatorConfig, {"lambda_identity": -1.0}, "translator.lambda_identity"),
     (TranslatorConfig, {"image_pool_size": -1}, "translator.image_pool_size"),
+    (TranslatorConfig, {"crop": "round"}, "translator.crop"),
     (TranslatorConfig, {"crop_size": 12}, "translator.crop_size"),
     (TranslatorConfig, {"crop_size": 33, "load_size": 40}, "translator.crop_size"),
     (TranslatorConfig, {"crop_size": 64, "load_size": 60}, "translator.load_size"),
@@ -164,7 +220,6 @@ IMPOSSIBLE: list[tuple[type, dict[str, Any], str]] = [
     (DetectorConfig, {"min_size": 16, "max_size": 64}, "detector.min_size"),
     (DetectorConfig, {"min_size": 800}, "detector.max_size"),
     (DetectorConfig, {"min_size": 800, "max_size": 600}, "detector.max_size"),
-    (DetectorConfig, {"architecture": "retinanet_tiny"}, "detector.weights"),
     (DetectorConfig, {"anchor_sizes": [[8.0], [16.0, 20.0]]}, "detector.anchor_sizes"),
     (TilingConfig, {"size": 63}, "tiling.size"),
     (TilingConfig, {"size": 128, "overlap": 65}, "tiling.overlap"),
@@ -180,6 +235,9 @@ IMPOSSIBLE: list[tuple[type, dict[str, Any], str]] = [
     (TrainConfig, {"crop_size": 16}, "train.crop_size"),
     (TrainConfig, {"positive_fraction": 1.5}, "train.positive_fraction"),
     (TrainConfig, {"flip_probability": -0.5}, "train.flip_probability"),
+    (TrainConfig, {"vertical_flip_probability": 1.1}, "train.vertical_flip_probability"),
+    (TrainConfig, {"real_fraction": -0.1}, "train.real_fraction"),
+    (TrainConfig, {"real_fraction": 1.1}, "train.real_fraction"),
     (TrainConfig, {"colour_jitter": 2.0}, "train.colour_jitter"),
     (TrainConfig, {"precision": "float16"}, "train.precision"),
     (TrainConfig, {"num_threads": 0}, "train.num_threads"),

@@ -24,8 +24,8 @@ from ptl_sweep.datasets.anchors import (
     seen_boxes,
 )
 from ptl_sweep.datasets.records import ImageRecord
+from ptl_sweep.detection.detector import build_detector
 from ptl_sweep.detection.pixels import resized_size
-from ptl_sweep.detection.retinanet import build_detector
 
 TINY = DetectorConfig(
     name="tiny",

@@ -1,6 +1,8 @@
 """Indexes that are damaged, that the disk has no place for, or that several processes write."""
 
+import base64
 import errno
+import json
 import os
 import resource
 import subprocess
@@ -9,11 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pyarrow import parquet
 
 from ptl_sweep.config.schema import DatasetConfig
 from ptl_sweep.datasets import index
@@ -60,7 +61,7 @@ class Data:
 
 
 def same(one: ImageSet, other: ImageSet) -> bool:
-    """test_index_table.py looks closer."""
+    """test_index_file.py looks closer."""
     boxes = [[(r.image_id, r.boxes.tolist()) for r in found.records] for found in (one, other)]
     return boxes[0] == boxes[1] and one.fingerprint == other.fingerprint
 
@@ -91,12 +92,12 @@ def spoil_by_cutting(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
-def spoil_with_another_table(path: Path) -> None:
-    parquet.write_table(pa.table({"a": [1, 2]}), path)
+def spoil_with_another_object(path: Path) -> None:
+    path.write_text('{"a": [1, 2]}')
 
 
 def spoil_with_words(path: Path) -> None:
-    path.write_text("no Parquet " * 100)
+    path.write_text("no JSON " * 100)
 
 
 def spoil_with_another_index(path: Path) -> None:
@@ -108,22 +109,20 @@ def spoil_with_another_index(path: Path) -> None:
 
 
 def spoil_the_header(path: Path) -> None:
-    table = parquet.read_table(path)
-    metadata = {b"ptl_sweep": table.schema.metadata[b"ptl_sweep"].replace(b'"drops"', b'"drips"')}
-    parquet.write_table(table.replace_schema_metadata(metadata), path)
+    path.write_bytes(path.read_bytes().replace(b'"drops"', b'"drips"'))
 
 
 def spoil_a_box(path: Path) -> None:
-    """A whole Parquet file with the header of the first one."""
-    table = parquet.read_table(path)
-    boxes = [[side + 1 for side in row] for row in table["boxes"].to_pylist()]
-    column = pa.array(boxes, pa.list_(pa.float32()))
-    place = table.column_names.index("boxes")
-    parquet.write_table(table.set_column(place, "boxes", column), path)
+    """A whole file with the header of the first one."""
+    header, images = path.read_text().split("\n")
+    content = json.loads(images)
+    boxes = np.frombuffer(base64.b64decode(content["boxes"]), "<f4") + np.float32(1)
+    content["boxes"] = base64.b64encode(boxes.tobytes()).decode()
+    path.write_text(f"{header}\n{json.dumps(content)}")
 
 
 SPOILERS = [
-    spoil_with_nothing, spoil_by_cutting, spoil_with_another_table, spoil_with_words,
+    spoil_with_nothing, spoil_by_cutting, spoil_with_another_object, spoil_with_words,
     spoil_with_another_index, spoil_the_header, spoil_a_box,
 ]  # fmt: skip
 
@@ -219,10 +218,10 @@ def test_the_newest_indexes_of_a_split_are_kept_and_the_log_names_the_others(
     data: Data, caplog: pytest.LogCaptureFixture
 ) -> None:
     (first,) = data.indexes
-    strangers = [data.index / "notes.txt", data.index / f"visdrone-mine-val-{KEY}.parquet"]
+    strangers = [data.index / "notes.txt", data.index / f"visdrone-mine-val-{KEY}.jsonl"]
     for path in strangers:
         path.write_text("not ours")
-    ours = [data.index / f"visdrone-mine-train-{number:016x}.parquet" for number in range(7)]
+    ours = [data.index / f"visdrone-mine-train-{number:016x}.jsonl" for number in range(7)]
     for path in ours:
         path.write_text("newer than the first")
     os.utime(first, (1, 1))

@@ -7,6 +7,8 @@ import sys
 
 import numpy as np
 import pytest
+import torch
+from torchvision.ops import box_iou
 
 from ptl_sweep.config.schema import ConfigError, DatasetConfig, PoolConfig
 from ptl_sweep.datasets.miniature import (
@@ -51,7 +53,20 @@ PINNED = {
         [(50, 22, 60, 40), (30, 78, 40, 88), (46, 58, 77, 84), (98, 27, 127, 49)],
         (68.6, 158.4, 44.2),
     ),
+    "virtual_null": (
+        [(82, 44, 92, 62), (43, 117, 53, 127), (36, 97, 67, 123), (35, 102, 64, 124)],
+        (68.6, 158.4, 44.2),
+    ),
+    "virtual_source_like": (
+        [(50, 18, 61, 40), (41, 1, 52, 24), (50, 47, 72, 80), (40, 12, 49, 47)],
+        (68.5, 156.6, 44.3),
+    ),
+    "virtual_other_renderer": (
+        [(51, 25, 59, 40), (30, 80, 39, 89), (49, 61, 75, 82), (100, 29, 124, 48)],
+        (80.8, 151.2, 61.7),
+    ),
 }
+POOLS = tuple(name for name in PINNED if name not in DATASETS)
 
 
 def dataset(domain: str | None = "town", **changes: object) -> DatasetConfig:
@@ -65,7 +80,7 @@ def pool(**changes: object) -> PoolConfig:
 @pytest.fixture(scope="module")
 def every_set() -> list[ImageSet]:
     sets = [read_miniature(dataset(domain, num_images=12), "train") for domain in DATASETS]
-    return [*sets, read_miniature_pool(pool())]
+    return [*sets, *(read_miniature_pool(pool(domain=domain)) for domain in POOLS)]
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +139,9 @@ def test_splits_share_no_picture_even_when_full() -> None:
     ranges = [world._split_series(full, split).indices for split in world.SPLIT_STARTS]
     assert len(ranges) == 3
     assert len(set().union(*ranges)) == 3 * world.SPLIT_CAPACITY
-    assert len({DOMAINS[domain].stream for domain in DOMAINS}) == len(DOMAINS)
+    streams = [DOMAINS[domain].stream for domain in (*DATASETS, POOLS[0])]
+    assert len(set(streams)) == len(streams) == 5
+    assert {DOMAINS[domain].stream for domain in POOLS} == {streams[-1]}  # one of them a sweep
 
 
 def test_records_have_unique_ids_and_a_scene_each(records: list[ImageRecord]) -> None:
@@ -217,6 +234,7 @@ def test_fingerprints_differ_with_everything_that_changes_a_picture() -> None:
         fingerprint_miniature_pool(pool(world_seed=1)),
         fingerprint_miniature_pool(pool(image_size=160)),
         fingerprint_miniature_pool(pool(altitude_m=[30, 60])),
+        *(fingerprint_miniature_pool(pool(domain=domain)) for domain in POOLS[1:]),
     ]
     assert len(set(prints)) == len(prints)
     assert all(len(text) == 16 for text in prints)
@@ -225,12 +243,14 @@ def test_fingerprints_differ_with_everything_that_changes_a_picture() -> None:
 def test_fingerprints_ignore_how_the_same_pictures_are_asked_for() -> None:
     own = list(DOMAINS["virtual"].altitude_m)
     assert fingerprint_miniature_pool(pool()) == fingerprint_miniature_pool(pool(altitude_m=own))
+    named = pool(domain="virtual")
+    assert fingerprint_miniature_pool(pool()) == fingerprint_miniature_pool(named)
     renamed = DatasetConfig(name="other", reader="miniature", domain="town", num_images=200)
     assert fingerprint_miniature(dataset(), "train") == fingerprint_miniature(renamed, "train")
 
 
 def test_radius_is_altitude_over_tangent_of_pitch(every_set: list[ImageSet]) -> None:
-    for record in every_set[-1].records:
+    for record in every_set[len(DATASETS)].records:
         values = record.attributes
         expected = values["altitude_m"] / np.tan(np.deg2rad(values["pitch_deg"]))
         assert values["radius_m"] == pytest.approx(expected)
@@ -238,6 +258,94 @@ def test_radius_is_altitude_over_tangent_of_pitch(every_set: list[ImageSet]) -> 
         assert 0 <= values["azimuth_deg"] < 360
         assert values["ground"] in DOMAINS["virtual"].ground
         assert len(values["pose"].split("+")) == len(record.boxes)
+
+
+def attributes(domain: str) -> dict[str, list[float | str]]:
+    records = read_miniature_pool(pool(num_images=60, domain=domain)).records
+    return {name: [r.attributes[name] for r in records] for name in records[0].attributes}
+
+
+def test_the_null_pool_has_the_pools_pictures_and_boxes_that_touch_nobody() -> None:
+    plain, null = (read_miniature_pool(pool(num_images=40, domain=d)) for d in POOLS[:2])
+    sizes = {True: 0, False: 0}
+    for one, other in zip(plain.records, null.records, strict=True):
+        assert one.pixels.read().tobytes() == other.pixels.read().tobytes()
+        persons_boxes, boxes = torch.tensor(one.boxes), torch.tensor(other.boxes)
+        assert box_iou(persons_boxes, boxes).sum() == 0
+        np.testing.assert_array_equal(box_iou(boxes, boxes), np.eye(len(boxes)))
+        persons = one.pixels.read_masks().max(0) > 0
+        assert not (persons & (other.pixels.read_masks().max(0) > 0)).any()
+        for is_null, record in enumerate((one, other)):
+            sizes[bool(is_null)] += len(record.boxes)
+    assert 0.95 * sizes[False] <= sizes[True] <= sizes[False]
+
+
+def test_the_ground_under_the_boxes_of_the_null_pool_is_flat() -> None:
+    """Persons stand out from a plain floor; what the null pool calls persons does not."""
+
+    def contrast(domain: str) -> float:
+        records = read_miniature_pool(pool(num_images=40, domain=domain)).records
+        crops = [
+            record.pixels.read()[top:bottom, left:right].std((0, 1)).mean()
+            for record in records
+            for left, top, right, bottom in record.boxes.astype(int)
+        ]
+        return float(np.median(crops))
+
+    assert contrast("virtual_null") < 0.2 * contrast("virtual")
+
+
+def test_a_null_box_without_room_is_left_out() -> None:
+    image_set = read_miniature_pool(
+        pool(num_images=20, domain="virtual_null", image_size=48, altitude_m=[20, 24])
+    )
+    counts = [len(record.boxes) for record in image_set.records]
+    assert min(counts) == 0 < max(counts)
+    for record in image_set.records:
+        assert record.pixels.read_masks().shape == (len(record.boxes), 48, 48)
+        assert (record.boxes >= 0).all()
+        assert (record.boxes <= 48).all()
+
+
+def test_the_source_like_pool_knows_only_poses_pitches_and_heights_of_the_source() -> None:
+    source = DOMAINS["town"]
+    like, plain = attributes("virtual_source_like"), attributes("virtual")
+    for name, (low, high) in {
+        "pitch_deg": source.pitch_deg,
+        "altitude_m": source.altitude_m,
+    }.items():
+        assert low <= min(like[name]) <= max(like[name]) <= high
+        assert max(plain[name]) > high
+    poses = {
+        name: {pose for poses in values["pose"] for pose in str(poses).split("+")}
+        for name, values in (("like", like), ("plain", plain))
+    }
+    assert poses["like"] <= set(source.poses)
+    assert not poses["plain"] <= set(source.poses)
+
+
+def test_the_other_renderer_draws_the_same_scenes_with_other_bodies_and_light() -> None:
+    plain, other = (
+        read_miniature_pool(pool(num_images=40, domain=d)) for d in (POOLS[0], POOLS[3])
+    )
+    same = 0
+    for one, two in zip(plain.records, other.records, strict=True):
+        assert one.pixels.read().tobytes() != two.pixels.read().tobytes()
+        assert len(two.boxes) >= 1
+        same += one.attributes == two.attributes
+    assert same >= 35  # a body that hides another one, or a smaller one alone, changes a scene
+    heights, areas = (
+        [
+            np.median(np.concatenate([values(record) for record in image_set.records]))
+            for image_set in (plain, other)
+        ]
+        for values in (
+            lambda record: record.boxes[:, 3] - record.boxes[:, 1],
+            lambda record: record.pixels.read_masks().sum((1, 2)) / 255,
+        )
+    )
+    assert heights[1] < 0.95 * heights[0]
+    assert areas[1] / heights[1] ** 2 > areas[0] / heights[0] ** 2
 
 
 def test_persons_shrink_as_the_camera_climbs() -> None:
@@ -335,6 +443,7 @@ def test_an_impossible_data_set_is_refused(config: DatasetConfig, split: str, me
         ({"image_size": 641}, r"pool\.image_size must be at most 640, got 641"),
         ({"altitude_m": [5, 40]}, r"pool\.altitude_m must be at least 10.0, got \[5, 40\]"),
         ({"world_seed": -1}, r"mini\.world_seed must be at least 0"),
+        ({"domain": "town"}, r"pool\.domain must be one of virtual, virtual_null, .*; got 'town'"),
     ],
 )
 def test_an_impossible_pool_is_refused(changes: dict[str, object], message: str) -> None:

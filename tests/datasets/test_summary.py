@@ -41,7 +41,7 @@ def summary_of(image_set: ImageSet) -> SetSummary:
 def test_counts_and_quartiles_are_those_of_the_boxes(visdrone: Callable[..., Any]) -> None:
     rows = [f"1,{index},{index},{2 * index},1,1,0,0" for index in range(1, 6)]
     image_set = visdrone(
-        {"1_a": "\n".join([*rows, "0,0,9,9,0,0,0,0", "5,5,0,5,1,1,0,0"]), "2_b": ""}
+        {"1_a": "\n".join([*rows, "60,60,9,9,0,0,0,0", "5,5,0,5,1,1,0,0"]), "2_b": ""}
     )
     summary = summary_of(image_set)
     assert (summary.num_images, summary.num_images_with_persons) == (2, 1)

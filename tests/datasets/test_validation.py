@@ -8,15 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ptl_sweep.config.schema import DatasetConfig
-from ptl_sweep.datasets.images import FileImage
+from ptl_sweep.datasets.readers.classes import class_meanings
+from ptl_sweep.datasets.readers.delimited import parse_table
+from ptl_sweep.datasets.readers.validator import Labels, Validator, first_other_line_end
 from ptl_sweep.datasets.validation import (
     DataError,
-    Labels,
-    Validator,
-    class_meanings,
-    first_other_line_end,
     nearest,
-    parse_table,
     read_text,
     require_root,
 )
@@ -34,7 +31,7 @@ def _checked(
     flags = np.array(ignored or [False] * len(boxes), dtype=np.bool_)
     labels = Labels(PATH, np.array(boxes, dtype=np.float64).reshape(-1, 4), ~flags, flags)
     validator = Validator(CONFIG, "train")
-    validator.add("a", "s", FileImage(image), (100, 80), labels)
+    validator.add("a", "s", image, (100, 80), labels)
     return validator
 
 
@@ -87,7 +84,7 @@ def test_one_image_id_twice_is_an_error(tmp_path: Path) -> None:
         validator.add(
             "a",
             "s",
-            FileImage(tmp_path / "a.png"),
+            tmp_path / "a.png",
             (100, 80),
             Labels(PATH, np.zeros((0, 4)), none, none),
         )

@@ -12,7 +12,7 @@ from torchvision.models.detection import RetinaNet
 from ptl_sweep.config.schema import DetectorConfig, EvaluateConfig, TrainConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
-from ptl_sweep.detection.retinanet import Detector, build_detector
+from ptl_sweep.detection.detector import Detector, build_detector
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,10 @@ from torchvision.ops import box_iou
 from ptl_sweep.config.schema import EvaluateConfig, TilingConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
+from ptl_sweep.detection.detector import Detections, Detector, Probes
 from ptl_sweep.detection.inference import detect_and_probe_records, detect_records
+from ptl_sweep.detection.loss import Losses
 from ptl_sweep.detection.pixels import View, load_image
-from ptl_sweep.detection.retinanet import Detections, Detector, Probes
 
 SETTING = EvaluateConfig(score_thresholds=[0.05, 0.1, 0.5], score_threshold=0.05, batch_size=2)
 WHOLE = View(None, TilingConfig())
@@ -42,6 +43,9 @@ class BrightSpots(Detector):
         nn.Module.__init__(self)
         self.register_buffer("mean", torch.zeros(3, 1, 1))
         self.batches: list[tuple[int, ...]] = []
+
+    def losses(self, *_: object) -> Losses:
+        raise AssertionError("nothing is trained here")
 
     def detect(self, images: Tensor, _setting: EvaluateConfig, **_nms: bool) -> list[Detections]:
         self.batches.append(tuple(images.shape))

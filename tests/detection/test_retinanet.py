@@ -13,7 +13,7 @@ from helpers.closeness import (
 from torch import Tensor, nn
 
 from ptl_sweep.config.schema import ConfigError, EvaluateConfig
-from ptl_sweep.detection.retinanet import Detector, build_detector
+from ptl_sweep.detection.detector import Detector, build_detector
 
 SETTING = EvaluateConfig(
     score_thresholds=[0.05, 0.1, 0.5],
@@ -152,6 +152,11 @@ def test_pretrained_r50_freezes_what_torchvision_freezes(r50_with: Callable) -> 
     frozen = {name for name, p in ours.named_parameters() if not p.requires_grad}
     assert {name.split(".")[2] for name in frozen} == {"conv1", "layer1"}
     assert not any(isinstance(module, nn.BatchNorm2d) for module in ours.modules())
+
+
+def test_published_weights_of_another_network_are_refused(tiny_with: Callable) -> None:
+    with pytest.raises(ConfigError, match="weights=imagenet does not fit retinanet_tiny: none or"):
+        build_detector(tiny_with(weights="imagenet"), torch.Generator())
 
 
 @pytest.mark.parametrize(

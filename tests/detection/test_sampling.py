@@ -4,6 +4,7 @@ from collections.abc import Callable
 from itertools import product
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from ptl_sweep.detection.sampling import (
     CropWindow,
     cut_boxes,
     draw_batch,
+    draw_images,
     draw_sample,
     draw_window,
     jitter_colour,
@@ -173,6 +175,73 @@ def test_images_repeat_only_when_there_are_too_few(draw: Callable, cache: ImageC
         assert len(batch.images) == count
         different = {tuple(image.flatten()[:50].tolist()) for image in batch.images}
         assert distinct is None or len(different) == distinct
+
+
+def test_without_a_real_fraction_every_image_is_as_likely_and_the_random_numbers_are_the_same() -> (
+    None
+):
+    synthetic = np.arange(12) >= 4
+    for images, fraction in ((synthetic, None), (np.zeros(12, bool), None), (synthetic[:4], 0.25)):
+        for count in (5, 40):
+            config = TrainConfig(batch_size=count, real_fraction=fraction)
+            rng, plain = np.random.default_rng(2), np.random.default_rng(2)
+            expected = plain.choice(len(images), count, replace=len(images) < count)
+            np.testing.assert_array_equal(draw_images(images, config, rng), expected)
+            assert rng.bit_generator.state == plain.bit_generator.state
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.25, 0.3, 0.55, 1.0])
+def test_real_images_have_their_share_of_the_batches_whatever_their_number(fraction: float) -> None:
+    config = TrainConfig(batch_size=6, real_fraction=fraction)
+    for num_real, num_synthetic in ((3, 80), (80, 3)):
+        synthetic = np.arange(num_real + num_synthetic) >= num_real
+        rng = np.random.default_rng(3)
+        batches = np.stack([draw_images(synthetic, config, rng) for _ in range(2000)])
+        real = (~synthetic[batches]).sum(1)
+        assert set(real) == {int(np.floor(6 * fraction)), int(np.ceil(6 * fraction))}
+        assert real.mean() / 6 == pytest.approx(fraction, abs=0.01)
+        if 0 < fraction < 1:
+            assert set(batches.flat) == set(range(len(synthetic)))
+
+
+def test_images_repeat_in_a_share_only_when_there_are_too_few() -> None:
+    config = TrainConfig(batch_size=8, real_fraction=0.5)
+    rng = np.random.default_rng(4)
+    for _ in range(50):
+        chosen = draw_images(np.arange(44) >= 4, config, rng)
+        assert len(set(chosen)) == 8
+    assert len(set(draw_images(np.arange(44) >= 3, config, rng))) < 8
+
+
+def test_a_vertical_flip_turns_the_picture_and_its_boxes_over(
+    draw: Callable, cache: ImageCache
+) -> None:
+    record = draw(4, width=120, height=90, num_boxes=2)
+    upright, turned = (
+        draw_sample(
+            record,
+            TrainConfig(flip_probability=0.0, vertical_flip_probability=share),
+            np.random.default_rng(0),
+            cache=cache,
+            view=NATIVE,
+        )
+        for share in (0.0, 1.0)
+    )
+    assert torch.equal(turned.image, upright.image.flip(1))
+    np.testing.assert_array_equal(turned.boxes[:, [0, 2]], upright.boxes[:, [0, 2]])
+    np.testing.assert_array_equal(turned.boxes[:, [1, 3]], 90 - upright.boxes[:, [3, 1]])
+
+
+def test_without_vertical_flips_the_random_numbers_are_the_same(
+    draw: Callable, cache: ImageCache
+) -> None:
+    rng, plain = np.random.default_rng(5), np.random.default_rng(5)
+    config = TrainConfig(flip_probability=1.0, colour_jitter=0.2)
+    sample = draw_sample(draw(4), config, rng, cache=cache, view=NATIVE)
+    assert plain.random() < 1
+    pixels = load_image(cache.read(draw(4)), None).flip(2)
+    assert torch.equal(sample.image, jitter_colour(pixels, 0.2, plain))
+    assert rng.bit_generator.state == plain.bit_generator.state
 
 
 def test_jitter_is_a_gain_per_channel_within_its_bounds() -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 from ptl_sweep.config.schema import EvaluateConfig
-from ptl_sweep.detection.retinanet import Detections
+from ptl_sweep.detection.detector import Detections
 from ptl_sweep.detection.tiling import Grid, grid_of, merge_tiles
 
 SETTING = EvaluateConfig()

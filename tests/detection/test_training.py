@@ -10,8 +10,9 @@ import torch
 from ptl_sweep.config.schema import ConfigError, TilingConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
+from ptl_sweep.detection.detector import Detector, build_detector
 from ptl_sweep.detection.pixels import View
-from ptl_sweep.detection.retinanet import Detector, build_detector
+from ptl_sweep.detection.retinanet import RetinaNet
 from ptl_sweep.detection.training import (
     Interrupted,
     TrainingDiverged,
@@ -88,18 +89,18 @@ def test_killed_training_resumes_from_the_last_checkpoint(
     train: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, _ = train("whole")
-    real = Detector.losses
+    real = RetinaNet.losses
     calls = iter(range(1000))
 
-    def dies(self: Detector, *args: object) -> object:
+    def dies(self: RetinaNet, *args: object) -> object:
         if next(calls) == 7:
             raise KeyboardInterrupt
         return real(self, *args)
 
-    monkeypatch.setattr(Detector, "losses", dies)
+    monkeypatch.setattr(RetinaNet, "losses", dies)
     with pytest.raises(KeyboardInterrupt):
         train("killed", checkpoint_minutes=0.0)
-    monkeypatch.setattr(Detector, "losses", real)
+    monkeypatch.setattr(RetinaNet, "losses", real)
     resumed, _ = train("killed")
     assert same(whole, resumed)
 
@@ -140,15 +141,15 @@ def test_loss_falls_on_drawn_rectangles(train: Callable) -> None:
 def test_non_finite_loss_stops_with_step_and_remedy(
     train: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    real = Detector.losses
+    real = RetinaNet.losses
     calls = iter(range(1000))
 
-    def breaks(self: Detector, *args: object) -> object:
+    def breaks(self: RetinaNet, *args: object) -> object:
         losses = real(self, *args)
         factor = float("nan") if next(calls) == 6 else 1.0
         return losses._replace(classification=losses.classification * factor)
 
-    monkeypatch.setattr(Detector, "losses", breaks)
+    monkeypatch.setattr(RetinaNet, "losses", breaks)
     with pytest.raises(TrainingDiverged, match=r"step 7 of 12.*train\.learning_rate"):
         train("nan")
     assert not (tmp_path / "nan" / "checkpoint.pt").exists()

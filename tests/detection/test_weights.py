@@ -16,8 +16,8 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.detection import weights
+from ptl_sweep.detection.detector import build_detector
 from ptl_sweep.detection.pretrained import load_weights
-from ptl_sweep.detection.retinanet import build_detector
 from ptl_sweep.detection.weights import (
     PUBLISHED,
     PublishedWeights,

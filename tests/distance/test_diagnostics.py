@@ -10,8 +10,8 @@ from ptl_sweep.distance.diagnostics import (
     num_components,
     shares_below,
 )
-from ptl_sweep.distance.gaussian import GaussianRefusal, fit_gaussian
-from ptl_sweep.distance.train2test import StoredFeatures, expected_raw_distance, fit_measures
+from ptl_sweep.distance.gaussian import GaussianRefusal, StoredFeatures, fit_gaussian
+from ptl_sweep.distance.train2test import expected_raw_distance, fit_measures
 from ptl_sweep.study.schemas import GAUSSIANS
 
 
@@ -134,7 +134,8 @@ def test_the_row_has_the_columns_of_the_table_and_its_numbers() -> None:
     features = np.concatenate([normal(10, 200), np.zeros((200, 1))], axis=1)
     validation = np.concatenate([normal(11, 100), np.zeros((100, 1))], axis=1)
     row = diagnosed(features, validation, equal_n=60)
-    assert tuple(row) == tuple(GAUSSIANS)[6:]
+    relative = ("relative_n", "relative_unit", "num_relative")  # of another Gaussian
+    assert (*row, *relative) == tuple(GAUSSIANS)[6:]
     assert (row["n"], row["num_images"], row["num_channels"], row["num_dropped"]) == (200, 50, 6, 1)
     assert (row["rank"], row["equal_n"], row["calibration"]) == (6, 60, "validation")
     assert row["num_calibration"] == 100
@@ -195,7 +196,8 @@ def test_too_few_training_features_and_dead_channels_are_named() -> None:
 
 def test_without_any_gaussian_the_row_is_still_complete() -> None:
     row = diagnosed(np.ones((9, 4)), np.ones((40, 4)))
-    assert tuple(row) == tuple(GAUSSIANS)[6:]
+    relative = ("relative_n", "relative_unit", "num_relative")  # of another Gaussian
+    assert (*row, *relative) == tuple(GAUSSIANS)[6:]
     assert row["warning"] == "no Gaussian: no channel varies over the 9 training features"
     assert (row["n"], row["equal_n"], row["num_calibration"]) == (9, None, 0)
     assert np.isnan([row["rank"], row["num_channels"], row["mardia"], row["below_90"]]).all()

@@ -3,19 +3,23 @@ import pytest
 
 from ptl_sweep.distance import gaussian as gaussian_module
 from ptl_sweep.distance.equal_n import QuadraticForm, draw_by_image, mean_quadratic_form
-from ptl_sweep.distance.gaussian import GaussianRefusal
+from ptl_sweep.distance.gaussian import GaussianRefusal, StoredFeatures
 
 
 def form_of(features: np.ndarray, images: np.ndarray, **changed) -> QuadraticForm:
     options = {"n": 20, "shrinkage": 0.25, "num_draws": 7, "rng": np.random.default_rng(3)}
-    form = mean_quadratic_form(features, images, **(options | changed))
+    form = mean_quadratic_form(StoredFeatures(features, images), **(options | changed))
     assert isinstance(form, QuadraticForm), form
     return form
 
 
 def reason(features: np.ndarray, images: np.ndarray, n: int) -> str:
     refusal = mean_quadratic_form(
-        features, images, n=n, shrinkage=0.25, num_draws=3, rng=np.random.default_rng(0)
+        StoredFeatures(features, images),
+        n=n,
+        shrinkage=0.25,
+        num_draws=3,
+        rng=np.random.default_rng(0),
     )
     assert isinstance(refusal, GaussianRefusal)
     assert refusal.n == len(features)
@@ -94,6 +98,21 @@ def test_a_draw_is_n_features_of_whole_images_but_the_last(training) -> None:
         assert len(set(rows.tolist())) == n
         drawn, counts = np.unique(images[rows], return_counts=True)
         assert (counts < sizes[drawn]).sum() <= 1
+
+
+@pytest.mark.parametrize("per_image", [1, 2, 20])
+def test_no_image_gives_more_than_its_share_and_its_rows_are_drawn_equally_often(
+    training, per_image: int
+) -> None:
+    _, images = training
+    shares = np.minimum(np.bincount(images), per_image)
+    rng, times = np.random.default_rng(9), np.zeros(60)
+    for _ in range(2000):
+        rows = draw_by_image(images, 60, rng, per_image)
+        np.testing.assert_array_equal(np.bincount(images[rows], minlength=9), shares)
+        times[rows] += 1
+    expected = 2000 * (shares / np.bincount(images))[images]
+    assert np.abs(times - expected).max() < 120  # sd 22 at most
 
 
 def test_every_image_comes_first_and_every_row_is_cut_equally_often() -> None:

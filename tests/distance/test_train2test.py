@@ -7,10 +7,9 @@ from scipy import stats
 from ptl_sweep.config.analysis import AnalysisConfig
 from ptl_sweep.detection.table import DetectionTable, load_detections, save_detections
 from ptl_sweep.distance.equal_n import mean_quadratic_form
-from ptl_sweep.distance.gaussian import GaussianRefusal, fit_gaussian
+from ptl_sweep.distance.gaussian import GaussianRefusal, StoredFeatures, fit_gaussian
 from ptl_sweep.distance.train2test import (
     Measures,
-    StoredFeatures,
     distance_histogram,
     distances,
     expected_raw_distance,
@@ -112,7 +111,7 @@ def test_each_distance_is_that_of_its_own_fit() -> None:
         fit = fit_gaussian(training.features, covariance)
         np.testing.assert_array_equal(distance[variant], distances(tests, fit))
     form = mean_quadratic_form(
-        *training, n=30, shrinkage=0.4, num_draws=3, rng=np.random.default_rng(8)
+        training, n=30, shrinkage=0.4, num_draws=3, rng=np.random.default_rng(8)
     )
     np.testing.assert_array_equal(distance["equal_n"], distances(tests, form))
 

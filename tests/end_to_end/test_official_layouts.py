@@ -20,9 +20,9 @@ from ptl_sweep.config.schema import Config, ConfigError, TilingConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.registry import read_split
 from ptl_sweep.datasets.subsets import real_subset
+from ptl_sweep.detection.detector import build_detector
 from ptl_sweep.detection.inference import detect_records
 from ptl_sweep.detection.pixels import View
-from ptl_sweep.detection.retinanet import build_detector
 from ptl_sweep.detection.table import DetectionTable, load_detections
 from ptl_sweep.pipeline.plan import Plan, load_plan
 from ptl_sweep.stages.train import MANIFEST, MODEL
@@ -77,7 +77,7 @@ def study(layouts: Any, tiny: list[str], tmp_path_factory: pytest.TempPathFactor
     torch.use_deterministic_algorithms(before[0])
     torch.set_num_threads(before[1])
     (folder,) = (root / "sweeps").iterdir()
-    cells = {config.target.name: config for config in compose_grid(arguments).cells}
+    cells = {config.target.name: config for config in compose_grid(arguments)}
     return Study(layouts, arguments, load_plan(folder), cells)
 
 
@@ -199,5 +199,5 @@ def test_images_that_training_may_have_seen_are_no_target(
     outcome = run(*toy, "target.domain=town", "target.split=train")
     assert "target field (train) shares images with miniature (train)" in outcome.errors
     for target in ("visdrone", "source"):
-        config = compose_grid([*command[1:], f"target={target}"]).cells[0]
+        config = compose_grid([*command[1:], f"target={target}"])[0]
         require_separate(config.dataset, config.target)

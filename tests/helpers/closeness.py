@@ -20,7 +20,7 @@ import torch
 from numpy import ndarray
 from torch import Tensor
 
-from ptl_sweep.detection.retinanet import Detections
+from ptl_sweep.detection.detector import Detections
 
 UNIT = torch.finfo(torch.float32).eps
 

@@ -73,7 +73,7 @@ def demo_context(folder: Path, num_seeds: int = 3, counts: tuple[int, ...] = (20
             commit="0f3c2d1e9a8b7c6d5e4f30213243546576879800",
             created="2026-01-02 03:04 UTC",
             versions={"python": "3.11.7", "torch": "2.15.0", "numpy": "2.4.6"},
-            stage_keys=sorted({r["evaluate_key"] for r in study.rows if r["evaluate_key"]}),
+            stage_keys=study.rows["evaluate_key"].drop_nulls().unique().sort().to_list(),
         ),
         feature_dim=DIMENSION,
         is_miniature=True,

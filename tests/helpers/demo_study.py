@@ -7,7 +7,8 @@ import numpy as np
 
 from ptl_sweep.distance.train2test import DISTANCE_EDGES, DistanceHistogram
 from ptl_sweep.report.figures import CellHistogram
-from ptl_sweep.study.schemas import results_schema
+from ptl_sweep.study import schemas
+from ptl_sweep.study.schemas import frame_of
 from ptl_sweep.study.statistics import mean_interval
 from ptl_sweep.study.study import SCALES, SCOPES, PoolSelection, Study
 from ptl_sweep.study.summary import summarise
@@ -65,7 +66,7 @@ def result_row(demo: Demo, cell: tuple[int, str, int], synthetic: str, iteration
     level = demo.level(target) * (0.1 + 0.045 * np.log2(count / 10))
     level += 0.7 * GAIN.get(synthetic, 0.0) * iteration / (count + 10)
     level += 0.008 * shared + 0.008 * rng.standard_normal()
-    row = dict.fromkeys(results_schema(THRESHOLDS))
+    row = dict.fromkeys(schemas.results_schema(THRESHOLDS))
     row |= {
         "dataset": DATASET, "real_count": count, "synthetic": synthetic, "target": target,
         "seed": seed, "iteration": iteration, "status": "ok", "reason": "",
@@ -113,7 +114,8 @@ def _computed(rows: Sequence[Mapping]) -> list[Mapping]:
 
 def _summary(demo: Demo, rows: Sequence[Mapping]) -> list[dict]:
     """The summary, with image intervals and equivalents beside; one above and one below."""
-    summary = [dict(row) for row in summarise(rows)]
+    results = frame_of(rows, schemas.results_schema(THRESHOLDS))
+    summary = summarise(results, THRESHOLDS).to_dicts()
     largest = max(demo.counts)
     for row in summary:
         row.update(dict.fromkeys(("image_low", "image_high", "image_sd"), np.nan), num_blocks=30)
@@ -295,7 +297,7 @@ def _published(demo: Demo) -> list[dict]:
         for target in (*demo.targets[:2], "elsewhere")
         for count in (20, 50)
         for synthetic, iteration, level in (
-            (OFF, 0, 0.1 * count / 20), ("on", 5, 0.17 * count / 20), ("on", "best", 0.19),
+            (OFF, "0", 0.1 * count / 20), ("on", "5", 0.17 * count / 20), ("on", "best", 0.19),
         )
     ]  # fmt: skip
 
@@ -334,7 +336,7 @@ def _selections(demo: Demo) -> list[PoolSelection]:
 def demo_histograms(study: Study) -> list[CellHistogram]:
     """Shrunk distances of every cell that has a number."""
     result = []
-    for row in _computed(study.rows):
+    for row in _computed(study.rows.rows(named=True)):
         rng = np.random.default_rng([row["real_count"], len(row["synthetic"]), row["seed"]])
         nearer = 0.06 * GAIN.get(row["synthetic"], 0.0) * row["iteration"]
         counts = np.zeros((3, 2, len(DISTANCE_EDGES) - 1), np.int64)
@@ -367,18 +369,19 @@ def demo_study(**changes: object) -> Study:
     if demo.with_gaps and len(rows) > demo.num_seeds:
         _leave_gap(rows[-1], "failed", "ptl 2 failed: CUDA out of memory at CycleGAN step 412")
         _leave_gap(rows[-demo.num_seeds - 1], "missing", "not computed yet")
+    results = schemas.results_schema(THRESHOLDS)
     return Study(
-        rows=rows,
-        iteration_rows=[*off, *steps],
-        summary=_summary(demo, rows),
-        spreads=_spreads(rows),
-        gaussians=_gaussians(rows),
-        false_positives=_false_positives(rows),
-        errors=_errors(rows),
-        curves=_curves(rows),
-        contrasts=_contrasts(demo, rows),
-        correlations=_correlations(),
-        published=_published(demo),
+        rows=frame_of(rows, results),
+        iteration_rows=frame_of([*off, *steps], results),
+        summary=frame_of(_summary(demo, rows), schemas.SUMMARY),
+        spreads=frame_of(_spreads(rows), schemas.TRAIN2TEST),
+        gaussians=frame_of(_gaussians(rows), schemas.GAUSSIANS),
+        false_positives=frame_of(_false_positives(rows), schemas.FALSE_POSITIVES),
+        errors=frame_of(_errors(rows), schemas.ERRORS),
+        curves=frame_of(_curves(rows), schemas.CURVES),
+        contrasts=frame_of(_contrasts(demo, rows), schemas.CONTRASTS),
+        correlations=frame_of(_correlations(), schemas.CORRELATIONS),
+        published=frame_of(_published(demo), schemas.PUBLISHED),
         selections=_selections(demo),
         score_thresholds=THRESHOLDS,
     )

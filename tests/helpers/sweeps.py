@@ -72,7 +72,7 @@ NO_CALIBRATION = "analysis.calibration=none"  # plans without evaluations that n
 @functools.cache
 def _composed(overrides: tuple[str, ...]) -> list[Config]:
     asked = any(o.startswith("analysis.calibration=") for o in overrides)
-    return compose_grid(overrides if asked else (*overrides, NO_CALIBRATION)).cells
+    return compose_grid(overrides if asked else (*overrides, NO_CALIBRATION))
 
 
 @pytest.fixture(autouse=True)

@@ -19,7 +19,8 @@ from rich.console import Console
 
 from ptl_sweep.config.schema import LauncherConfig
 from ptl_sweep.launchers import local
-from ptl_sweep.launchers.local import LocalLauncher, SweepInterrupted, run_inline
+from ptl_sweep.launchers.inline import InlineLauncher
+from ptl_sweep.launchers.local import LocalLauncher, SweepInterrupted
 from ptl_sweep.pipeline import status
 from ptl_sweep.pipeline.graph import Task
 from ptl_sweep.pipeline.plan import Plan
@@ -103,7 +104,7 @@ def test_inline_runs_parents_first_and_says_what_it_published(
     plan: Plan, no_training: list[str]
 ) -> None:
     shown = Shown()
-    run_inline(plan, LauncherConfig(name="inline"), shown.console)
+    InlineLauncher(plan, LauncherConfig(name="inline"), shown.console).run()
     assert sorted(no_training) == sorted(plan.stages)
     for position, key in enumerate(no_training):
         assert set(plan.stages[key].parents) <= set(no_training[:position])
@@ -116,7 +117,7 @@ def test_inline_a_failed_stage_blocks_only_what_needs_it(
     broken = keys_of(plan, "ptl")[0]
     plan.store.root.mkdir(parents=True)
     (plan.store.root / f"fail-{broken}").touch()
-    run_inline(plan, LauncherConfig(name="inline"), Shown().console)
+    InlineLauncher(plan, LauncherConfig(name="inline"), Shown().console).run()
     states = status.stage_states(plan)
     assert [key for key, state in states.items() if state == "failed"] == [broken]
     blocked = {key for key, state in states.items() if state == "blocked"}
@@ -132,13 +133,13 @@ def test_inline_a_second_run_computes_what_failed_and_nothing_else(
     plan.store.root.mkdir(parents=True)
     told = plan.store.root / f"fail-{broken}"
     told.touch()
-    run_inline(plan, LauncherConfig(name="inline"), Shown().console)
+    InlineLauncher(plan, LauncherConfig(name="inline"), Shown().console).run()
     before = len(no_training)
     told.unlink()
-    run_inline(plan, LauncherConfig(name="inline"), Shown().console)
+    InlineLauncher(plan, LauncherConfig(name="inline"), Shown().console).run()
     assert no_training[before] == broken
     assert len(no_training) - before == 3
-    run_inline(plan, LauncherConfig(name="inline"), Shown().console)
+    InlineLauncher(plan, LauncherConfig(name="inline"), Shown().console).run()
     assert len(no_training) - before == 3
 
 
@@ -147,7 +148,7 @@ def test_inline_leaves_a_claimed_stage_to_its_owner(
 ) -> None:
     key = keys_of(plan, "train")[0]
     with plan.store.claim(key):
-        run_inline(plan, LauncherConfig(name="inline"), Shown().console)
+        InlineLauncher(plan, LauncherConfig(name="inline"), Shown().console).run()
     assert key not in no_training
     assert f"{key} is being computed by process {os.getpid()}" in caplog.text
 

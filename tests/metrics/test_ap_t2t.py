@@ -10,17 +10,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ptl_sweep.config.analysis import ApT2tConfig
-from ptl_sweep.detection.matching import IOU_THRESHOLDS, box_iou
+from ptl_sweep.datasets.boxes import box_iou
+from ptl_sweep.detection.matching import IOU_THRESHOLDS
 from ptl_sweep.detection.table import DetectionTable
 from ptl_sweep.metrics.ap_t2t import (
     ap_t2t,
-    ap_t2t_column_names,
-    ap_t2t_columns,
     curve_rows,
     random_order_null,
 )
 from ptl_sweep.metrics.average_precision import RECALL_LEVELS, average_precision
-from ptl_sweep.vocabulary import RANKINGS, ApT2t
+from ptl_sweep.vocabulary import RANKINGS
 
 THRESHOLDS = (0.01, 0.1, 0.5)
 RULES = [
@@ -323,79 +322,6 @@ def test_a_perfect_distance_beats_the_null_and_the_worst_does_not(
     assert ap_t2t(random_table, 1.0 - hit, 0.01) > null > ap_t2t(random_table, hit + 0.0, 0.01)
 
 
-def measured(table: DetectionTable, rule: ApT2tConfig, **variants: np.ndarray):
-    return ap_t2t_columns(table, variants, THRESHOLDS, rule, np.random.default_rng(0))
-
-
-@pytest.mark.parametrize("rule", RULES, ids=RULE_NAMES)
-def test_every_column_is_what_its_name_says(rule: ApT2tConfig) -> None:
-    table = crowded_table(8)
-    raw, equal_n = some_distances(table, 1), some_distances(table, 2)
-    near = stored_distances(table)
-    found = measured(table, rule, raw=raw, shrunk=near, equal_n=equal_n).columns
-    by_score, rng = replace(rule, matching="score"), np.random.default_rng(0)
-    expected = {
-        "AP_t2t_low": ap_t2t(table, near, 0.01, rule, below=0.1),
-        "AP_t2t_medium": ap_t2t(table, near, 0.1, rule, below=0.5),
-        "AP_t2t_high": ap_t2t(table, near, 0.5, rule),
-    }
-    for label, s in zip(("001", "010", "050"), THRESHOLDS, strict=True):
-        null = random_order_null(table, s, rng, rule)
-        headline = ap_t2t(table, near, s, rule)
-        every = [ap_t2t(table, near, s, by_score, iou=index) for index in range(10)]
-        expected |= {
-            f"AP_t2t_{label}": ap_t2t(table, raw, s, rule),
-            f"AP_t2t_{label}_shrunk": headline,
-            f"AP_t2t_{label}_equal_n": ap_t2t(table, equal_n, s, rule),
-            f"AP_t2t_{label}_null": null,
-            f"AP_t2t_{label}_lift": headline - null,
-            f"AP_t2t_{label}_matched": ap_t2t(table, near, s, replace(rule, recall="matched")),
-            f"AP_t2t_{label}_rematched": ap_t2t(table, near, s, replace(rule, matching="distance")),
-            f"AP_t2t_{label}_50_95": sum(every) / 10,
-        }
-    assert found == pytest.approx(expected, abs=1e-12)
-    assert tuple(found) == ap_t2t_column_names(THRESHOLDS)
-    assert len({round(value, 9) for value in found.values()}) > 15  # not one number for all
-
-
-def test_a_variant_without_distances_leaves_only_its_columns_empty(
-    random_table: DetectionTable,
-) -> None:
-    near = some_distances(random_table)
-    found = measured(random_table, ApT2tConfig(), raw=np.full(len(near), np.nan), shrunk=near)
-    empty = {name for name, value in found.columns.items() if np.isnan(value)}
-    names = {"AP_t2t_001", "AP_t2t_010", "AP_t2t_050"}
-    assert empty == names | {f"{name}_equal_n" for name in names}
-
-
-def test_without_any_distance_the_null_remains(random_table: DetectionTable) -> None:
-    found = measured(random_table, ApT2tConfig())
-    known = {name for name, value in found.columns.items() if not np.isnan(value)}
-    assert known == {"AP_t2t_001_null", "AP_t2t_010_null", "AP_t2t_050_null"}
-    assert found.warnings == ()
-
-
-def test_the_same_generator_gives_the_same_columns(random_table: DetectionTable) -> None:
-    near = some_distances(random_table)
-    one = measured(random_table, ApT2tConfig(), raw=near, shrunk=near, equal_n=near)
-    assert one == measured(random_table, ApT2tConfig(), raw=near, shrunk=near, equal_n=near)
-
-
-@pytest.mark.parametrize("matching", ["score", "distance"])
-def test_a_warning_names_the_thresholds_at_which_the_matching_decides(matching: str) -> None:
-    """Two boxes on one person, the nearer one with score 0.3: only at 0.5 it does not exist."""
-    truths, far = np.array([SQUARE]), np.array([2.0, 1.0])
-    boxes, scores = np.array([SQUARE, SQUARE]), np.array([0.9, 0.3])
-    table = stacked([scene(boxes, scores, truths, far, np.zeros((0, 4)))])
-    found = measured(table, ApT2tConfig(matching=matching), shrunk=stored_distances(table))
-    change = "changes by 50.0 points when matched in distance order"
-    assert found.warnings == (f"AP_t2t at s >= 0.01 {change}", f"AP_t2t at s >= 0.10 {change}")
-
-
-def test_no_warning_where_boxes_do_not_compete(random_table: DetectionTable) -> None:
-    assert measured(random_table, ApT2tConfig(), shrunk=some_distances(random_table)).warnings == ()
-
-
 def test_curves_by_hand(make_table) -> None:
     """By distance hit, miss, hit; by score miss, hit, hit; two of four ground truths."""
     table = make_table(([0.9, 0.8, 0.7], [False, True, True]), num_truths=4)
@@ -427,8 +353,3 @@ def test_curves_without_distances_are_by_score_and_without_persons_none(make_tab
     assert [row["ranking"] for row in rows] == ["score"] * 63
     nobody = make_table(([0.9], [False]), num_truths=0)
     assert curve_rows(nobody, np.ones(1), THRESHOLDS) == []
-
-
-@pytest.mark.parametrize(("threshold", "label"), [(0.01, "001"), (0.1, "010"), (0.5, "050")])
-def test_columns_are_named_by_threshold(threshold: float, label: str) -> None:
-    assert ApT2t(threshold).name == f"AP_t2t_{label}_shrunk"

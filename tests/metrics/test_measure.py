@@ -10,6 +10,7 @@ import pytest
 from ptl_sweep.config.analysis import AnalysisConfig, ApT2tConfig
 from ptl_sweep.detection.table import DetectionTable, save_detections
 from ptl_sweep.distance.gaussian import fit_gaussian, squared_mahalanobis
+from ptl_sweep.distance.relative import paired_distances
 from ptl_sweep.metrics.ap_t2t import ap_t2t
 from ptl_sweep.metrics.average_precision import average_precision
 from ptl_sweep.metrics.bootstrap import Replicates
@@ -27,9 +28,9 @@ from ptl_sweep.vocabulary import FALSE_POSITIVE_TYPES
 THRESHOLDS = (0.01, 0.1, 0.5)
 OF_THE_REDUCER = {
     "dataset", "real_count", "synthetic", "target", "seed", "iteration", "status", "reason",
-    "num_train_images", "num_synthetic", "AP50", "AP", "train_key", "evaluate_key",
+    "num_train_images", "num_synthetic", "AP50", "AP", "train_key", "evaluate_key", "domain",
 }  # fmt: skip
-SETTINGS = AnalysisConfig(num_resamples=200)
+SETTINGS = AnalysisConfig(num_resamples=200, ap_t2t=ApT2tConfig(equal_counts=[10, 5, 1]))
 MakeJob = Callable[..., DetectorJob]
 
 
@@ -63,7 +64,7 @@ def make_job(tmp_path: Path, random_table: DetectionTable) -> MakeJob:
 def test_every_column_of_the_results_comes_from_somewhere(make_job: MakeJob) -> None:
     found = measure_detector(make_job())
     (cell,) = found.cells.values()
-    assert set(cell.columns) | OF_THE_REDUCER == set(results_schema((0.01, 0.1, 0.5)))
+    assert set(cell.columns) | OF_THE_REDUCER == set(results_schema(THRESHOLDS, (10, 5, 1)))
     assert not set(cell.columns) & OF_THE_REDUCER
     assert tuple(found.gaussian) == tuple(GAUSSIANS)[6:]
     for rows, columns in (
@@ -98,13 +99,59 @@ def test_calibrated_is_a_multiple_of_what_true_positives_of_the_validation_split
     assert cell.columns["t2t_fp_mean_calibrated"] == pytest.approx(ratio)
 
 
-def test_without_a_validation_split_only_calibrated_distances_are_missing(
+def test_without_a_validation_split_only_distances_in_its_unit_are_missing(
     make_job: MakeJob,
 ) -> None:
     (cell,) = measure_detector(make_job(validation=None)).cells.values()
     missing = {name for name, value in cell.columns.items() if np.isnan(value)}
-    assert missing == {f"t2t_{k}_{m}_calibrated" for k in ("tp", "fp") for m in ("mean", "median")}
-    assert any("no calibrated distances" in reason for reason in cell.reasons)
+    calibrated = {f"t2t_{k}_{m}_calibrated" for k in ("tp", "fp") for m in ("mean", "median")}
+    assert missing == calibrated | {"d_relative"}
+    for kind in ("calibrated", "relative"):
+        assert f"no {kind} distances: no validation split was evaluated" in cell.reasons
+
+
+def test_relative_is_a_multiple_of_what_all_persons_of_the_validation_split_have(
+    make_job: MakeJob, random_table: DetectionTable
+) -> None:
+    """The validation split is the target here, found or not: 1 on average, person by person."""
+    found = measure_detector(make_job())
+    (cell,) = found.cells.values()
+    assert cell.columns["d_relative"] == pytest.approx(1)
+    assert cell.persons is not None
+    assert cell.persons.relative.shape == (random_table.num_truths,)
+    assert cell.persons.squared.mean() == pytest.approx(found.gaussian["relative_unit"])
+    assert cell.columns["neg_log_p"] == pytest.approx(cell.persons.neg_log_p.mean())
+    assert (found.gaussian["relative_n"], found.gaussian["num_relative"]) == (8, 200)
+
+
+def test_relative_needs_features_on_as_many_images_and_nothing_else_does(
+    make_job: MakeJob,
+) -> None:
+    """30 images of 4 features each; the n of the comparison is no other detector's."""
+    few, enough = (
+        measure_detector(make_job(settings=replace(SETTINGS, relative_n=n), equal_n=60))
+        for n in (31, 30)
+    )
+    (without,), (with_it,) = few.cells.values(), enough.cells.values()
+    names = {"d_relative", "neg_log_p"}
+    assert {name for name, value in without.columns.items() if np.isnan(value)} == names
+    assert any("at most 1 an image; there are 30" in reason for reason in without.reasons)
+    assert with_it.columns.items() - without.columns.items() == {
+        (name, with_it.columns[name]) for name in names
+    }
+    assert few.gaussian["relative_n"] is None
+
+
+def test_two_detectors_are_paired_on_the_persons_of_one_target(make_job: MakeJob) -> None:
+    cells = [next(iter(measure_detector(make_job(num=num)).cells.values())) for num in (120, 100)]
+    off, on = (cell.persons for cell in cells)
+    assert off is not None
+    assert on is not None
+    found = paired_distances(off, on)
+    assert found.mean == pytest.approx(
+        cells[1].columns["d_relative"] - cells[0].columns["d_relative"], abs=1e-12
+    )
+    assert found.differences.std() > 0
 
 
 def test_a_detector_without_a_gaussian_has_reasons_and_no_distances(make_job: MakeJob) -> None:
@@ -128,7 +175,7 @@ def test_an_iteration_that_is_no_cells_last_has_columns_only(make_job: MakeJob) 
     (full,), (light,) = last.cells.values(), other.cells.values()
     assert light.columns == full.columns
     assert (light.spreads, light.errors, light.curves, light.boxes) == ([], [], [], ())
-    assert light.replicates is None
+    assert (light.replicates, light.persons) == (None, None)
 
 
 def test_measuring_targets_together_or_alone_gives_the_same_numbers(make_job: MakeJob) -> None:

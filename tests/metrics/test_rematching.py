@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from ptl_sweep.detection.matching import IOU_THRESHOLDS, match_image
 from ptl_sweep.detection.table import DetectionTable
-from ptl_sweep.metrics.rematching import candidate_pairs, match_in_order, rematched
+from ptl_sweep.metrics.rematching import candidate_pairs, match_in_order
 
 NONE = np.zeros((0, 4))
 SQUARE = [0.0, 0.0, 10.0, 10.0]
@@ -22,6 +22,11 @@ def image_by_image(table: DetectionTable, order_rows: np.ndarray, iou: float) ->
         match = match_image(boxes, -places.astype(float), truths, NONE, np.array([iou]))
         hit[places] = match.truth[0] >= 0
     return hit
+
+
+def rematched(table: DetectionTable, order_rows: np.ndarray, iou: float) -> np.ndarray:
+    """Hits of these rows, matched by pairs that were made for this IoU."""
+    return match_in_order(candidate_pairs(table, iou), order_rows, iou)
 
 
 def one_scene(truths: list, boxes: list) -> DetectionTable:

@@ -12,12 +12,12 @@ import pytest
 from rich.console import Console
 
 from ptl_sweep.config.schema import Config, LauncherConfig
-from ptl_sweep.launchers.local import run_inline
-from ptl_sweep.pipeline import describe, status
-from ptl_sweep.pipeline.plan import STAGES, Plan, plan_sweep
+from ptl_sweep.detection.architectures.retinanet_tiny import TinyRetinaNet
+from ptl_sweep.launchers.inline import InlineLauncher
+from ptl_sweep.pipeline import costs, plan_text, status, status_text
+from ptl_sweep.pipeline.plan import Plan, plan_sweep
 from ptl_sweep.pipeline.store_listing import StoreListing
-from ptl_sweep.stages.ptl import PtlStage
-from ptl_sweep.store import META, Store
+from ptl_sweep.store import META
 
 MakePlan = Callable[..., Plan]
 GRID = ("real_count=2", "target=field,karst", "synthetic=off,on")
@@ -29,7 +29,21 @@ def plan(make_plan: MakePlan, no_training: list[str]) -> Plan:
 
 
 def compute(plan: Plan) -> None:
-    run_inline(plan, LauncherConfig(name="inline"), Console(quiet=True))
+    InlineLauncher(plan, LauncherConfig(name="inline"), Console(quiet=True)).run()
+
+
+def reads_of_metas(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Every meta.json whose text is read from now on."""
+    found: list[Path] = []
+    read_text = Path.read_text
+
+    def counted(path: Path, *args: Any, **options: Any) -> str:
+        if path.name == META:
+            found.append(path)
+        return read_text(path, *args, **options)
+
+    monkeypatch.setattr(Path, "read_text", counted)
+    return found
 
 
 def keys_of(plan: Plan, kind: str) -> list[str]:
@@ -84,9 +98,9 @@ def test_counts_are_by_kind_and_leave_out_kinds_that_a_sweep_lacks(plan: Plan) -
 
 
 def test_the_table_of_a_plan_counts_naive_unique_cached_and_to_run(plan: Plan) -> None:
-    before = {line.kind: line for line in status.kind_counts(plan)}
+    before = {line.kind: line for line in plan_text.kind_counts(plan)}
     compute(plan)
-    after = {line.kind: line for line in status.kind_counts(plan)}
+    after = {line.kind: line for line in plan_text.kind_counts(plan)}
     for kind, naive, unique in (("train", 4, 1), ("ptl", 4, 2), ("evaluate", 4, 4)):
         assert (before[kind].naive, before[kind].unique) == (naive, unique)
         assert (before[kind].cached, before[kind].to_run) == (0, unique)
@@ -94,11 +108,11 @@ def test_the_table_of_a_plan_counts_naive_unique_cached_and_to_run(plan: Plan) -
 
 
 def test_costs_are_guessed_by_architecture_until_they_are_measured(plan: Plan) -> None:
-    guess = {kind: s.default_seconds["retinanet_tiny"] for kind, s in STAGES.items()}
-    for kind, cost in status.measured_seconds(plan).items():
+    guess = TinyRetinaNet.default_seconds._asdict()
+    for kind, cost in costs.measured_seconds(plan).items():
         assert (cost.seconds, cost.is_measured) == (guess[kind], False)
     compute(plan)
-    for kind, cost in status.measured_seconds(plan).items():
+    for kind, cost in costs.measured_seconds(plan).items():
         assert cost.is_measured
         assert cost.seconds < guess[kind]
 
@@ -109,19 +123,19 @@ def test_stages_of_other_sweeps_of_the_same_data_are_the_next_best_estimate(
     compute(plan)
     other = make_plan(*GRID, "seed=1")
     assert not set(other.stages) & set(plan.stages)
-    assert all(cost.is_measured for cost in status.measured_seconds(other).values())
+    assert all(cost.is_measured for cost in costs.measured_seconds(other).values())
 
 
 def test_reasons_name_the_key_that_changed(plan: Plan, cells: Callable[..., list[Config]]) -> None:
-    assert status.reasons_to_run(plan) == "7 never computed"
+    assert plan_text.reasons_to_run(plan) == "7 never computed"
     compute(plan)
-    assert status.reasons_to_run(plan) == ""
+    assert plan_text.reasons_to_run(plan) == ""
     configs = cells(*GRID)
     for config in configs:
         config.sweep.root = str(plan.root)
         config.translator.lambda_cycle = 3.0
     changed = plan_sweep(configs, "")
-    reasons = status.reasons_to_run(changed)
+    reasons = plan_text.reasons_to_run(changed)
     assert reasons == "4 changed: parents, translator.lambda_cycle"
 
 
@@ -131,7 +145,7 @@ def test_a_new_version_of_a_stage_is_a_reason(plan: Plan) -> None:
     path = plan.store.path(key) / META
     meta = json.loads(path.read_text())
     path.write_text(json.dumps({**meta, "version": 0}))
-    assert status.changed_fields(StoreListing(plan.store), plan.stages[key]) == {"stage version"}
+    assert plan_text.changed_fields(StoreListing(plan.store), plan.stages[key]) == {"stage version"}
 
 
 def test_looking_at_a_sweep_loads_neither_torch_nor_wandb(plan: Plan) -> None:
@@ -182,7 +196,7 @@ def test_a_dry_run_of_a_submission_needs_neither_torch_nor_wandb_nor_a_slurm_and
     assert done.stderr.splitlines()[-1] == "0 []"
     assert "would queue 8 tasks in 4 arrays and a reducer after them" in done.stdout
     assert "SLURM does not answer, so the queue counts as empty: `sbatch` not found" in done.stdout
-    hours = 2 * 2 * PtlStage.default_seconds["retinanet_tiny"] * 4 / 3600
+    hours = 2 * 2 * TinyRetinaNet.default_seconds.ptl * 4 / 3600
     (row,) = [line for line in done.stdout.splitlines() if line.startswith("ptl ") and "#" in line]
     assert row.split()[-1] == f"{hours:.1f}"
     assert not (tmp_path / "outputs").exists()
@@ -198,10 +212,29 @@ def test_a_data_set_whose_name_starts_alike_is_no_measurement(
         config.dataset.name, config.dataset.world_seed = "miniature-hills", 5
         config.target.world_seed = 6
     other = plan_sweep(configs, "")
-    assert not any(cost.is_measured for cost in status.measured_seconds(other).values())
+    assert not any(cost.is_measured for cost in costs.measured_seconds(other).values())
 
 
-@pytest.mark.parametrize("text", [describe.plan_text, describe.status_text])
+def test_a_plan_tells_its_own_earlier_work_from_that_of_other_sweeps(
+    plan: Plan, make_plan: MakePlan
+) -> None:
+    compute(plan)
+    (train,) = keys_of(plan, "train")
+    path = plan.store.path(train) / META
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"started": 1.0}))  # by others
+    again = make_plan(*GRID)
+    lines = {line.kind: line for line in plan_text.kind_counts(again)}
+    assert {kind: (line.cached, line.resumed) for kind, line in lines.items()} == {
+        "train": (1, 0), "ptl": (2, 2), "evaluate": (4, 4),
+    }  # fmt: skip
+    assert "cached  6 resumed: this sweep's own work; 1 of other sweeps" in plan_text.plan_text(
+        again
+    )
+    other = make_plan(*GRID, "seed=0,1")
+    assert "resumed" not in plan_text.plan_text(other)
+
+
+@pytest.mark.parametrize("text", [plan_text.plan_text, status_text.status_text])
 def test_looking_at_a_sweep_lists_the_store_once_and_reads_no_meta_twice(
     plan: Plan, cells: Callable[..., list[Config]], monkeypatch: pytest.MonkeyPatch, text: Any
 ) -> None:
@@ -211,20 +244,14 @@ def test_looking_at_a_sweep_lists_the_store_once_and_reads_no_meta_twice(
         config.sweep.root = str(plan.root)
         config.translator.lambda_cycle = 3.0
     changed = plan_sweep(configs, "")
-    listed: list[str] = []
-    read: list[str] = []
-    scandir, meta = os.scandir, Store.meta
+    metas, listed = reads_of_metas(monkeypatch), []
+    scandir = os.scandir
 
     def counted_scandir(path: Any = ".") -> Any:
         listed.append(os.fspath(path))
         return scandir(path)
 
-    def counted_meta(store: Store, key: str) -> Any:
-        read.append(key)
-        return meta(store, key)
-
     monkeypatch.setattr(os, "scandir", counted_scandir)
-    monkeypatch.setattr(Store, "meta", counted_meta)
     text(changed)
     assert listed.count(str(plan.store.root)) == 1
-    assert len(read) == len(set(read)) <= len(plan.stages)
+    assert len(metas) == len(set(metas)) <= len(plan.stages)

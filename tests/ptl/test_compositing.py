@@ -30,24 +30,30 @@ class Inverted(NamedTuple):
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.integers(0, 10**6), st.integers(-6, 20), st.integers(-6, 14), st.integers(1, 30))
+@given(
+    st.integers(0, 10**6),
+    st.integers(-6, 20),
+    st.integers(-6, 14),
+    st.integers(1, 30),
+    st.integers(1, 30),
+)
 def test_pixels_outside_the_mask_keep_their_value_bit_for_bit(
-    seed: int, left: int, top: int, side: int
+    seed: int, left: int, top: int, width: int, height: int
 ) -> None:
     rng = np.random.default_rng(seed)
     image = rng.integers(0, 256, size=(20, 26, 3), dtype=np.uint8)
     mask = rng.choice(np.array([0, 0, 130, 255], dtype=np.uint8), size=(20, 26))
     crop = rng.integers(0, 256, size=(9, 9, 3), dtype=np.uint8)
-    region = Region(min(left, 25), min(top, 19), side)
+    region = Region(min(left, 25), min(top, 19), width, height)
     before = image.copy()
     result = composite(image, mask, region, crop)
     assert np.array_equal(image, before)
     y, x = np.mgrid[:20, :26]
-    inside = (y >= region.top) & (y < region.top + side)
-    inside &= (x >= region.left) & (x < region.left + side)
+    inside = (y >= region.top) & (y < region.top + height)
+    inside &= (x >= region.left) & (x < region.left + width)
     changed = (mask > 0) & inside
     assert np.array_equal(result[~changed], image[~changed])
-    patch = resize(crop, side)
+    patch = resize(crop, width, height)
     for row, column in np.argwhere(changed):
         alpha = mask[row, column] / 255
         pasted = patch[row - region.top, column - region.left]
@@ -55,11 +61,12 @@ def test_pixels_outside_the_mask_keep_their_value_bit_for_bit(
         assert np.abs(result[row, column] - expected).max() <= 0.501
 
 
+@pytest.mark.parametrize("crop", ["square", "tight"])
 def test_persons_are_translated_in_place_and_boxes_stay(
-    make_record: Callable[..., ImageRecord], cache: ImageCache, tiny_gan: CycleGan
+    crop: str, make_record: Callable[..., ImageRecord], cache: ImageCache, tiny_gan: CycleGan
 ) -> None:
     record = make_record("a", [[4, 4, 24, 30], [36, 8, 48, 40]])
-    [result] = translate_images([record], Inverted(), tiny_gan, cache)
+    [result] = translate_images([record], Inverted(), replace(tiny_gan, crop=crop), cache)
     original, masks = record.pixels.read(), record.pixels.read_masks()
     outside = (masks == 0).all(axis=0)
     assert np.array_equal(result.image[outside], original[outside])
@@ -68,6 +75,24 @@ def test_persons_are_translated_in_place_and_boxes_stay(
     for box in record.boxes.astype(int):  # the middle of the ellipse is one colour
         row, column = (box[1] + box[3]) // 2, (box[0] + box[2]) // 2
         assert np.array_equal(result.image[row, column], 255 - original[row, column])
+
+
+def test_a_tight_crop_comes_back_to_where_it_was_cut_at_its_own_proportions(
+    make_record: Callable[..., ImageRecord], cache: ImageCache, tiny_gan: CycleGan
+) -> None:
+    class Ramp(Inverted):
+        """Brightness rises from the top of each crop to its bottom."""
+
+        def translate(self, crops: np.ndarray) -> np.ndarray:
+            rising = np.linspace(0, 255, crops.shape[1]).astype(np.uint8)
+            return np.broadcast_to(rising[None, :, None, None], crops.shape).copy()
+
+    record = make_record("a", [[20, 4, 32, 44]])
+    [result] = translate_images([record], Ramp(), replace(tiny_gan, crop="tight"), cache)
+    mask = record.pixels.read_masks()[0] == 255
+    rows, _ = np.nonzero(mask)
+    expected = (rows + 0.5 - 4) / 40 * 255
+    assert np.abs(result.image[mask].mean(1) - expected).max() < 12
 
 
 def test_all_persons_of_all_images_share_one_call(

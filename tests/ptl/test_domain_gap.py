@@ -15,8 +15,9 @@ from ptl_sweep.config.schema import (
 )
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
+from ptl_sweep.detection.detector import Detections, Detector, Probes, build_detector
+from ptl_sweep.detection.loss import Losses
 from ptl_sweep.detection.pixels import View
-from ptl_sweep.detection.retinanet import Detections, Detector, build_detector
 from ptl_sweep.distance.gaussian import Gaussian
 from ptl_sweep.ptl import domain_gap
 from ptl_sweep.ptl.domain_gap import collect_training_features, measure_domain_gap
@@ -33,6 +34,12 @@ class Told(Detector):
         self.answer = answer
         self.shown: list[Tensor] = []
         self.nms: list[bool] = []
+
+    def losses(self, *_: object) -> Losses:
+        raise AssertionError("nothing is trained here")
+
+    def detect_and_probe(self, *_: object) -> tuple[list[Detections], list[Probes]]:
+        raise AssertionError("nothing is probed here")
 
     def detect(self, images: Tensor, _setting: EvaluateConfig, *, nms: bool = True):
         self.nms.append(nms)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptl_sweep.ptl.selection import select, select_uniformly
+from ptl_sweep.ptl.selection import find_temperature, select, select_uniformly
 
 
 def test_pairs_come_as_often_as_in_successive_weighted_draws() -> None:
@@ -94,3 +94,36 @@ def test_the_same_generator_state_gives_the_same_selection() -> None:
     gap = np.random.default_rng(6).uniform(0, 30, size=50)
     first, second = (select(gap, 9, 5.0, np.random.default_rng(7)) for _ in range(2))
     assert first.indices.tolist() == second.indices.tolist()
+
+
+@given(
+    st.lists(st.one_of(st.integers(0, 10**9), st.just(np.inf), st.just(np.nan)), max_size=40),
+    st.floats(1e-3, 0.99),
+)
+def test_the_temperature_of_a_share_gives_that_effective_sample_size(
+    gaps: list[float], share: float
+) -> None:
+    gap = np.array(gaps, dtype=np.float64) / 1000
+    finite = gap[np.isfinite(gap)]
+    temperature = find_temperature(gap, share)
+    selection = select(gap, 1, temperature, np.random.default_rng(0))
+    assert selection.temperature == temperature > 0
+    nearest = int((finite == finite.min(initial=np.inf)).sum())
+    if nearest == len(finite):  # every temperature draws alike
+        assert selection.effective_sample_size == pytest.approx(len(finite))
+    else:  # no temperature parts equal gaps
+        wanted = max(share * len(finite), nearest)
+        assert selection.effective_sample_size == pytest.approx(wanted, rel=1e-6)
+
+
+def test_the_temperature_of_a_share_scales_with_the_gaps() -> None:
+    """Why a share means the same at any dimension of the features, and a number does not."""
+    gap = np.random.default_rng(8).chisquare(48, size=300)
+    one, other = find_temperature(gap, 0.3), find_temperature(40 * gap + 1000, 0.3)
+    assert other == pytest.approx(40 * one)
+    weight = np.exp(-(gap - gap.min()) / one)
+    assert weight.sum() ** 2 / (weight**2).sum() == pytest.approx(90)
+
+
+def test_a_uniform_draw_has_no_temperature() -> None:
+    assert select_uniformly(6, 2, np.random.default_rng(9)).temperature is None

@@ -12,13 +12,14 @@ import pytest
 
 from ptl_sweep.datasets import registry
 from ptl_sweep.datasets.validation import DataError
-from ptl_sweep.launchers import local, worker
+from ptl_sweep.launchers import local
 from ptl_sweep.pipeline import status
 from ptl_sweep.pipeline.plan import load_plan, save_plan
 from ptl_sweep.reduce.pictures import stage_costs
 from ptl_sweep.reduce.rows import Reducer
 from ptl_sweep.stages.base import KINDS
 from ptl_sweep.study.schemas import results_schema
+from ptl_sweep.worker import running
 
 TABLES = ("results.csv", "results.parquet", "iterations.csv", "summary.csv")
 
@@ -126,7 +127,7 @@ def test_the_same_command_again_starts_no_worker_and_changes_no_byte(
     def started(*_: object) -> None:
         raise AssertionError("a stage was computed")
 
-    monkeypatch.setattr(worker, "_compute", started)
+    monkeypatch.setattr(running, "_compute", started)
     monkeypatch.setattr(local.LocalLauncher, "_spawn", started)
     outcome = run(*sweep.arguments, "launcher=local")
     assert outcome.code == 0
@@ -244,3 +245,20 @@ def test_a_resume_keeps_its_own_work_as_its_own(tiny_sweep: Any, copy_of: Any) -
     plan.first_planned = time.time()  # as a second command plans anew
     save_plan(plan)
     assert stage_costs(load_plan(plan.folder), states) == before
+
+
+def test_a_report_reads_no_meta_twice(
+    tiny_sweep: Any, copy_of: Any, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = copy_of(tiny_sweep)
+    metas: list[str] = []
+    read_text = Path.read_text
+
+    def counted(path: Path, *args: Any, **options: Any) -> str:
+        if path.name == "meta.json":
+            metas.append(path.parent.name)
+        return read_text(path, *args, **options)
+
+    monkeypatch.setattr(Path, "read_text", counted)
+    assert run("report", str(sweep.plan.folder)).code == 0
+    assert sorted(metas) == sorted(sweep.plan.stages)

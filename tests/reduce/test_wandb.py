@@ -23,7 +23,7 @@ def test_figures_are_the_twenty_that_matter_most(tmp_path: Path) -> None:
 
 def test_numbers_of_evaluations_are_those_of_the_reducer_to_the_digit(tiny_sweep: Any) -> None:
     rows = list(csv.DictReader(io.StringIO(tiny_sweep.file("iterations.csv").decode())))
-    found = evaluation_numbers(tiny_sweep.plan.folder)
+    found = evaluation_numbers(tiny_sweep.plan.folder, (0.01, 0.1, 0.5))
     assert set(found) == {row["evaluate_key"] for row in rows}
     for row in rows:
         numbers = found[row["evaluate_key"]]
@@ -36,7 +36,7 @@ def test_numbers_of_evaluations_are_those_of_the_reducer_to_the_digit(tiny_sweep
 
 
 def test_a_sweep_that_was_not_reduced_has_no_numbers_yet(tmp_path: Path) -> None:
-    assert evaluation_numbers(tmp_path) == {}
+    assert evaluation_numbers(tmp_path, (0.01, 0.1, 0.5)) == {}
 
 
 def test_every_file_that_a_reduction_shows_is_there(tiny_sweep: Any) -> None:

@@ -1,11 +1,15 @@
 """Sentences follow from the intervals of the tables, and say so when there is none."""
 
 import numpy as np
+import polars as pl
 import pytest
 
 from ptl_sweep.distance.sample_size_bias import DriftRow
 from ptl_sweep.report import StageCost, sentences
 from ptl_sweep.report.answers import answers, effects, equivalent_text, levels
+from ptl_sweep.report.evidence import Bounds
+from ptl_sweep.study import schemas
+from ptl_sweep.study.schemas import frame_of
 from ptl_sweep.study.study import PoolSelection
 from ptl_sweep.study.summary import summarise
 from ptl_sweep.vocabulary import ALL_TARGETS
@@ -26,8 +30,13 @@ def paired(differences: list[float], counts: tuple[int, ...] = (20,)) -> list[di
     ]  # fmt: skip
 
 
-def with_images(summary: list[dict], low: float, high: float) -> list[dict]:
-    return [row | {"image_low": low, "image_high": high} for row in summary]
+def summary_of(rows: list[dict]) -> pl.DataFrame:
+    thresholds = (0.01, 0.1, 0.5)
+    return summarise(frame_of(rows, schemas.results_schema(thresholds)), thresholds)
+
+
+def with_images(summary: pl.DataFrame, low: float, high: float) -> pl.DataFrame:
+    return summary.with_columns(image_low=pl.lit(low), image_high=pl.lit(high))
 
 
 @pytest.mark.parametrize(
@@ -41,13 +50,13 @@ def with_images(summary: list[dict], low: float, high: float) -> list[dict]:
     ],
 )
 def test_the_answer_follows_from_the_interval(differences: list[float], beginning: str) -> None:
-    (answer,) = answers(summarise(paired(differences)))
+    (answer,) = answers(summary_of(paired(differences)))
     assert answer.sentence.startswith(beginning)
     assert answer.sentence.count(". ") == 0
 
 
 def test_the_answer_names_levels_scope_and_power() -> None:
-    (answer,) = answers(summarise(paired([0.10, 0.12, 0.11])))
+    (answer,) = answers(summary_of(paired([0.10, 0.12, 0.11])))
     assert "over 3 seeds (31.0 % with, 20.0 % without; " in answer.sentence
     assert "mean over the target field and 20 real images of town" in answer.sentence
     assert "p = 0.25; cannot reach 0.05 with 3 seeds" in answer.test
@@ -63,13 +72,13 @@ def test_the_answer_names_levels_scope_and_power() -> None:
 def test_with_one_seed_the_interval_over_test_images_speaks_and_says_so(
     low: float, high: float, beginning: str
 ) -> None:
-    (answer,) = answers(with_images(summarise(paired([0.1])), low, high))
+    (answer,) = answers(with_images(summary_of(paired([0.1])), low, high))
     assert answer.sentence.startswith(beginning)
     assert "over test images alone (1 seed: variation of seeds unknown)" in answer.sentence
 
 
 def test_with_several_seeds_the_interval_over_test_images_changes_nothing() -> None:
-    summary = summarise(paired([0.10, 0.12, 0.11]))
+    summary = summary_of(paired([0.10, 0.12, 0.11]))
     assert answers(with_images(summary, -1, 1)) == answers(summary)
 
 
@@ -86,10 +95,9 @@ def test_with_several_seeds_the_interval_over_test_images_changes_nothing() -> N
 )
 def test_the_answer_says_what_the_smallest_count_is_worth(bounds: tuple, clause: str) -> None:
     names = ("real_equivalent", "real_equivalent_low", "real_equivalent_high")
-    summary = [
-        row | dict(zip(names, bounds, strict=True))
-        for row in summarise(paired([0.10, 0.12, 0.11], (20, 100)))
-    ]
+    summary = summary_of(paired([0.10, 0.12, 0.11], (20, 100))).with_columns(
+        pl.lit(float(bound)).alias(name) for name, bound in zip(names, bounds, strict=True)
+    )
     (answer,) = answers(summary)
     if clause is None:
         assert "detect as well" not in answer.sentence
@@ -98,18 +106,15 @@ def test_the_answer_says_what_the_smallest_count_is_worth(bounds: tuple, clause:
 
 
 def test_an_equivalent_outside_the_counts_is_a_bound() -> None:
-    summary = summarise(paired([0.1], (20, 200)))
-    row = {"dataset": "town", "real_equivalent": np.inf}
-    assert equivalent_text(row, summary) == "> 200"
-    row |= {"real_equivalent": 30.4, "real_equivalent_low": 0.0, "real_equivalent_high": np.inf}
-    assert equivalent_text(row, summary) == "30 [< 20, > 200]"
+    assert equivalent_text(Bounds(np.inf, NAN, NAN), [20, 200]) == "> 200"
+    assert equivalent_text(Bounds(30.4, 0.0, np.inf), [20, 200]) == "30 [< 20, > 200]"
 
 
 def test_levels_name_the_smallest_and_the_largest_count() -> None:
-    (sentence,) = levels(summarise(paired([0.10, 0.12, 0.11], (20, 50, 100))))
+    (sentence,) = levels(summary_of(paired([0.10, 0.12, 0.11], (20, 50, 100))))
     assert "trained on town with 20 and 100 real images" in sentence
     assert "off 20.0 % [20.0, 20.0] and 20.0 % [20.0, 20.0]; on 31.0 % [28.5, 33.5]" in sentence
-    (single,) = levels(summarise(paired([0.1])))
+    (single,) = levels(summary_of(paired([0.1])))
     assert single.endswith("(1 seed, no interval).")
 
 
@@ -117,7 +122,7 @@ def test_effects_count_groups_by_their_interval() -> None:
     rows = paired([0.10, 0.12, 0.11]) + [
         row | {"target": "karst"} for row in paired([0.1, -0.1, 0.01])
     ]
-    (sentence,) = effects(summarise(rows))
+    (sentence,) = effects(summary_of(rows))
     assert sentence.startswith("Of 2 groups of real count and target, synthetic images (on) raise")
     assert "raise AP50 in 1 and lower it in 0" in sentence
     assert "no evidence in the other 1; the largest change is +11.0 points" in sentence
@@ -146,7 +151,9 @@ def contrast(claim: tuple[float, float, float], images: tuple[float, float], see
 def test_the_claim_on_medium_confidence_follows_from_its_interval(
     row: dict, beginning: str, end: str
 ) -> None:
-    (sentence,) = sentences.medium_confidence([row, row | {"target": "field"}])
+    (sentence,) = sentences.medium_confidence(
+        frame_of([row, row | {"target": "field"}], schemas.CONTRASTS)
+    )
     assert sentence.startswith(beginning)
     assert sentence.endswith(end)
 
@@ -171,7 +178,7 @@ def correlation(rho: float, low: float, high: float, **changes: str) -> dict:
     ],
 )
 def test_prediction_rests_on_equal_n_within_a_real_count_alone(row: dict, beginning: str) -> None:
-    (sentence,) = sentences.prediction([row])
+    (sentence,) = sentences.prediction(frame_of([row], schemas.CORRELATIONS))
     assert sentence.startswith(beginning)
 
 
@@ -180,10 +187,10 @@ def test_distances_are_claimed_at_equal_n_only() -> None:
         cells = paired([-4.0, -5.0, -6.0])
         return [{**row, metric: row["AP50"], "AP50": 0.1} for row in cells]
 
-    (moved,) = sentences.distances(summarise(rows("t2t_tp_mean_equal_n")))
+    (moved,) = sentences.distances(summary_of(rows("t2t_tp_mean_equal_n")))
     assert moved.startswith("With synthetic images (on) true positives lie nearer to the training")
     assert "equal_n distance -5.0, 95 % interval -7.5 to -2.5 over 3 seeds" in moved
-    (none,) = sentences.distances(summarise(rows("t2t_tp_mean_shrunk")))
+    (none,) = sentences.distances(summary_of(rows("t2t_tp_mean_shrunk")))
     assert none.startswith("No evidence that true positives move")
 
 
@@ -201,7 +208,7 @@ def test_real_counts_with_too_few_features_do_not_silence_the_others() -> None:
             ("on", 15.0 if moved is None else 20.0 + moved + noise),
         )
     ]  # fmt: skip
-    (sentence,) = sentences.distances(summarise(rows))
+    (sentence,) = sentences.distances(summary_of(rows))
     assert "excludes zero at 1 of the 2 real counts" in sentence
     assert "is -5.0 at 20 real images, 95 % interval -7.5 to -2.5 over 3 seeds" in sentence
 
@@ -217,7 +224,7 @@ def test_the_dearest_false_positives_come_first_with_complete_seeds_only() -> No
         for (kind, seed), values in gains.items()
         for gain in values
     ]
-    (sentence,) = sentences.errors(rows)
+    (sentence,) = sentences.errors(frame_of(rows, schemas.ERRORS))
     half = 12.706 * 0.01  # t quantile of 1 degree of freedom, standard error 0.01
     bounds = f"11.0 [{100 * (0.11 - half):.1f}, {100 * (0.11 + half):.1f}] for off"
     assert sentence.startswith(f"Background false positives cost most points of AP50: {bounds}")
@@ -233,11 +240,12 @@ def beside(change: str, note: str = "", **more: object) -> dict:
 
 def test_published_changes_are_counted_by_direction() -> None:
     rows = [beside("up"), beside("down", "not established"), beside("", "different data: town")]
-    sentence = sentences.published(rows)
+    beside_ours = pl.DataFrame(rows)
+    sentence = sentences.published(beside_ours)
     assert sentence.startswith("1 of 2 changes of AP50 that a paper reports too goes its way, 1 of")
     assert "median 1.50 there and 1.20 here" in sentence
-    assert "different data" in sentences.published(rows[2:])
-    assert "no published number was loaded" in sentences.published([])
+    assert "different data" in sentences.published(beside_ours[2:])
+    assert "no published number was loaded" in sentences.published(beside_ours.clear())
 
 
 def chosen(gaps: list[float], selected: list[int], seed: int) -> PoolSelection:
@@ -260,7 +268,8 @@ def test_selection_is_compared_with_chance() -> None:
 
 def test_health_counts_what_did_not_work() -> None:
     rows = [{"status": "ok"}, {"status": "failed"}, {"status": "missing"}]
-    sentence = sentences.health(rows, [{"warning": None}, {"warning": "few"}], 1)
+    gaussians = frame_of([{"warning": None}, {"warning": "few"}], schemas.GAUSSIANS)
+    sentence = sentences.health(pl.DataFrame(rows), gaussians, 1)
     assert sentence == (
         "1 of 3 cells have a result, 1 stage failed, and 1 of 2 Gaussians carry a warning."
     )

@@ -5,21 +5,27 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy import stats
 
 from ptl_sweep.report.comparison import Compared, sentences, write_comparison
 from ptl_sweep.report.differences import (
+    GroupDifference,
+    Pairing,
     cell_differences,
     compared_metrics,
     differing_settings,
     group_differences,
     pair_cells,
 )
+from ptl_sweep.study.schemas import frame_of, results_schema
 from ptl_sweep.study.study import Study
 from ptl_sweep.vocabulary import ALL_TARGETS
 
 NAMES = ("first", "second")
+THRESHOLDS = (0.1,)
+METRICS = {"AP50": "AP50", "AP": "AP", "AP_t2t_010_shrunk": "AP_t2t s ≥ 0.1"}
 
 
 def cell(count: int, target: str, seed: int, level: float | None, synthetic: str = "on") -> dict:
@@ -42,68 +48,81 @@ def grid(shift: float, seeds: int = 4) -> list[dict]:
 
 
 def study(rows: list[dict]) -> Study:
-    return Study(rows=rows, iteration_rows=[], summary=[])
+    table = frame_of(rows, results_schema(THRESHOLDS))
+    return Study(rows=table, iteration_rows=table.clear(), score_thresholds=THRESHOLDS)
+
+
+def paired(first: list[dict], second: list[dict]) -> Pairing:
+    one, other = (frame_of(rows, results_schema(THRESHOLDS)) for rows in (first, second))
+    return pair_cells(one, other, METRICS)
+
+
+def differences_of(first: list[dict], second: list[dict]) -> list[GroupDifference]:
+    return group_differences(paired(first, second).shared, "AP50")
 
 
 def test_cells_are_paired_by_what_they_are_not_by_their_place() -> None:
+    """Field at seed s: 0.2 and, in the second, 0.2 + 0.01 (1 + s); yard 0.04 more."""
     first, second = grid(0), grid(0.01)
-    pairing = pair_cells(first[1:], second[::-1][1:])
+    pairing = paired(first[1:], second[::-1][1:])
     assert len(pairing.shared) == len(first) - 2
-    for one, other in pairing.shared:
-        assert all(one[k] == other[k] for k in ("real_count", "target", "seed"))
-    assert pairing.only_first == [first[-1]]
-    assert pairing.only_second == [second[0]]
+    rise = pairing.shared["AP50_second"] - pairing.shared["AP50"]
+    step = 1 + pairing.shared["seed"] + 4 * (pairing.shared["target"] == "yard").cast(pl.Int64)
+    assert rise.to_list() == pytest.approx((0.01 * step).to_list())
+    keys = ("real_count", "target", "seed")
+    for only, cell_ in ((pairing.only_first, first[-1]), (pairing.only_second, second[0])):
+        assert only.select(keys).rows() == [tuple(cell_[key] for key in keys)]
 
 
 def test_the_difference_of_a_group_is_the_paired_t_interval_over_seeds() -> None:
     """Field: second minus first is 0.01, 0.02, 0.03, 0.04."""
-    pairs = pair_cells(grid(0), grid(0.01)).shared
-    row = next(r for r in group_differences(pairs, "AP50") if r["target"] == "field")
+    row = next(r for r in differences_of(grid(0), grid(0.01)) if r.target == "field")
     differences = np.array([0.01, 0.02, 0.03, 0.04])
     reference = stats.ttest_rel(differences + 0.2, np.full(4, 0.2)).confidence_interval()
-    assert row["difference"] == pytest.approx(0.025)
-    assert (row["low"], row["high"]) == pytest.approx((reference.low, reference.high))
-    assert (row["first"], row["second"]) == pytest.approx((0.2, 0.225))
-    assert row["p"] == 2 / 2**4
-    assert row["note"] == "cannot reach 0.05 with 4 seeds"
+    assert row.difference == pytest.approx(0.025)
+    assert (row.low, row.high) == pytest.approx((reference.low, reference.high))
+    assert (row.first, row.second) == pytest.approx((0.2, 0.225))
+    assert row.p == 2 / 2**4
+    assert row.note == "cannot reach 0.05 with 4 seeds"
 
 
 def test_means_over_targets_and_counts_are_within_each_seed() -> None:
     """Yard lies 0.04 above field: over both 0.03, 0.04, 0.05, 0.06."""
-    rows = group_differences(pair_cells(grid(0), grid(0.01)).shared, "AP50")
-    pooled = next(r for r in rows if r["real_count"] is None)
-    assert pooled["target"] == ALL_TARGETS
-    assert pooled["difference"] == pytest.approx(0.045)
-    assert pooled["num_seeds"] == 4
+    rows = differences_of(grid(0), grid(0.01))
+    pooled = next(r for r in rows if r.real_count is None)
+    assert pooled.target == ALL_TARGETS
+    assert pooled.difference == pytest.approx(0.045)
+    assert pooled.num_seeds == 4
     assert len(rows) == 4 + 2 + 1
 
 
 def test_a_seed_that_one_sweep_failed_at_leaves_both() -> None:
     second = grid(0.01)
     second[3] |= {"AP50": None, "status": "failed"}  # field, 20 real, seed 3
-    rows = group_differences(pair_cells(grid(0), second).shared, "AP50")
-    row = next(r for r in rows if r["target"] == "field" and r["real_count"] == 20)
-    assert row["num_seeds"] == 3
-    assert row["difference"] == pytest.approx(0.02)
-    pooled = next(r for r in rows if r["real_count"] is None)
-    assert pooled["num_seeds"] == 3
+    rows = differences_of(grid(0), second)
+    row = next(r for r in rows if r.target == "field" and r.real_count == 20)
+    assert row.num_seeds == 3
+    assert row.difference == pytest.approx(0.02)
+    pooled = next(r for r in rows if r.real_count is None)
+    assert pooled.num_seeds == 3
+
+
+def test_a_mean_over_targets_needs_a_seed_that_all_of_them_have() -> None:
+    first = [cell(20, "field", 0, 0.2), cell(20, "yard", 1, 0.2)]
+    rows = differences_of(first, first)
+    assert [row.num_seeds for row in rows] == [1, 1, 0, 0]
 
 
 def test_exchanging_the_sweeps_turns_the_sign() -> None:
-    pairs = pair_cells(grid(0), grid(0.01)).shared
-    back = [(other, one) for one, other in pairs]
-    for one, other in zip(
-        group_differences(pairs, "AP50"), group_differences(back, "AP50"), strict=True
-    ):
-        assert one["difference"] == pytest.approx(-other["difference"])
-        assert (one["low"], one["p"]) == pytest.approx((-other["high"], other["p"]))
+    there, back = differences_of(grid(0), grid(0.01)), differences_of(grid(0.01), grid(0))
+    for one, other in zip(there, back, strict=True):
+        assert one.difference == pytest.approx(-other.difference)
+        assert (one.low, one.p) == pytest.approx((-other.high, other.p))
 
 
 def test_every_metric_of_a_cell_has_both_values_and_their_difference() -> None:
-    pairs = pair_cells(grid(0), grid(0.01)).shared
-    metrics = compared_metrics(pairs)
-    assert metrics == {"AP50": "AP50", "AP": "AP", "AP_t2t_010_shrunk": "AP_t2t s ≥ 0.1"}
-    row = cell_differences(pairs, metrics)[1]
+    assert compared_metrics(THRESHOLDS) == METRICS
+    row = cell_differences(paired(grid(0), grid(0.01)).shared, METRICS).row(1, named=True)
     assert row["AP50_difference"] == pytest.approx(0.02)
     assert row["AP_first"] == pytest.approx(0.1)
     assert row["AP_t2t_010_shrunk_second"] == pytest.approx(0.055)
@@ -111,7 +130,7 @@ def test_every_metric_of_a_cell_has_both_values_and_their_difference() -> None:
 
 def test_settings_that_differ_or_that_one_sweep_lacks() -> None:
     found = differing_settings({"a": "1", "b": "2", "c": "3"}, {"a": "1", "b": "5", "d": "4"})
-    assert found == [
+    assert found.to_dicts() == [
         {"key": "b", "first": "2", "second": "5"},
         {"key": "c", "first": "3", "second": None},
         {"key": "d", "first": None, "second": "4"},
@@ -128,8 +147,7 @@ def test_settings_that_differ_or_that_one_sweep_lacks() -> None:
     ],
 )
 def test_the_sentence_follows_from_the_interval(second: list[dict], beginning: str) -> None:
-    rows = group_differences(pair_cells(grid(0), second).shared, "AP50")
-    (sentence,) = sentences(rows, NAMES)
+    (sentence,) = sentences(differences_of(grid(0), second), NAMES)
     assert sentence.startswith(beginning)
 
 

@@ -6,6 +6,7 @@ from xml.etree import ElementTree as ET
 
 import matplotlib as mpl
 import numpy as np
+import polars as pl
 import pytest
 from helpers.demo_study import demo_histograms, demo_study
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -28,7 +29,7 @@ from ptl_sweep.report.figures.prediction import (
     predicting_variant,
     prediction_figure,
 )
-from ptl_sweep.report.figures.published import comparisons
+from ptl_sweep.report.figures.published import Comparison, comparisons
 from ptl_sweep.report.figures.saving import HREF, SVG, finished_svg, mark, save_figure
 from ptl_sweep.report.figures.selection import gap_figure, pose_figure
 from ptl_sweep.report.figures.spreads import spread_figure, spread_rows
@@ -43,12 +44,15 @@ from ptl_sweep.report.figures.style import (
     wrapped,
 )
 from ptl_sweep.report.figures.writing import PLANNERS, _sources
+from ptl_sweep.study import schemas
+from ptl_sweep.study.schemas import frame_of
 from ptl_sweep.study.study import PoolSelection, Study
 from ptl_sweep.study.summary import summarise
 
+THRESHOLDS = (0.01, 0.1, 0.5)
 KINDS = (
-    "equivalent", "effect", "ap", "ap_t2t", "bands", "distances", "spreads", "iterations",
-    "selected", "gaps", "prediction", "errors", "precision", "published",
+    "equivalent", "effect", "ap", "prediction", "bands", "ap_t2t", "published", "errors", "spreads",
+    "distances", "iterations", "gaps", "selected", "precision",
 )  # fmt: skip
 SYNTHETICS = ["off", "on", "random"]
 Written = dict[str, list[FigureFile]]
@@ -86,7 +90,7 @@ def line_of(axes: mpl.axes.Axes, label: str) -> mpl.lines.Line2D:
     return next(line for line in axes.get_lines() if line.get_label() == label)
 
 
-def test_every_kind_is_there_in_the_order_of_the_report(written: Written) -> None:
+def test_every_kind_is_there_the_most_important_first(written: Written) -> None:
     assert tuple(written) == KINDS
     counts = {name: len(figures) for name, figures in written.items()}
     several = {"bands": 2, "distances": 4, "selected": 2, "gaps": 2, "precision": 4}
@@ -119,7 +123,7 @@ def test_every_figure_is_svg_and_png_with_title_and_caption(written: Written) ->
 )
 def test_an_empty_table_draws_nothing(table: str, kinds: set[str], tmp_path: Path) -> None:
     study = small(counts=(20, 50, 100))
-    emptied = dataclasses.replace(study, **{table: ()})
+    emptied = dataclasses.replace(study, **{table: getattr(study, table)[:0]})
     histograms = demo_histograms(study)
     planned = {
         kind for kind in KINDS for source in _sources(emptied, histograms)
@@ -130,8 +134,9 @@ def test_an_empty_table_draws_nothing(table: str, kinds: set[str], tmp_path: Pat
 
 def test_a_sweep_where_everything_failed_draws_nothing(tmp_path: Path) -> None:
     keys = ("dataset", "real_count", "synthetic", "target", "seed", "iteration")
-    failed = [{key: row[key] for key in keys} for row in small().rows]
-    study = Study(rows=failed, iteration_rows=failed, summary=summarise(failed))
+    rows = small().rows.select(keys).to_dicts()
+    failed = frame_of(rows, schemas.results_schema(THRESHOLDS))
+    study = Study(rows=failed, iteration_rows=failed, summary=summarise(failed, THRESHOLDS))
     assert not any(write_figures(tmp_path, study, []).values())
 
 
@@ -225,7 +230,7 @@ def test_a_tip_too_few_is_an_error() -> None:
 def test_every_point_of_ap_says_its_number(study: Study, written: Written) -> None:
     found = tips(written["ap"][0].svg, "on")
     rows = [
-        row for row in study.summary
+        row for row in study.summary.to_dicts()
         if row["synthetic"] == "on" and row["metric"] in AP_METRICS and row["target"] != "(all)"
     ]  # fmt: skip
     expected = {
@@ -248,7 +253,7 @@ def test_every_kind_has_tips_and_series(kind: str, written: Written) -> None:
 def test_the_means_that_are_drawn_are_those_of_the_summary(study: Study) -> None:
     axes = count_figure(study.summary, "town", AP_METRICS).axes[1]  # AP50, karst
     means = [
-        100 * row["mean"] for row in study.summary
+        100 * row["mean"] for row in study.summary.to_dicts()
         if (row["metric"], row["target"], row["synthetic"]) == ("AP50", "karst", "off")
     ]  # fmt: skip
     assert line_of(axes, "off").get_ydata() == pytest.approx(means)
@@ -256,13 +261,9 @@ def test_the_means_that_are_drawn_are_those_of_the_summary(study: Study) -> None
 
 def test_iteration_zero_is_the_detector_of_off(study: Study) -> None:
     line = iteration_figure(study.iteration_rows).axes[0].get_lines()[0]
-    own = [
-        row["AP50"]
-        for row in study.iteration_rows
-        if (row["target"], row["real_count"], row["synthetic"]) == ("field", 20, "off")
-    ]
+    own = study.iteration_rows.filter(target="field", real_count=20, synthetic="off")["AP50"]
     assert list(line.get_xdata()) == [0, 1, 2]
-    assert line.get_ydata()[0] == pytest.approx(100 * np.mean(own))
+    assert line.get_ydata()[0] == pytest.approx(100 * own.mean())
 
 
 def test_one_seed_draws_points_and_no_interval() -> None:
@@ -273,7 +274,7 @@ def test_one_seed_draws_points_and_no_interval() -> None:
 
 
 def test_equivalents_outside_the_counts_are_arrows_inside_the_picture(study: Study) -> None:
-    figure = drawn(equivalent_figure(study.summary, "town"))
+    figure = drawn(equivalent_figure(study.summary))
     axes = figure.axes[0]  # field: random is below at 20 real, everything above at 200
     limits = axes.get_ylim()
     assert limits[0] < 20 < 200 < limits[1] < 1000
@@ -282,7 +283,7 @@ def test_equivalents_outside_the_counts_are_arrows_inside_the_picture(study: Stu
         assert limits[0] < y < limits[1]
         assert not 20 <= y <= 200
         assert [line for line in axes.get_lines() if line.get_marker() == head]
-    inside = [row["real_equivalent"] for row in study.summary
+    inside = [row["real_equivalent"] for row in study.summary.to_dicts()
               if (row["metric"], row["target"], row["synthetic"]) == ("AP50", "field", "on")
               and row["real_count"] in (20, 50, 100)]  # fmt: skip
     assert line_of(axes, "on").get_ydata()[:3] == pytest.approx(inside)
@@ -302,10 +303,10 @@ def test_without_equivalents_there_is_no_such_figure(tmp_path: Path) -> None:
 
 
 def test_bands_show_the_contrast_and_its_claim(study: Study) -> None:
-    rows = [row for row in study.contrasts if row["scale"] == "cumulative"]
+    rows = study.contrasts.filter(scale="cumulative")
     figure = band_figure(rows, study.score_thresholds, SYNTHETICS)
     everything = next(
-        row for row in rows
+        row for row in rows.to_dicts()
         if row["real_count"] is None and row["target"] == "(all)" and row["synthetic"] == "on"
     )  # fmt: skip
     shown = line_of(figure.axes[-1], "on").get_ydata()
@@ -316,14 +317,14 @@ def test_bands_show_the_contrast_and_its_claim(study: Study) -> None:
 
 
 def test_spreads_show_means_over_seeds_of_equal_n_quartiles(study: Study) -> None:
-    rows = spread_rows(study.spreads, "town")
-    assert {row["variant"] for row in rows} == {"equal_n"}
+    rows = spread_rows(study.spreads)
+    assert set(rows["variant"]) == {"equal_n"}
     own = [
-        row["median"] for row in study.spreads
+        row["median"] for row in study.spreads.to_dicts()
         if (row["kind"], row["band"], row["variant"], row["target"], row["synthetic"],
             row["real_count"]) == ("missed", "", "equal_n", "yard", "off", 50)
     ]  # fmt: skip
-    axes = spread_figure(rows, "town").axes[-1]
+    axes = spread_figure(rows).axes[-1]
     assert line_of(axes, "off").get_ydata()[1] == pytest.approx(np.mean(own))
     assert len(own) == 3
 
@@ -356,21 +357,22 @@ def test_prediction_draws_each_cell_once_and_prefers_equal_n(study: Study) -> No
     figure = prediction_figure(study.rows, "equal_n", "pooled +1.00")
     own = [line for line in figure.axes[0].get_lines() if line.get_gid()]
     cells = {(x, y) for line in own for x, y in zip(*line.get_data(), strict=True)}
-    computed = [row for row in study.rows if row["status"] == "ok"]
-    assert cells == {(row["t2t_tp_mean_equal_n"], 100 * row["AP50"]) for row in computed}
+    computed = study.rows.filter(status="ok")
+    assert cells == set(computed.select("t2t_tp_mean_equal_n", 100 * pl.col("AP50")).iter_rows())
     assert len(computed) == len(study.rows) - 2
     assert "pooled +1.00" in figure.axes[0].get_title(loc="left")
     assert predicting_variant(study.rows) == "equal_n"
-    without = [{**row, "t2t_tp_mean_equal_n": None} for row in study.rows]
+    without = study.rows.with_columns(t2t_tp_mean_equal_n=pl.lit(np.nan))
     assert predicting_variant(without) == "shrunk"
-    assert predicting_variant([{"AP50": 0.2}]) == ""
+    assert predicting_variant(without.with_columns(t2t_tp_mean_shrunk=pl.lit(np.nan))) == ""
 
 
 def test_the_correlation_is_that_of_what_is_drawn() -> None:
     row = {"dataset": "town", "predictor": "tp_mean", "variant": "equal_n", "metric": "AP50"}
     row |= {"scope": "pooled", "rho": -0.5, "low": -0.75, "high": -0.25}
     others = [{**row, "variant": "raw", "rho": 0.9}, {**row, "rho": np.nan}]
-    assert correlation_sentence([row, *others], "town", "equal_n") == "pooled -0.50 [-0.75, -0.25]"
+    table = frame_of([row, *others], schemas.CORRELATIONS)
+    assert correlation_sentence(table, "equal_n") == "pooled -0.50 [-0.75, -0.25]"
 
 
 def test_error_bars_are_means_over_counts_then_over_seeds() -> None:
@@ -379,7 +381,7 @@ def test_error_bars_are_means_over_counts_then_over_seeds() -> None:
         for seed, count, gain in ((0, 20, 0.1), (0, 50, 0.3), (1, 20, 0.2), (1, 50, 0.6),
                                   (2, 20, 9.0))
     ]  # fmt: skip
-    mean = mean_over_seeds(rows, "gain")  # seed 2 has no cell at 50
+    mean = mean_over_seeds(pl.DataFrame(rows), "gain")  # seed 2 has no cell at 50
     assert (mean.mean, mean.num) == (pytest.approx(0.3), 2)
 
 
@@ -394,18 +396,17 @@ def test_the_hatch_of_a_bar_stands_out_from_its_face(written: Written) -> None:
 
 def test_error_bars_have_the_height_of_the_table(study: Study) -> None:
     axes = error_figure(study.errors, SYNTHETICS).axes[3]  # gain, field
-    own = [row for row in study.errors if (row["target"], row["synthetic"], row["type"])
-           == ("field", "off", "background")]  # fmt: skip
+    own = study.errors.filter(target="field", synthetic="off", type="background")
     bars = [bar.get_height() for bar in axes.patches]
     assert bars[2] == pytest.approx(100 * mean_over_seeds(own, "gain").mean)
 
 
 def test_precision_curves_are_means_over_seeds(study: Study) -> None:
-    own = [row for row in study.curves if row["real_count"] == 20]
+    own = study.curves.filter(real_count=20)
     axes = precision_figure(own, SYNTHETICS).axes[4]  # score >= 0.1, karst
     wanted = ("karst", "on", "distance", 0.1, 0.25)
     keys = ("target", "synthetic", "ranking", "score_threshold", "recall")
-    values = [row["precision"] for row in own if tuple(row[key] for key in keys) == wanted]
+    values = [row["precision"] for row in own.to_dicts() if tuple(row[k] for k in keys) == wanted]
     line = line_of(axes, "on, by distance")
     assert line.get_ydata()[list(line.get_xdata()).index(25)] == pytest.approx(
         100 * np.mean(values)
@@ -415,12 +416,17 @@ def test_precision_curves_are_means_over_seeds(study: Study) -> None:
 
 def published(target: str, synthetic: str, iteration: object, level: float | None) -> dict:
     return {"paper": "p", "table": "4", "dataset": "town", "target": target, "real_count": 20,
-            "synthetic": synthetic, "iteration": iteration, "AP50": level, "AP": 0.01}  # fmt: skip
+            "synthetic": synthetic, "iteration": str(iteration), "AP50": level,
+            "AP": 0.01}  # fmt: skip
 
 
 def ours(synthetic: str, level: float, metric: str = "AP50") -> dict:
     return {"dataset": "town", "real_count": 20, "synthetic": synthetic, "target": "field",
             "metric": metric, "mean": level, "num_seeds": 1}  # fmt: skip
+
+
+def compared(theirs: list[dict], own: list[dict]) -> list[Comparison]:
+    return comparisons(frame_of(theirs, schemas.PUBLISHED), frame_of(own, schemas.SUMMARY))
 
 
 def test_published_ratios_stand_beside_ours_and_best_is_left_out() -> None:
@@ -429,16 +435,17 @@ def test_published_ratios_stand_beside_ours_and_best_is_left_out() -> None:
         published("field", "on", 5, 0.15), published("field", "on", "best", 0.9),
         published("elsewhere", "off", 0, 0.1), published("elsewhere", "on", 5, 0.2),
     ]  # fmt: skip
-    (found,) = comparisons(theirs, [ours("off", 0.2), ours("on", 0.5)], "town")
+    own = [ours("off", 0.2), ours("on", 0.5)]
+    (found,) = compared(theirs, own)
     assert (found.target, found.real_count, found.metric) == ("field", 20, "AP50")
     assert (found.published, found.ours) == (pytest.approx(1.5), pytest.approx(2.5))
-    assert comparisons(theirs, [ours("off", 0.2), ours("on", 0.5)], "other") == []
+    assert compared(theirs, [row | {"dataset": "other"} for row in own]) == []
 
 
 def test_a_paper_without_ap50_is_compared_by_ap() -> None:
     theirs = [published("field", "off", 0, None), published("field", "on", 5, None) | {"AP": 0.05}]
     both = [ours("off", 0.2, "AP"), ours("on", 0.3, "AP"), ours("off", 0.2), ours("on", 0.5)]
-    (found,) = comparisons(theirs, both, "town")
+    (found,) = compared(theirs, both)
     assert (found.metric, found.published, found.ours) == (
         "AP",
         pytest.approx(5),
@@ -462,7 +469,7 @@ def test_off_and_on_differ_for_who_sees_no_colour_and_on_white_paper() -> None:
 
 
 def test_a_series_looks_the_same_where_another_one_is_missing(study: Study) -> None:
-    rows = [row for row in study.contrasts if row["synthetic"] == "random"]
+    rows = study.contrasts.filter(synthetic="random")
     line = line_of(band_figure(rows, study.score_thresholds, SYNTHETICS).axes[0], "random")
     assert line.get_color() == line_style("random", SYNTHETICS)["color"] != OTHER_STYLES[0]["color"]
 

@@ -6,15 +6,19 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
 from ptl_sweep.report import ReportContext, aggregates, page, pictures, write_report
 from ptl_sweep.report.figures import FigureFile
-from ptl_sweep.report.tables import PageColumn, make_cell, make_table
+from ptl_sweep.report.tables import PageColumn, make_cells, make_table
+from ptl_sweep.study import schemas
+from ptl_sweep.study.schemas import frame_of
 from ptl_sweep.study.study import PoolSelection, Study
 from ptl_sweep.study.summary import summarise
 
+THRESHOLDS = (0.01, 0.1, 0.5)
 VOID = {"meta", "link", "img", "input", "br"}
 
 
@@ -60,9 +64,9 @@ def html(written: Path) -> str:
     return written.read_text()
 
 
-def without_figures(context: ReportContext, rows: list, **changes: object) -> ReportContext:
+def without_figures(context: ReportContext, rows: pl.DataFrame, **changes: object) -> ReportContext:
     """Fast to write: nothing to draw."""
-    study = Study(rows=rows, iteration_rows=[], summary=[])
+    study = Study(rows=rows, iteration_rows=rows.clear())
     return dataclasses.replace(context, study=study, histograms=[], **changes)
 
 
@@ -136,14 +140,15 @@ def test_cells_without_a_result_are_rows_with_their_reason(html: str) -> None:
 
 
 def test_a_row_of_the_grid_names_the_stages_it_came_from(html: str, context: ReportContext) -> None:
-    for row in context.study.rows[:5]:
+    for row in context.study.rows[:5].iter_rows(named=True):
         for key in (row["train_key"], row["evaluate_key"]):
             assert f'<code title="{key}">{key}</code>' in section(html, "grid")
 
 
 def test_text_from_outside_cannot_become_markup(context: ReportContext, tmp_path: Path) -> None:
     bad = "<script>alert(1)</script>"
-    rows = [dict(context.study.rows[0], reason=bad, target='"><img src=x>', synthetic="</style>")]
+    hostile = {"reason": bad, "target": '"><img src=x>', "synthetic": "</style>"}
+    rows = context.study.rows[:1].with_columns(**{k: pl.lit(v) for k, v in hostile.items()})
     changed = without_figures(
         context, rows, title="<b>&", warnings=[bad], settings={bad: bad}, drops={bad: {bad: 1}}
     )
@@ -156,7 +161,7 @@ def test_text_from_outside_cannot_become_markup(context: ReportContext, tmp_path
 
 def test_toy_data_is_called_so(html: str, context: ReportContext, tmp_path: Path) -> None:
     assert "says nothing about VisDrone" in html
-    plain = without_figures(context, list(context.study.rows[:1]), is_miniature=False)
+    plain = without_figures(context, context.study.rows[:1], is_miniature=False)
     real = write_report(tmp_path, plain).read_text()
     assert "Toy data" not in real
     assert "is a toy" not in real
@@ -165,8 +170,9 @@ def test_toy_data_is_called_so(html: str, context: ReportContext, tmp_path: Path
 def test_published_numbers_on_other_data_are_folded_and_say_so(
     context: ReportContext, tmp_path: Path
 ) -> None:
-    published = [dict(row, dataset="elsewhere") for row in context.study.published]
-    study = Study(rows=context.study.rows[:1], iteration_rows=[], summary=[], published=published)
+    published = context.study.published.with_columns(dataset=pl.lit("elsewhere"))
+    rows = context.study.rows[:1]
+    study = Study(rows=rows, iteration_rows=rows.clear(), published=published)
     other = dataclasses.replace(context, study=study, histograms=[])
     part = section(write_report(tmp_path, other).read_text(), "published")
     assert "Nothing published stands beside this sweep: different data." in part
@@ -185,11 +191,10 @@ def test_a_sweep_where_everything_failed_still_has_a_report(
     context: ReportContext, tmp_path: Path
 ) -> None:
     keys = ("dataset", "real_count", "synthetic", "target", "seed")
-    rows = [
-        {k: row[k] for k in keys} | {"status": "failed", "reason": "x"}
-        for row in context.study.rows
-    ]
-    for summary in ([], summarise(rows)):
+    cells = context.study.rows.select(keys).to_dicts()
+    gaps = [cell | {"status": "failed", "reason": "x"} for cell in cells]
+    rows = frame_of(gaps, schemas.results_schema(THRESHOLDS))
+    for summary in (schemas.SUMMARY.to_frame(), summarise(rows, THRESHOLDS)):
         study = Study(rows=rows, iteration_rows=rows, summary=summary)
         failed = dataclasses.replace(context, study=study, histograms=[], samples=(), drift=())
         html = write_report(tmp_path, failed).read_text()
@@ -206,9 +211,7 @@ def test_pictures_beyond_the_budget_are_left_out_and_counted(
     assert [plate.caption for plate in plates.kept] == [s.caption for s in context.samples[:2]]
     assert plates.num_left_out == 4
     monkeypatch.setattr(page, "MAX_SAMPLE_BYTES", int(2.9 * one))
-    html = write_report(
-        tmp_path, without_figures(context, list(context.study.rows[:1]))
-    ).read_text()
+    html = write_report(tmp_path, without_figures(context, context.study.rows[:1])).read_text()
     assert section(html, "selected").count('<div class="pair">') == 2
     assert "4 more samples were left out" in html
 
@@ -239,8 +242,8 @@ def test_figures_become_links_in_the_reverse_order_of_priority(tmp_path: Path) -
 def test_a_page_that_would_grow_too_large_links_its_figures(
     context: ReportContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = [row for row in context.study.rows if row["target"] == "field"]
-    study = Study(rows=rows, iteration_rows=[], summary=summarise(rows))
+    rows = context.study.rows.filter(target="field")
+    study = Study(rows=rows, iteration_rows=rows.clear(), summary=summarise(rows, THRESHOLDS))
     few = dataclasses.replace(context, study=study, histograms=[])
     assert "<svg" in write_report(tmp_path, few).read_text()
     monkeypatch.setattr(page, "MAX_REPORT_BYTES", 1000)
@@ -264,7 +267,7 @@ def test_a_large_picture_becomes_a_thumbnail(tmp_path: Path) -> None:
         ({"x": 0.1234, "low": np.nan, "high": 0.15}, "+12.3", "12.34"),
         ({"x": None}, "none", ""),
         ({"x": np.nan}, "none", ""),
-        ({}, "none", ""),
+        ({"y": 1.0}, "none", ""),
         ({"x": np.inf}, "+inf", "1.7976931348623157e+308"),
     ],
 )
@@ -272,16 +275,16 @@ def test_a_cell_shows_its_interval_and_sorts_by_its_number(
     row: dict, shown: str, sort: str
 ) -> None:
     column = PageColumn("x", "x", "", 100, sign="+", bounds=("low", "high"), missing="none")
-    cell = make_cell(row, column)
+    (cell,) = make_cells(pl.DataFrame([row]), column)
     assert (cell.shown, cell.sort) == (shown, sort)
 
 
 def test_the_source_is_a_column_only_where_it_differs() -> None:
     columns = [PageColumn("dataset", "source"), PageColumn("x", "x")]
     rows = [{"dataset": "town", "x": "1"}, {"dataset": "town", "x": "2"}]
-    assert [c.name for c in make_table("t", "", columns, rows).columns] == ["x"]
+    assert [c.name for c in make_table("t", "", columns, pl.DataFrame(rows)).columns] == ["x"]
     rows[1]["dataset"] = "city"
-    assert len(make_table("t", "", columns, rows).columns) == 2
+    assert len(make_table("t", "", columns, pl.DataFrame(rows)).columns) == 2
 
 
 def test_probability_of_the_smaller_gap_counts_every_pair() -> None:
@@ -300,13 +303,30 @@ def test_probability_of_the_smaller_gap_counts_every_pair() -> None:
     assert np.isnan(aggregates.nearer_probability(every))
 
 
+def test_the_claim_has_its_interval_over_test_images_in_words(html: str) -> None:
+    table = html[html.index('<table id="table-contrasts"') :]
+    table = table[: table.index("</table>")]
+    (column,) = [
+        place
+        for place, header in enumerate(re.findall(r"<th.*?</th>", table))
+        if "points [images]" in header
+    ]
+    rows = [
+        re.findall(r"<td.*?</td>", row) for row in re.findall(r"<tr class.*?</tr>", table, re.S)
+    ]
+    shown = {re.sub(r"<.*?>", "", row[column]) for row in rows}
+    assert len(rows) > 10
+    assert all(re.fullmatch(r"[+-]\d+\.\d to [+-]\d+\.\d", text) for text in shown)
+
+
 def test_composition_is_shares_of_a_type() -> None:
     base = {"dataset": "d", "synthetic": "on", "type": "background"}
     rows = [
         base | {"band": "low", "size": "small", "nearness": "far", "num": 30},
         base | {"band": "high", "size": "small", "nearness": "near", "num": 10},
     ]
-    (line,) = aggregates.composition_lines(rows)
+    lines = aggregates.composition_lines(frame_of(rows, schemas.FALSE_POSITIVES))
+    (line,) = lines.to_dicts()
     assert line["num"] == 40
     assert (line["low"], line["medium"], line["high"]) == (0.75, 0, 0.25)
     assert (line["size_small"], line["size_large"]) == (1, 0)
@@ -324,7 +344,7 @@ def test_spreads_are_means_over_seeds_of_equal_n_at_all_scores() -> None:
         rows[0] | {"band": "low", "median": 99.0},
         rows[0] | {"variant": "raw", "median": 99.0},
     ]
-    (line,) = aggregates.spread_lines(rows + others)
+    (line,) = aggregates.spread_lines(frame_of(rows + others, schemas.TRAIN2TEST)).to_dicts()
     assert (line["median"], line["num_seeds"], line["num"]) == (3.0, 2, 10)
 
 
@@ -336,7 +356,7 @@ def test_errors_are_means_over_seeds_the_dearest_first() -> None:
         for kind, gains in (("duplicate", (0.01, 0.03)), ("background", (0.1, 0.2)))
         for seed, g in enumerate(gains)
     ]
-    lines = aggregates.error_lines(rows)
+    lines = aggregates.error_lines(frame_of(rows, schemas.ERRORS)).to_dicts()
     assert [line["type"] for line in lines] == ["background", "duplicate"]
     assert lines[0]["gain"] == pytest.approx(0.15)
     assert lines[0]["gain_high"] == pytest.approx(0.15 + 12.7062 * 0.05, abs=1e-4)

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy import stats
 
@@ -18,14 +19,20 @@ from ptl_sweep.report.paper_tables import (
     markdown,
     write_paper_table,
 )
+from ptl_sweep.study.schemas import frame_of, results_schema
 
 RNG = np.random.default_rng(5)
 SEEDS = (0, 1, 2)
+THRESHOLDS = (0.01, 0.1, 0.5)
 
 
 def row(synthetic: str, iteration: int, seed: int, **values: float | None) -> dict:
     place = {"dataset": "town", "target": "field", "real_count": 20}
     return {**place, "synthetic": synthetic, "iteration": iteration, "seed": seed, **values}
+
+
+def frame(rows: list[dict]) -> pl.DataFrame:
+    return frame_of(rows, results_schema(THRESHOLDS))
 
 
 def iteration_rows(last: int = 2, **columns: float) -> list[dict]:
@@ -53,7 +60,7 @@ def shown(numbers: np.ndarray, sign: str = "") -> str:
 
 def test_crossdomain_shows_off_and_the_last_iteration_with_intervals_over_seeds() -> None:
     rows = iteration_rows(last=2)
-    table = crossdomain(rows)
+    table = crossdomain(frame(rows))
     assert table.header == (
         "trained on", "target", "real", "off: AP50 [%]", "off: AP [%]", "on, it. 2: AP50 [%]",
         "on, it. 2: AP [%]", "seeds",
@@ -72,19 +79,19 @@ def test_one_seed_has_a_mean_without_interval_and_a_missing_cell_is_a_gap() -> N
         row("off", 0, 0, AP50=0.25, AP=0.125),
         row("on", 1, 0, AP50=None, AP=np.nan, status="failed"),
     ]
-    table = crossdomain(rows)
+    table = crossdomain(frame(rows))
     assert table.rows == (("town", "field", "20", "25.0", "12.5", GAP, GAP, "1 / 0"),)
     assert table.notes[-1] == f"{GAP}: no result."
 
 
 def test_a_table_without_gaps_has_no_note_on_them() -> None:
-    assert not any(GAP in note for note in crossdomain(iteration_rows()).notes)
+    assert not any(GAP in note for note in crossdomain(frame(iteration_rows())).notes)
 
 
 def test_off_is_read_from_iteration_0_of_the_others_when_the_grid_has_no_off() -> None:
     rows = iteration_rows()
     without = [one for one in rows if one["synthetic"] != "off"]
-    assert crossdomain(without).rows == crossdomain(rows).rows
+    assert crossdomain(frame(without)).rows == crossdomain(frame(rows)).rows
 
 
 def test_places_are_sorted_and_every_method_has_its_own_last_iteration() -> None:
@@ -94,7 +101,7 @@ def test_places_are_sorted_and_every_method_has_its_own_last_iteration() -> None
         for count in (100, 20)
         for one in [*iteration_rows(1), row("random", 3, 0, AP50=0.5, AP=0.1)]
     ]
-    table = crossdomain(rows)
+    table = crossdomain(frame(rows))
     assert [line[1:3] for line in table.rows] == [
         ("field", "20"), ("field", "100"), ("yard", "20"), ("yard", "100"),
     ]  # fmt: skip
@@ -126,7 +133,7 @@ def line_of(table: PaperTable, quantity: str) -> tuple[str, ...]:
 
 def test_first_experiments_compare_iteration_1_paired_by_seed() -> None:
     rows = distance_rows()
-    line = line_of(first_experiments(rows), "AP50 [%]")
+    line = line_of(first_experiments(frame(rows), THRESHOLDS), "AP50 [%]")
     off, on = values(rows, "off", 0, "AP50"), values(rows, "on", 1, "AP50")
     assert line == (
         "detection", "town", "field", "20", "AP50 [%]", "on",
@@ -135,7 +142,7 @@ def test_first_experiments_compare_iteration_1_paired_by_seed() -> None:
 
 
 def test_distances_stand_beside_n_and_only_equal_n_has_a_change() -> None:
-    table = first_experiments(distance_rows())
+    table = first_experiments(frame(distance_rows()), THRESHOLDS)
     half = stats.t.ppf(0.975, 2) / np.sqrt(3)  # of seeds 0, 1, 2: sd 1
     equal = line_of(table, "TP median, equal_n [d²]")
     assert equal[6:] == (f"11.0 ± {half:.1f}", f"12.0 ± {half:.1f}", "+1.0 ± 0.0", "3")
@@ -149,7 +156,7 @@ def test_distances_stand_beside_n_and_only_equal_n_has_a_change() -> None:
 
 def test_ap_t2t_is_shown_with_its_lift_at_every_threshold() -> None:
     rows = distance_rows()
-    table = first_experiments(rows)
+    table = first_experiments(frame(rows), THRESHOLDS)
     for score, label in (("0.01", "001"), ("0.1", "010"), ("0.5", "050")):
         for suffix, unit in (("shrunk", " [%]"), ("lift", ", lift [points]")):
             line = line_of(table, f"score ≥ {score}{unit}")
@@ -181,12 +188,12 @@ def test_latex_escapes_what_it_would_read_as_commands() -> None:
 
 
 def test_latex_says_in_the_caption_what_is_the_same_in_every_row() -> None:
-    lines = latex(first_experiments(distance_rows())).splitlines()
+    lines = latex(first_experiments(frame(distance_rows()), THRESHOLDS)).splitlines()
     assert lines[2].endswith("ranked by it. trained on: town. target: field. synthetic: on.}")
     assert lines[5] == r"experiment & real & quantity & off & with & change & pairs \\"
 
 
-@pytest.mark.parametrize("table", [TRICKY, crossdomain(iteration_rows())])
+@pytest.mark.parametrize("table", [TRICKY, crossdomain(frame(iteration_rows()))])
 def test_latex_is_ascii_balanced_and_has_as_many_cells_in_every_row_as_columns(
     table: PaperTable,
 ) -> None:
@@ -205,7 +212,11 @@ def test_latex_is_ascii_balanced_and_has_as_many_cells_in_every_row_as_columns(
 
 
 def test_csv_gives_back_header_and_cells() -> None:
-    for table in (TRICKY, crossdomain(iteration_rows()), first_experiments(distance_rows())):
+    for table in (
+        TRICKY,
+        crossdomain(frame(iteration_rows())),
+        first_experiments(frame(distance_rows()), THRESHOLDS),
+    ):
         header, *rows = csv.reader(io.StringIO(csv_text(table)))
         assert tuple(header) == table.header
         assert tuple(map(tuple, rows)) == table.rows
@@ -220,7 +231,7 @@ def test_markdown_has_a_row_per_line_and_escapes_its_own_separator() -> None:
 
 
 def test_three_files_are_written_and_equal_rows_give_equal_bytes(tmp_path: Path) -> None:
-    table = crossdomain(iteration_rows())
+    table = crossdomain(frame(iteration_rows()))
     paths = write_paper_table(table, tmp_path / "tables", "crossdomain")
     assert [path.name for path in paths] == ["crossdomain.md", "crossdomain.csv", "crossdomain.tex"]
     before = [path.read_bytes() for path in paths]
@@ -233,7 +244,7 @@ def test_three_files_are_written_and_equal_rows_give_equal_bytes(tmp_path: Path)
 
 
 def test_a_sweep_without_cells_gives_a_table_without_rows() -> None:
-    table = crossdomain([])
+    table = crossdomain(frame([]))
     assert table.rows == ()
     for writer in (markdown, csv_text, latex):
         assert "trained on" in writer(table)
@@ -241,4 +252,4 @@ def test_a_sweep_without_cells_gives_a_table_without_rows() -> None:
 
 def test_a_change_too_small_to_show_has_no_minus() -> None:
     rows = [row("off", 0, 0, AP50=0.5, AP=0.1), row("on", 1, 0, AP50=0.4999, AP=0.1)]
-    assert line_of(first_experiments(rows), "AP50 [%]")[8] == "+0.0"
+    assert line_of(first_experiments(frame(rows), THRESHOLDS), "AP50 [%]")[8] == "+0.0"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from ptl_sweep.launchers import wait
+from ptl_sweep.cli import waiting
 
 SCRIPT = Path(__file__).with_name("one_node.sh")
 FIXTURES = ("cluster", "cluster_without_accounting")
@@ -161,7 +161,7 @@ def cluster_without_accounting(start_cluster: StartCluster) -> Iterator[Cluster]
 @pytest.fixture(autouse=True)
 def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """`wait` asks this SLURM more often than it would ask one that others use."""
-    monkeypatch.setattr(wait, "ASK_S", 2.0)
+    monkeypatch.setattr(waiting, "ASK_S", 2.0)
 
 
 @pytest.fixture(autouse=True)

@@ -39,7 +39,7 @@ class Sweep:
         """The plan of the command line; nothing is written."""
         overrides = (*self.arguments, *more, f"sweep.root={self.root}")
         last = {o.split("=")[0]: o for o in overrides}
-        return plan_sweep(compose_grid(list(last.values())).cells, "")
+        return plan_sweep(compose_grid(list(last.values())), "")
 
     @property
     def plan(self) -> Plan:

@@ -9,9 +9,9 @@ import pytest
 
 from ptl_sweep.config.schema import Config, InferenceConfig, TilingConfig, TrainRecipe
 from ptl_sweep.pipeline.plan import STAGES, plan_sweep
-from ptl_sweep.stages.base import NOT_IN_KEY, Execution, Stage, decode, encode
+from ptl_sweep.stages.base import Execution, Stage, decode, encode
 from ptl_sweep.stages.context import StageContext
-from ptl_sweep.stages.inputs import DataPlace
+from ptl_sweep.stages.inputs import NOT_IN_KEY, DataPlace
 
 Cells = Callable[..., list[Config]]
 
@@ -73,9 +73,11 @@ def test_what_a_base_of_the_configuration_holds_is_all_in_the_key(base: type, ce
     assert {item.name for item in dataclasses.fields(base)} <= set(content)
 
 
-def test_a_stage_that_went_through_json_is_the_same_stage(cells: Cells) -> None:
+@pytest.mark.parametrize("temperature", ["5", "ess:0.3"])
+def test_a_stage_that_went_through_json_is_the_same_stage(temperature: str, cells: Cells) -> None:
     grid = ("real_count=3", "target=field", "synthetic=off,on,random")
-    for stage in plan_sweep(cells(*grid), "").stages.values():
+    plan = plan_sweep(cells(*grid, f"synthetic.temperature={temperature}"), "")
+    for stage in plan.stages.values():
         again = decode(type(stage), encode(stage, keyed=False))
         assert again == stage
         assert again.key == stage.key

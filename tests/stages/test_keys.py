@@ -16,12 +16,15 @@ from PIL import Image
 from ptl_sweep.config.schema import Config, TilingConfig
 from ptl_sweep.datasets import registry
 from ptl_sweep.datasets.images import ImageCache
+from ptl_sweep.detection.architectures.retinanet_r50 import ResNet50RetinaNet
 from ptl_sweep.detection.pixels import View
 from ptl_sweep.detection.sampling import draw_batch
 from ptl_sweep.pipeline.plan import plan_sweep
 from ptl_sweep.ptl.compositing import translate_images
 from ptl_sweep.ptl.translators import translator_of
 from ptl_sweep.ptl.translators.base import FitRun
+from ptl_sweep.stages.training_set import TrainingSet, TransformedImage
+from ptl_sweep.store import Store
 
 Cells = Callable[..., list[Config]]
 
@@ -45,12 +48,15 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "analysis.equal_n_shrinkage": (0.5, NOTHING),
     "analysis.equal_n_draws": (5, NOTHING),
     "analysis.equal_n_min": (60, NOTHING),
+    "analysis.relative_n": (5, NOTHING),
+    "analysis.relative_per_image": (2, NOTHING),
     "analysis.num_resamples": (200, NOTHING),
     "analysis.num_workers": (2, NOTHING),
     "analysis.ap_t2t.recall": ("matched", NOTHING),
     "analysis.ap_t2t.matching": ("distance", NOTHING),
     "analysis.ap_t2t.interpolation": ("area", NOTHING),
     "analysis.ap_t2t.null_draws": (5, NOTHING),
+    "analysis.ap_t2t.equal_counts": ([8.0, 4.0, 2.0], NOTHING),
     "real_count": (21, ALL),
     "seed": (1, ALL),
     "data_root": ("/data", NOTHING),
@@ -74,6 +80,7 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "pool.index_root": ("/data/index", NOTHING),
     "pool.num_images": (50, PTL),
     "pool.image_size": (160, PTL),
+    "pool.domain": ("virtual_null", PTL),
     "pool.altitude_m": ([30.0, 40.0], PTL),
     "pool.world_seed": (1, PTL),
     "pool.licence": ("MIT", NOTHING),
@@ -110,6 +117,7 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "translator.lambda_cycle": (5.0, PTL),
     "translator.lambda_identity": (0.1, PTL),
     "translator.image_pool_size": (10, PTL),
+    "translator.crop": ("tight", PTL),
     "translator.load_size": (40, PTL),
     "translator.crop_size": (28, PTL),
     "translator.base_channels": (8, PTL),
@@ -136,7 +144,9 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "train.clip_norm": (9.0, ALL),
     "train.crop_size": (96, ALL),
     "train.positive_fraction": (0.5, NOTHING),  # of crops, and whole images are trained on
+    "train.real_fraction": (0.5, PTL),  # the first detector knows real images only
     "train.flip_probability": (0.4, ALL),
+    "train.vertical_flip_probability": (0.5, ALL),
     "train.colour_jitter": (0.2, ALL),
     "train.precision": ("bfloat16", ALL),
     "train.num_threads": (2, ALL),
@@ -179,6 +189,8 @@ CONDITIONAL: list[tuple[dict[str, Any], str, Any, set[str]]] = [
     ({"target.reader": "coco"}, "target.categories", {"man": "person"}, EVALUATE),
     ({"dataset.reader": "visdrone"}, "dataset.domain", "yard", NOTHING),
     ({"dataset.reader": "visdrone"}, "dataset.world_seed", 5, NOTHING),
+    ({"synthetic.temperature": 4.0}, "synthetic.temperature", "ess:0.3", PTL),
+    ({"synthetic.temperature": "ess:0.4"}, "synthetic.temperature", "ess:0.3", PTL),
     ({"synthetic.method": "random"}, "synthetic.temperature", 4.0, NOTHING),
     ({"synthetic.method": "random"}, "synthetic.scales", [48], NOTHING),
     ({"synthetic.method": "random"}, "synthetic.context", 1.5, NOTHING),
@@ -194,8 +206,8 @@ CONDITIONAL: list[tuple[dict[str, Any], str, Any, set[str]]] = [
         for name, value in {
             "num_steps": 90, "num_warm_steps": 90, "warm_start": False, "batch_size": 4,
             "learning_rate": 1e-4, "lambda_cycle": 5.0, "lambda_identity": 0.1,
-            "image_pool_size": 10, "load_size": 40, "crop_size": 28, "base_channels": 8,
-            "num_residual_blocks": 2, "min_crop_px": 9,
+            "image_pool_size": 10, "crop": "tight", "load_size": 40, "crop_size": 28,
+            "base_channels": 8, "num_residual_blocks": 2, "min_crop_px": 9,
         }.items()
     ),
     *(
@@ -205,6 +217,7 @@ CONDITIONAL: list[tuple[dict[str, Any], str, Any, set[str]]] = [
             ("warm_start", False, NOTHING),
             ("learning_rate", 1e-4, NOTHING),
             ("base_channels", 8, NOTHING),
+            ("crop", "tight", PTL),
             ("load_size", 40, PTL),
             ("crop_size", 28, PTL),
             ("min_crop_px", 9, PTL),
@@ -266,6 +279,12 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("weights") / "detector.safetensors"
     path.write_bytes(b"weights")
     return str(path)
+
+
+@pytest.fixture(autouse=True)
+def _large_with_two_levels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key is changed alone, so the anchors of the tiny network must do for the large one."""
+    monkeypatch.setattr(ResNet50RetinaNet, "num_levels", 2)
 
 
 def test_the_table_covers_every_key_of_the_config(cell: Config) -> None:
@@ -380,6 +399,18 @@ def test_positive_fraction_changes_no_batch_of_whole_images(cell: Config) -> Non
     assert torch.equal(images(), images(positive_fraction=0.0))
     for part in ({"crop_size": 64}, {"tile_size": 64}):
         assert not torch.equal(images(**part), images(**part, positive_fraction=0.0))
+
+
+def test_a_training_set_says_which_of_its_images_are_synthetic(cell: Config) -> None:
+    """Why train.real_fraction is in no key of a training on real images."""
+    data = with_value(cell, "dataset.num_images", 3).dataset
+    real = registry.read_split(data, "train").records
+    image = TransformedImage(
+        stage="ptl-x", file="0.png", pool_id="v-0", iteration=1, width=8, height=8, boxes=[]
+    )
+    store = Store(Path("/nowhere"))
+    records = TrainingSet(real, (image,)).records(store, own=("ptl-x", Path("/nowhere")))
+    assert [record.synthetic for record in records] == [False, False, False, True]
 
 
 def test_color_statistics_depend_on_the_size_that_crops_are_loaded_at(

@@ -4,9 +4,10 @@ from scipy import stats
 
 from ptl_sweep.metrics.bootstrap import Replicates
 from ptl_sweep.study.contrast import contrasts
-from ptl_sweep.study.schemas import CONTRASTS
+from ptl_sweep.study.schemas import CONTRASTS, frame_of, results_schema
 from ptl_sweep.vocabulary import ALL_TARGETS, BANDS
 
+THRESHOLDS = (0.01, 0.1, 0.5)
 NAMES = [f"AP_t2t_{label}_shrunk" for label in ("001", "010", "050")]
 BAND_NAMES = [f"AP_t2t_{band}" for band in BANDS]
 
@@ -30,6 +31,12 @@ def grid(gain: tuple[float, float, float], noise: float, num_seeds: int = 6) -> 
     ]  # fmt: skip
 
 
+def contrasts_of(rows: list, replicates: dict | None = None) -> list[dict]:
+    table = contrasts(frame_of(rows, results_schema(THRESHOLDS)), THRESHOLDS, replicates)
+    assert table.schema == CONTRASTS
+    return table.to_dicts()
+
+
 def row_of(found: list, count: int | None, target: str, scale: str = "cumulative") -> dict:
     wanted = (count, target, scale)
     return next(r for r in found if (r["real_count"], r["target"], r["scale"]) == wanted)
@@ -44,7 +51,7 @@ def test_contrast_by_hand() -> None:
         cell(20, "off", "field", 2, [0.2, 0.2, 0.1]),
         cell(20, "on", "field", 2, [0.3, 0.6, 0.1]),  # E 0.1, 0.4, 0.0; claim 0.3
     ]
-    found = row_of(contrasts(rows), 20, "field")
+    found = row_of(contrasts_of(rows), 20, "field")
     expected = stats.ttest_1samp([0.2, -0.1, 0.3], 0).confidence_interval(0.95)
     assert found["low"] == pytest.approx(0.4 / 3)
     assert found["medium"] == pytest.approx(0.3)
@@ -53,15 +60,15 @@ def test_contrast_by_hand() -> None:
     assert (found["claim_low"], found["claim_high"]) == pytest.approx(expected)
     assert found["p"] == 4 / 8  # of +-2 +-1 +-3: 6, 4, -4 and -6 reach the 4 that was seen
     assert found["note"] == "cannot reach 0.05 with 3 seeds"
-    assert row_of(contrasts(rows), 20, "field", "band")["claim"] == pytest.approx(0.2 / 3)
+    assert row_of(contrasts_of(rows), 20, "field", "band")["claim"] == pytest.approx(0.2 / 3)
 
 
 def test_a_planted_medium_effect_is_found_and_an_even_one_is_not() -> None:
-    planted = row_of(contrasts(grid((0.02, 0.10, 0.02), 0.01)), None, ALL_TARGETS)
+    planted = row_of(contrasts_of(grid((0.02, 0.10, 0.02), 0.01)), None, ALL_TARGETS)
     assert planted["claim_low"] > 0.05
     assert planted["p"] == 2 / 2**6
     assert planted["note"] == ""
-    even = row_of(contrasts(grid((0.06, 0.06, 0.06), 0.01)), None, ALL_TARGETS)
+    even = row_of(contrasts_of(grid((0.06, 0.06, 0.06), 0.01)), None, ALL_TARGETS)
     assert even["claim_low"] < 0 < even["medium_low"]
 
 
@@ -72,7 +79,7 @@ def test_averages_are_taken_within_the_seed_before_the_maximum() -> None:
         cell(20, "on", "field", 0, [0.4, 0.3, 0.0]),
         cell(20, "on", "yard", 0, [0.0, 0.3, 0.4]),
     ]  # fmt: skip
-    found = contrasts(rows)
+    found = contrasts_of(rows)
     assert row_of(found, 20, "field")["claim"] == pytest.approx(-0.1)
     assert row_of(found, 20, "yard")["claim"] == pytest.approx(-0.1)
     assert row_of(found, 20, ALL_TARGETS)["claim"] == pytest.approx(0.1)
@@ -82,7 +89,7 @@ def test_averages_are_taken_within_the_seed_before_the_maximum() -> None:
 def test_a_seed_counts_when_all_its_cells_have_all_three() -> None:
     rows = grid((0.0, 0.1, 0.0), 0.01)
     rows[0] |= {NAMES[2]: np.nan}  # off, 20, field, seed 0
-    found = contrasts(rows)
+    found = contrasts_of(rows)
     assert row_of(found, 20, "field")["num_seeds"] == 5
     assert row_of(found, 20, "yard")["num_seeds"] == 6
     assert row_of(found, 20, ALL_TARGETS)["num_seeds"] == 5
@@ -99,7 +106,7 @@ def test_the_image_interval_is_that_of_the_mean_of_claims_per_resample() -> None
         key = tuple(row[name] for name in ("dataset", "real_count", "synthetic", "target", "seed"))
         num_blocks = 10 if row["target"] == "yard" else 300
         replicates[key] = Replicates(values[0], values, values[::-1] / 2, num_blocks)
-    found = row_of(contrasts(rows, replicates), None, ALL_TARGETS)
+    found = row_of(contrasts_of(rows, replicates), None, ALL_TARGETS)
     total = np.zeros(200)
     for seed in range(2):
         effect = np.mean(
@@ -117,18 +124,17 @@ def test_the_image_interval_is_that_of_the_mean_of_claims_per_resample() -> None
     assert found["claim_image_high"] == pytest.approx(ordered[195])
     assert found["num_blocks"] == 310
     assert found["note"] == "cannot reach 0.05 with 2 seeds; few blocks (10)"
-    band = row_of(contrasts(rows, replicates), 20, "field", "band")
+    band = row_of(contrasts_of(rows, replicates), 20, "field", "band")
     assert (
         band["claim_image_low"]
-        != row_of(contrasts(rows, replicates), 20, "field")["claim_image_low"]
+        != row_of(contrasts_of(rows, replicates), 20, "field")["claim_image_low"]
     )
     assert band["num_blocks"] == 300
 
 
 def test_every_group_has_a_row_per_scale_with_the_columns_of_the_study() -> None:
-    found = contrasts(grid((0.0, 0.1, 0.0), 0.01))
+    found = contrasts_of(grid((0.0, 0.1, 0.0), 0.01))
     assert len(found) == 2 * (4 + 2 + 1)
-    assert all(set(row) <= set(CONTRASTS) for row in found)
     assert all(row["synthetic"] == "on" for row in found)
 
 
@@ -137,6 +143,6 @@ def test_without_a_band_column_the_rows_say_that_nothing_can_be_paired() -> None
         {name: value for name, value in row.items() if name not in BAND_NAMES}
         for row in grid((0.0, 0.1, 0.0), 0.01)
     ]
-    found = row_of(contrasts(rows), 20, "field", "band")
+    found = row_of(contrasts_of(rows), 20, "field", "band")
     assert np.isnan(found["claim"])
     assert found["note"] == "no pair with off"

@@ -1,47 +1,45 @@
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import yaml
 
 from ptl_sweep.config.schema import ConfigError
-from ptl_sweep.study.published import (
-    BESIDE_COLUMNS,
-    PAPERS,
-    PUBLISHED_COLUMNS,
-    load_published,
-    published_beside,
-)
+from ptl_sweep.study.published import PAPERS, load_published, published_beside
+from ptl_sweep.study.schemas import BESIDE, PUBLISHED, SUMMARY, frame_of, results_schema
 from ptl_sweep.study.summary import summarise
-from ptl_sweep.vocabulary import Row
 
+THRESHOLDS = (0.01, 0.1, 0.5)
+NOTHING = SUMMARY.to_frame()
 FOLDER = PAPERS
 PTL, SECOND_HAND = "PTL, CVPR 2023 (arXiv 2211.01778)", "Lee et al., second-hand (arXiv 2405.15203)"
 
 
 @pytest.fixture(scope="module")
-def rows() -> list[Row]:
+def rows() -> pl.DataFrame:
     return load_published()
 
 
-def find(rows: list, **wanted: object) -> Row:
-    (row,) = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+def find(rows: pl.DataFrame, **wanted: object) -> dict:
+    (row,) = rows.filter(**wanted).to_dicts()
     return row
 
 
-def own_summary(off: list[float], on: list[float], dataset: str = "visdrone") -> list:
+def own_summary(off: list[float], on: list[float], dataset: str = "visdrone") -> pl.DataFrame:
     """Of a sweep with 20 real images and target okutama, a value of AP50 per seed."""
-    return summarise([
+    cells = [
         {
             "dataset": dataset, "real_count": 20, "synthetic": name, "target": "okutama",
             "seed": seed, "AP50": value, "AP": value / 2,
         }
         for name, values in (("off", off), ("on", on))
         for seed, value in enumerate(values)
-    ])  # fmt: skip
+    ]  # fmt: skip
+    return summarise(frame_of(cells, results_schema(THRESHOLDS)), THRESHOLDS)
 
 
-def beside_okutama(rows: list, summary: list, dataset: str = "visdrone") -> Row:
+def beside_okutama(rows: pl.DataFrame, summary: pl.DataFrame, dataset: str = "visdrone") -> dict:
     return find(
         published_beside(rows, summary, dataset),
         table="4", target="okutama", real_count=20, metric="AP50",
@@ -52,10 +50,10 @@ def beside_okutama(rows: list, summary: list, dataset: str = "visdrone") -> Row:
 def test_every_entry_of_the_files_is_a_row_with_the_columns_of_the_study(path: Path) -> None:
     entries = [e for table in yaml.safe_load(path.read_text())["tables"] for e in table["entries"]]
     name = PTL if "ptl" in path.stem else SECOND_HAND
-    own = [row for row in load_published() if row["paper"] == name]
-    assert [row["target"] for row in own] == [entry["target"] for entry in entries]
-    assert {tuple(row) for row in own} == {PUBLISHED_COLUMNS}
-    for row, entry in zip(own, entries, strict=True):
+    own = load_published().filter(paper=name)
+    assert own["target"].to_list() == [entry["target"] for entry in entries]
+    assert own.schema == PUBLISHED
+    for row, entry in zip(own.to_dicts(), entries, strict=True):
         for metric in ("AP50", "AP"):
             expected = entry.get(metric, np.nan) / 100
             assert row[metric] == pytest.approx(expected, nan_ok=True)
@@ -70,10 +68,10 @@ TABLE_4 = {
 
 
 @pytest.mark.parametrize("target", TABLE_4)
-def test_table_4_of_ptl_is_as_printed(target: str, rows: list[Row]) -> None:
+def test_table_4_of_ptl_is_as_printed(target: str, rows: pl.DataFrame) -> None:
     places = [
         (synthetic, iteration, count)
-        for synthetic, iteration in (("off", 0), ("on", 5), ("on", "best"))
+        for synthetic, iteration in (("off", "0"), ("on", "5"), ("on", "best"))
         for count in (20, 50)
     ]
     for (synthetic, iteration, count), printed in zip(places, TABLE_4[target].split(), strict=True):
@@ -84,8 +82,8 @@ def test_table_4_of_ptl_is_as_printed(target: str, rows: list[Row]) -> None:
         assert f"{100 * row['AP50']:.2f}/{100 * row['AP']:.2f}" == printed
 
 
-def test_other_tables_and_the_second_hand_numbers_are_as_printed(rows: list[Row]) -> None:
-    in_domain = find(rows, table="1", dataset="icg", target="icg", real_count=20, iteration=5)
+def test_other_tables_and_the_second_hand_numbers_are_as_printed(rows: pl.DataFrame) -> None:
+    in_domain = find(rows, table="1", dataset="icg", target="icg", real_count=20, iteration="5")
     assert (in_domain["AP50"], in_domain["AP"]) == pytest.approx((0.6911, 0.2733))
     tau = find(rows, table="2", target="icg", synthetic="on, tau=1000")
     assert (tau["AP50"], tau["AP"]) == pytest.approx((0.4390, 0.1197))
@@ -99,11 +97,11 @@ def test_other_tables_and_the_second_hand_numbers_are_as_printed(rows: list[Row]
     assert np.isnan(sard["AP50"])
 
 
-def test_the_same_detector_has_the_same_numbers_in_every_table(rows: list[Row]) -> None:
+def test_the_same_detector_has_the_same_numbers_in_every_table(rows: pl.DataFrame) -> None:
     """Table 2 at tau 5 and Table 3 at n 100 vary nothing, so they repeat Table 4 at 50 images."""
     for target in TABLE_4:
         place = {"paper": PTL, "target": target, "real_count": 50}
-        for same, iteration in (("on, tau=5", 5), ("on, n=100", "best")):
+        for same, iteration in (("on, tau=5", "5"), ("on, n=100", "best")):
             one = find(rows, **place, synthetic=same)
             other = find(rows, **place, table="4", synthetic="on", iteration=iteration)
             assert (one["AP50"], one["AP"]) == (other["AP50"], other["AP"])
@@ -160,9 +158,11 @@ def test_a_file_that_is_no_paper_is_refused_by_name(tmp_path: Path) -> None:
         load_published(tmp_path)
 
 
-def test_ratio_and_direction_are_those_of_the_published_and_of_our_means(rows: list[Row]) -> None:
+def test_ratio_and_direction_are_those_of_the_published_and_of_our_means(
+    rows: pl.DataFrame,
+) -> None:
     beside = beside_okutama(rows, own_summary([0.20, 0.22, 0.24], [0.12, 0.10, 0.11]))
-    assert tuple(beside) == BESIDE_COLUMNS
+    assert tuple(beside) == tuple(BESIDE)
     assert beside["published_change"] == "up"
     assert beside["published_ratio"] == pytest.approx(30.72 / 17.13)
     assert beside["change"] == "down"
@@ -170,15 +170,15 @@ def test_ratio_and_direction_are_those_of_the_published_and_of_our_means(rows: l
     assert beside["note"] == ""
 
 
-def test_no_absolute_value_of_anybody_is_shown(rows: list[Row]) -> None:
-    numbers = {value for row in rows for value in (row["AP50"], row["AP"])}
-    for row in published_beside(rows, own_summary([0.3], [0.6]), "visdrone"):
+def test_no_absolute_value_of_anybody_is_shown(rows: pl.DataFrame) -> None:
+    numbers = {*rows["AP50"], *rows["AP"]}
+    for row in published_beside(rows, own_summary([0.3], [0.6]), "visdrone").to_dicts():
         ratios = {row["published_ratio"], row["ratio"]}
         assert not numbers & {ratio for ratio in ratios if np.isfinite(ratio)}
         assert not {"AP50", "AP"} & set(row)
 
 
-def test_a_change_that_is_not_established_says_so(rows: list[Row]) -> None:
+def test_a_change_that_is_not_established_says_so(rows: pl.DataFrame) -> None:
     unsure = beside_okutama(rows, own_summary([0.1, 0.2, 0.3], [0.3, 0.2, 0.2]))
     assert unsure["change"] == "up"
     assert unsure["note"] == "ours not established: its 95 % interval includes 0"
@@ -187,27 +187,29 @@ def test_a_change_that_is_not_established_says_so(rows: list[Row]) -> None:
     )
 
 
-def test_ours_is_empty_for_another_data_set_and_for_what_the_sweep_lacks(rows: list[Row]) -> None:
+def test_ours_is_empty_for_another_data_set_and_for_what_the_sweep_lacks(
+    rows: pl.DataFrame,
+) -> None:
     other = beside_okutama(rows, own_summary([0.1], [0.2], "miniature"), "miniature")
     assert (other["change"], other["note"]) == ("", "different data: trained on miniature")
     assert np.isnan(other["ratio"])
     assert other["published_change"] == "up"
-    lacks = beside_okutama(rows, [])
+    lacks = beside_okutama(rows, NOTHING)
     assert (lacks["change"], lacks["note"]) == ("", "not in this sweep")
 
 
-def test_a_ratio_over_nothing_is_not_a_number(rows: list[Row]) -> None:
+def test_a_ratio_over_nothing_is_not_a_number(rows: pl.DataFrame) -> None:
     beside = beside_okutama(rows, own_summary([0.0, 0.0], [0.1, 0.1]))
     assert beside["change"] == "up"
     assert np.isnan(beside["ratio"])
 
 
 def test_what_was_chosen_on_test_data_or_varies_a_setting_stands_beside_nothing(
-    rows: list[Row],
+    rows: pl.DataFrame,
 ) -> None:
-    beside = published_beside(rows, [], "visdrone")
-    places = [(row["paper"], row["dataset"], row["target"], row["real_count"]) for row in beside]
-    assert {row["table"] for row in beside} == {"1", "4", "not stated"}
+    beside = published_beside(rows, NOTHING, "visdrone")
+    places = beside.select("paper", "dataset", "target", "real_count").rows()
+    assert set(beside["table"]) == {"1", "4", "not stated"}
     full = [place for place in places if place[0] == PTL]
     assert len(full) == 2 * len(set(full)) == 20  # AP50 and AP of 4 in-domain, 6 cross-domain cells
     assert len(places) - len(full) == 2  # AP alone, second-hand

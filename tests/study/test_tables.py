@@ -4,13 +4,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from polars.testing import assert_frame_equal
 
 from ptl_sweep.study.schemas import CONTRASTS, frame_of, results_schema
 from ptl_sweep.study.summary import summarise
-from ptl_sweep.study.tables import demo_table, write_table
-from ptl_sweep.vocabulary import thresholds_in
+from ptl_sweep.study.tables import demo_table, read_table, write_table
 
-RESULTS = results_schema((0.01, 0.1, 0.5))
+THRESHOLDS = (0.01, 0.1, 0.5)
+RESULTS = results_schema(THRESHOLDS)
 
 
 def cell(count: int, synthetic: str, target: str, seed: int, ap50: float | None) -> dict:
@@ -35,6 +36,10 @@ def grid(num_seeds: int, counts=(20, 50), targets=("field", "yard"), gain: float
     ]
 
 
+def printed(rows: list) -> str:
+    return demo_table(summarise(frame_of(rows, RESULTS), THRESHOLDS), THRESHOLDS)
+
+
 def test_columns_are_in_the_order_of_the_architecture() -> None:
     assert tuple(RESULTS) == (
         "dataset", "real_count", "synthetic", "target", "seed", "iteration", "status", "reason",
@@ -53,7 +58,11 @@ def test_columns_are_in_the_order_of_the_architecture() -> None:
         "AP_t2t_001_matched", "AP_t2t_010_matched", "AP_t2t_050_matched",
         "AP_t2t_001_rematched", "AP_t2t_010_rematched", "AP_t2t_050_rematched",
         "AP_t2t_001_50_95", "AP_t2t_010_50_95", "AP_t2t_050_50_95",
-        "AP_t2t_low", "AP_t2t_medium", "AP_t2t_high",
+        "AP_t2t_low", "AP_t2t_medium", "AP_t2t_high", "domain", "d_relative", "neg_log_p",
+        "AP_t2t_20_per_image_shrunk", "AP_t2t_5_per_image_shrunk", "AP_t2t_1_per_image_shrunk",
+        "AP_t2t_20_per_image_lift", "AP_t2t_5_per_image_lift", "AP_t2t_1_per_image_lift",
+        "AP_t2t_20_per_image_null", "AP_t2t_5_per_image_null", "AP_t2t_1_per_image_null",
+        "AP_t2t_20_per_image_matched", "AP_t2t_5_per_image_matched", "AP_t2t_1_per_image_matched",
     )  # fmt: skip
 
 
@@ -115,10 +124,12 @@ def test_a_count_that_does_not_exist_is_null_and_the_others_stay_integers() -> N
     assert isinstance(table["gaussian_rank"].to_list()[1], int)
 
 
-def test_thresholds_are_found_by_the_names_that_they_make() -> None:
-    for thresholds in ([0.01, 0.1, 0.5], [0.05, 0.29, 1.0]):
-        assert thresholds_in(results_schema(thresholds)) == thresholds
-    assert thresholds_in(["AP_t2t_low", "AP_t2t_010", "AP50"]) == []
+def test_a_table_that_is_read_back_is_the_one_that_was_written(tmp_path: Path) -> None:
+    rows = [cell(20, "off", "field", 0, 0.25), cell(20, "off", "yard", 1, None)]
+    rows[0]["gaussian_rank"] = 7
+    table = frame_of(rows, RESULTS)
+    found = read_table(write_table(table, tmp_path, "results").with_suffix(".parquet"))
+    assert_frame_equal(found, table)
 
 
 def test_a_table_of_the_study_keeps_its_types_when_it_has_no_rows(tmp_path: Path) -> None:
@@ -134,7 +145,7 @@ def test_a_table_of_the_study_keeps_its_types_when_it_has_no_rows(tmp_path: Path
 
 
 def test_demo_table_is_narrow_plain_and_has_units() -> None:
-    text = demo_table(summarise(grid(3, counts=(20, 50, 100, 200))))
+    text = printed(grid(3, counts=(20, 50, 100, 200)))
     lines = text.splitlines()
     assert max(map(len, lines)) <= 100
     assert text.isascii()
@@ -147,10 +158,10 @@ def test_demo_table_is_narrow_plain_and_has_units() -> None:
 
 
 def test_demo_table_of_one_seed_has_no_interval() -> None:
-    lines = demo_table(summarise(grid(1, counts=(20,)))).splitlines()
+    lines = printed(grid(1, counts=(20,))).splitlines()
     assert "+-" not in "".join(lines[1:])
 
 
 def test_a_sweep_without_results_still_has_a_table() -> None:
     rows = [row | {"AP50": np.nan, "AP": np.nan} for row in grid(1, counts=(20,))]
-    assert "-" in demo_table(summarise(rows)).splitlines()[-1]
+    assert "-" in printed(rows).splitlines()[-1]

@@ -3,11 +3,13 @@
 import io
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from helpers.local_runs import order_of, run_program
@@ -68,7 +70,7 @@ def test_an_order_survives_its_line(tmp_path: Path) -> None:
 def test_orders_come_in_turn_and_the_next_line_ends_a_live_one(tmp_path: Path) -> None:
     keys = ["train-a", "train-b"]
     lines = "".join(f"{order_of(tmp_path, key).to_line()}\n\n" for key in keys)
-    orders = follow.Orders(io.StringIO(lines))
+    orders = follow.OrderReader(io.StringIO(lines))
     assert not orders.has_more(0)
     orders.start()
     orders.join()
@@ -220,6 +222,31 @@ def test_whatever_becomes_of_the_process_every_run_has_an_answer(
     assert found["train-0"] is None
     assert "ended" in str(found["train-1"])
     assert companion.carry_out([]) == {}
+
+
+def test_ctrl_c_does_not_wait_for_what_w_and_b_still_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = "import json, os, time; print(json.dumps({'run': 'a', 'problem': str(os.getpid())}))"
+    program = f"{busy}; import sys; sys.stdout.flush(); time.sleep(60)"
+    monkeypatch.setattr(companion, "FOLLOW", [sys.executable, "-c", program])
+    processes = []
+    real = companion._start
+
+    def start(*arguments: Any, **streams: Any) -> Any:
+        processes.append(real(*arguments, **streams))
+        return processes[-1]
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(companion, "_start", start)
+    began = time.monotonic()
+    orders = [order_of(tmp_path, f"train-{i}") for i in range(2)]
+    with pytest.raises(KeyboardInterrupt):
+        companion.carry_out(orders, at_once=2, on_done=interrupt)
+    assert time.monotonic() - began < 30
+    assert [process.poll() for process in processes] == [-signal.SIGKILL] * 2
 
 
 def test_a_worker_never_loads_wandb(tmp_path: Path) -> None:

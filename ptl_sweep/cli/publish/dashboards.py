@@ -5,26 +5,23 @@ type is train, evaluate or reduce, and config holds real_count, synthetic, itera
 group would not do: a stage that several sweeps share has one run, in the group of the first.
 """
 
-import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
+import polars as pl
+import wandb_workspaces.reports.v2 as wr
+import wandb_workspaces.workspaces as ws
 
 from ptl_sweep.cli.publish import panels
 from ptl_sweep.cli.publish.panels import GRID_TABLES
 from ptl_sweep.report import sentences
 from ptl_sweep.report.answers import answers
 from ptl_sweep.report.content import beside
-from ptl_sweep.study.groups import number, text
 from ptl_sweep.study.study import Study
 from ptl_sweep.tracking import MAX_TAG
-from ptl_sweep.vocabulary import OFF, Row
-
-if TYPE_CHECKING:
-    import wandb_workspaces.reports.v2 as wr
-    import wandb_workspaces.workspaces as ws
+from ptl_sweep.vocabulary import OFF
 
 EVALUATE = "evaluate"  # job type
 TARGET = "target"  # role of an evaluation that a cell asked for; others calibrate distances
@@ -42,19 +39,15 @@ class DashboardPlace:
     sweep: str
 
 
-def last_iterations(rows: Sequence[Row]) -> dict[str, int]:
-    """The PTL iteration that results.csv shows, by value of synthetic, off first."""
-    found: dict[str, int] = {}
-    for row in rows:
-        name, iteration = text(row, "synthetic"), int(number(row, "iteration"))
-        found[name] = max(iteration, found.get(name, 0))
-    return dict(sorted(found.items(), key=lambda item: (item[0] != OFF, item[0])))
+def last_iterations(rows: pl.DataFrame) -> dict[str, int]:
+    """Find the PTL iteration that results.csv shows, by value of synthetic, off first."""
+    last = rows.group_by("synthetic").agg(pl.col("iteration").max()).drop_nulls()
+    found = dict(last.sort(pl.col("synthetic") != OFF, "synthetic").iter_rows())
+    return {str(name): int(iteration) for name, iteration in found.items()}
 
 
-def build_workspace(place: DashboardPlace, study: Study) -> "ws.Workspace":
-    """Sections Results, PTL, Evaluation, System over the runs of the sweep, by job type."""
-    import wandb_workspaces.workspaces as ws
-
+def build_workspace(place: DashboardPlace, study: Study) -> ws.Workspace:
+    """Build the sections Results, PTL, Evaluation and System over the runs of the sweep."""
     metrics = ["AP50", "AP", *panels.ap_t2t_columns(study.score_thresholds)]
     sections = {
         "Results": panels.result_panels(study.score_thresholds),
@@ -79,21 +72,18 @@ def build_workspace(place: DashboardPlace, study: Study) -> "ws.Workspace":
     )
 
 
-def _section(name: str, content: Sequence[Any]) -> "ws.Section":
-    """Open, all of its panels on one page."""
-    import wandb_workspaces.workspaces as ws
-
+def _section(name: str, content: Sequence[Any]) -> ws.Section:
+    """Build an open section with all of its panels on one page."""
     layout = ws.SectionLayoutSettings(columns=COLUMNS, rows=-(-len(content) // COLUMNS))
     return ws.Section(name=name, panels=list(content), is_open=True, layout_settings=layout)
 
 
-def _runs_in_results(place: DashboardPlace, rows: Sequence[Row]) -> "ws.And":
-    """The runs of the sweep, of its evaluations those in results.csv: a workspace has one filter.
+def _runs_in_results(place: DashboardPlace, rows: pl.DataFrame) -> ws.And:
+    """Choose the runs of the sweep, of its evaluations those in results.csv.
 
-    Else its scatter plots would mix the iterations of a chain and show calibration as a result.
+    A workspace has one filter. Without this one its scatter plots would mix the iterations of a
+    chain, and show calibration as a result.
     """
-    import wandb_workspaces.workspaces as ws
-
     results = [
         ws.And(
             ws.Config("role") == TARGET,
@@ -106,19 +96,15 @@ def _runs_in_results(place: DashboardPlace, rows: Sequence[Row]) -> "ws.And":
     return ws.And(_of_sweep(place), is_result)
 
 
-def _of_sweep(place: DashboardPlace) -> "ws.FilterExpr":
-    import wandb_workspaces.workspaces as ws
-
+def _of_sweep(place: DashboardPlace) -> ws.FilterExpr:
     return ws.Tags().isin([place.sweep[:MAX_TAG]])
 
 
-def build_report(place: DashboardPlace, study: Study, notes: Sequence[str] = ()) -> "wr.Report":
-    """What the numbers say, the grid, AP and AP_t2t per target, train2test, pictures, the papers.
+def build_report(place: DashboardPlace, study: Study, notes: Sequence[str] = ()) -> wr.Report:
+    """Build the report: sentences, the grid, AP and AP_t2t, train2test, pictures, the papers.
 
-    `notes` are set before everything else.
+    `notes` stand before everything else.
     """
-    import wandb_workspaces.reports.v2 as wr
-
     return wr.Report(
         entity=place.entity,
         project=place.project,
@@ -138,7 +124,7 @@ def build_report(place: DashboardPlace, study: Study, notes: Sequence[str] = ())
             wr.H1("Selected pictures"),
             _grid(
                 [_runset("PTL iterations", place, job_type="train", kind="ptl")],
-                [panels.pictures("Transformed, with truths and detections", panels.PICTURES)],
+                [panels.pictures("Transformed, with ground truth and detections", panels.PICTURES)],
             ),
             wr.H1("Published numbers"),
             wr.P("Recipes and splits of the papers are not public: compare directions, no values."),
@@ -148,13 +134,11 @@ def build_report(place: DashboardPlace, study: Study, notes: Sequence[str] = ())
 
 
 def _target_blocks(place: DashboardPlace, study: Study) -> list[Any]:
-    """Per target: AP against real images at the last iteration, and AP50 over the iterations."""
-    import wandb_workspaces.reports.v2 as wr
-
+    """Show for each target AP against real images at the last iteration, and AP50 over them."""
     blocks: list[Any] = []
     names = ["AP50", *panels.ap_t2t_columns(study.score_thresholds)]
     last = last_iterations(study.rows)
-    for target in sorted({text(row, "target") for row in study.rows}):
+    for target in study.rows["target"].unique().sort():
         results = _results(place, study.rows, target=target)
         blocks += [wr.H2(target), _grid(results, map(panels.against_count, names))]
         if any(last.values()):
@@ -163,15 +147,13 @@ def _target_blocks(place: DashboardPlace, study: Study) -> list[Any]:
     return blocks
 
 
-def _grid(runsets: Sequence[Any], shown: Iterable[Any]) -> "wr.PanelGrid":
-    """Side by side where they fit: wandb-workspaces moves panels that lie on each other."""
-    import wandb_workspaces.reports.v2 as wr
-
+def _grid(runsets: Sequence[Any], shown: Iterable[Any]) -> wr.PanelGrid:
+    """Put panels side by side where they fit: wandb-workspaces moves those that overlap."""
     return wr.PanelGrid(runsets=list(runsets), panels=list(shown))
 
 
-def _results(place: DashboardPlace, rows: Sequence[Row], **config: str) -> list[Any]:
-    """The evaluations in results.csv; a run set, and so a colour, per value of synthetic."""
+def _results(place: DashboardPlace, rows: pl.DataFrame, **config: str) -> list[Any]:
+    """Choose the evaluations in results.csv; a run set, and so a colour, per synthetic."""
     return [
         _evaluations(place, f"{synthetic} t{t}", synthetic=synthetic, iteration=t, **config)
         for synthetic, t in last_iterations(rows).items()
@@ -180,21 +162,18 @@ def _results(place: DashboardPlace, rows: Sequence[Row], **config: str) -> list[
 
 def _evaluations(
     place: DashboardPlace, name: str, *, synthetic: str, **config: str | int
-) -> "wr.Runset":
-    """Evaluations that cells asked for."""
+) -> wr.Runset:
+    """Choose evaluations that cells asked for."""
     return _runset(
         f"synthetic {name}", place, job_type=EVALUATE, role=TARGET, synthetic=synthetic, **config
     )
 
 
-def _runset(name: str, place: DashboardPlace, *, job_type: str, **config: str | int) -> "wr.Runset":
-    """Runs of the sweep by job type and config; in the report's own project, so no server is asked.
+def _runset(name: str, place: DashboardPlace, *, job_type: str, **config: str | int) -> wr.Runset:
+    """Choose runs of the sweep by job type and config, in the report's project: no server is asked.
 
     Order and columns are objects: a plain string would be taken for the name of a run's attribute.
     """
-    import wandb_workspaces.reports.v2 as wr
-    import wandb_workspaces.workspaces as ws
-
     chosen = [ws.Config(key) == value for key, value in config.items()]
     runs = ws.And(_of_sweep(place), ws.Metric("JobType") == job_type, *chosen)
     order = [wr.OrderBy(wr.SummaryMetric("AP50")), wr.OrderBy(wr.Config("real_count.value"))]
@@ -202,7 +181,7 @@ def _runset(name: str, place: DashboardPlace, *, job_type: str, **config: str | 
 
 
 def found_sentences(study: Study) -> list[str]:
-    """The sentences of report.html that need nothing but the tables of the study."""
+    """Repeat the sentences of report.html that need nothing but the tables of the study."""
     return [
         *(answer.sentence for answer in answers(study.summary)),
         *sentences.medium_confidence(study.contrasts),
@@ -213,42 +192,13 @@ def found_sentences(study: Study) -> list[str]:
     ]
 
 
-def published_table(published: Sequence[Row]) -> str:
-    """Published AP in percent, as a Markdown table."""
+def published_table(published: pl.DataFrame) -> str:
+    """Write published AP, in percent, as a Markdown table."""
     lines = [PUBLISHED_HEADER, ("---",) * len(PUBLISHED_HEADER)]
     names = ("paper", "table", "target", "real_count", "synthetic", "iteration")
-    for row in published:
-        values = [100 * number(row, name) for name in ("AP50", "AP")]
-        shown = ["" if np.isnan(value) else f"{value:.2f}" for value in values]
-        lines.append((*(text(row, name).replace("|", "\\|") for name in names), *shown))
+    for *about, ap50, ap in published.select(*names, "AP50", "AP").iter_rows():
+        texts = ("" if one is None else str(one).replace("|", "\\|") for one in about)
+        lines.append(
+            (*texts, *("" if math.isnan(one) else f"{100 * one:.2f}" for one in (ap50, ap)))
+        )
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def workspace_model(workspace: "ws.Workspace") -> Any:
-    """What is sent: panels show single runs, though the table of runs is grouped.
-
-    wandb-workspaces has no setting for it, and a panel would show the mean of a whole job type. A
-    section's own setting wins over that of the workspace.
-    """
-    model = workspace._to_model()  # noqa: SLF001  the library has no public way to its JSON
-    section = model.spec.section
-    places = (section.panel_bank_section_config, *section.panel_bank_config.sections)
-    for settings in (section.settings, *(place.local_panel_settings for place in places)):
-        settings.use_runs_table_grouping_in_panels = False
-    return model
-
-
-def workspace_json(workspace: "ws.Workspace") -> dict[str, Any]:
-    """What saving sends."""
-    return _sent(workspace_model(workspace), workspace.entity, workspace.project)
-
-
-def report_json(report: "wr.Report") -> dict[str, Any]:
-    """What `save` would send."""
-    model = report._to_model()  # noqa: SLF001
-    return _sent(model, report.entity, report.project)
-
-
-def _sent(model: Any, entity: str, project: str) -> dict[str, Any]:
-    spec = json.loads(model.spec.model_dump_json(by_alias=True, exclude_none=True))
-    return {"entity": entity, "project": project, "name": model.display_name, "spec": spec}

@@ -4,12 +4,11 @@ Nothing here asks a server; every panel is an object of wandb-workspaces (the ex
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import wandb_workspaces.reports.v2 as wr
 
 from ptl_sweep.vocabulary import SHRUNK_DISTANCE, ApT2t
-
-if TYPE_CHECKING:
-    import wandb_workspaces.reports.v2 as wr
 
 ITERATION, TRAIN_STEP, TRANSLATE_STEP = "ptl/iteration", "train/step", "translate/step"
 GAPS = ("ptl/gap_p10", "ptl/gap_median", "ptl/gap_p90", "ptl/gap_selected_median")
@@ -31,18 +30,18 @@ WIDTH, WIDE, HIGH = 24, 12, 10  # of a row of panels, half of it, and a tall pan
 
 
 def ap_t2t_columns(score_thresholds: Sequence[float]) -> list[str]:
-    """AP_t2t at each score threshold of the sweep, shrunk distances."""
+    """Name AP_t2t at each score threshold of the sweep, by shrunk distances."""
     return [ApT2t(score).name for score in score_thresholds]
 
 
 def result_panels(score_thresholds: Sequence[float]) -> list[Any]:
-    """What came out: AP against real images and against distance, and the tables of the grid."""
+    """Show AP against real images and against distance, and the tables of the grid."""
     names = ("AP50", "AP", *ap_t2t_columns(score_thresholds))
     return [*map(against_count, names), against_distance(), *map(table, GRID_TABLES)]
 
 
 def ptl_panels() -> list[Any]:
-    """How PTL went: gaps, selection, losses, pictures."""
+    """Show how PTL went: gaps, selection, losses, pictures."""
     return [
         curve(ITERATION, GAPS, "Domain gap, squared Mahalanobis distance"),
         curve(ITERATION, SELECTED, "Selected images and their effective number"),
@@ -53,64 +52,50 @@ def ptl_panels() -> list[Any]:
 
 
 def evaluation_panels() -> list[Any]:
-    """Detections: pictures, distances, the table."""
-    import wandb_workspaces.reports.v2 as wr
-
+    """Show detections: pictures, distances, the table."""
     true, false = (wr.SummaryMetric(name) for name in DISTANCES)
     distances = wr.ScatterPlot(title="Distance of false against true positives", x=true, y=false)
-    return [pictures("Truths and detections", [DETECTED]), distances, table(DETECTIONS)]
+    return [pictures("Ground truth and detections", [DETECTED]), distances, table(DETECTIONS)]
 
 
 def system_panels() -> list[Any]:
-    """Speed, learning rate and memory of the trainings."""
+    """Show speed, learning rate and memory of the trainings."""
     return [curve(TRAIN_STEP, [name], name) for name in SYSTEM]
 
 
-def curve(x: str, names: Sequence[str], title: str) -> "wr.LinePlot":
-    """Mean over the runs that share a value of synthetic: an iteration is a run of its own."""
-    import wandb_workspaces.reports.v2 as wr
-
+def curve(x: str, names: Sequence[str], title: str) -> wr.LinePlot:
+    """Plot the mean over runs that share a value of synthetic: each iteration is its own run."""
     return wr.LinePlot(title=title, x=x, y=list(names), groupby=wr.Config("synthetic"))
 
 
-def against_count(name: str) -> "wr.ScatterPlot":
-    """A metric of evaluations against the number of real images, logarithmic."""
-    import wandb_workspaces.reports.v2 as wr
-
+def against_count(name: str) -> wr.ScatterPlot:
+    """Plot a metric of evaluations against the number of real images, logarithmic."""
     x, y = wr.Config("real_count"), wr.SummaryMetric(name)
     title = f"{name} against real images"
     return wr.ScatterPlot(title=title, x=x, y=y, log_x=True, layout=wr.Layout(w=WIDE))
 
 
-def against_distance() -> "wr.ScatterPlot":
-    """AP50 against the distance of true positives, with a regression line."""
-    import wandb_workspaces.reports.v2 as wr
-
+def against_distance() -> wr.ScatterPlot:
+    """Plot AP50 against the distance of true positives, with a regression line."""
     title = "AP50 against train2test distance of true positives"
     x, y = wr.SummaryMetric(DISTANCES[0]), wr.SummaryMetric("AP50")
     layout = wr.Layout(w=WIDTH, h=HIGH)
     return wr.ScatterPlot(title=title, x=x, y=y, regression=True, layout=layout)
 
 
-def against_iteration() -> "wr.ScatterPlot":
-    """AP50 after each PTL iteration; 0 is the detector of real images alone."""
-    import wandb_workspaces.reports.v2 as wr
-
+def against_iteration() -> wr.ScatterPlot:
+    """Plot AP50 after each PTL iteration; 0 is the detector of real images alone."""
     x, y = wr.Config("iteration"), wr.SummaryMetric("AP50")
     layout = wr.Layout(w=WIDTH)
     return wr.ScatterPlot(title="AP50 against PTL iteration", x=x, y=y, layout=layout)
 
 
-def pictures(title: str, names: Sequence[str]) -> "wr.MediaBrowser":
-    """Pictures that runs logged, four side by side."""
-    import wandb_workspaces.reports.v2 as wr
-
+def pictures(title: str, names: Sequence[str]) -> wr.MediaBrowser:
+    """Show pictures that runs logged, four side by side."""
     layout = wr.Layout(w=WIDTH, h=HIGH)
     return wr.MediaBrowser(title=title, media_keys=list(names), num_columns=4, layout=layout)
 
 
-def table(name: str) -> "wr.WeavePanelSummaryTable":
-    """A table that runs logged."""
-    import wandb_workspaces.reports.v2 as wr
-
+def table(name: str) -> wr.WeavePanelSummaryTable:
+    """Show a table that runs logged."""
     return wr.WeavePanelSummaryTable(table_name=name, layout=wr.Layout(w=WIDTH, h=HIGH))

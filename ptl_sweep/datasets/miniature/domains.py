@@ -1,7 +1,7 @@
-"""The five domains of the miniature world: what lies on the ground, who is there, which camera."""
+"""The domains of the miniature world: what lies on the ground, who is there, which camera."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 FOCAL_PX = 900.0  # of a frame 1280 px wide that sees 71 degrees; pictures are windows of it
 IMAGE_SIZE = 128  # side of a picture of a data set, pixels
@@ -14,7 +14,7 @@ _EVERY_POSE = {"stand": 2, "walk": 3, "run": 2, "sit": 2, "lie": 2, "bend": 1, "
 class Domain:
     """Ranges (low, high) that a scene is drawn from and how its camera renders it."""
 
-    stream: int  # of random numbers: no two domains share one
+    stream: int  # of random numbers: no two share one, but for the pools
     ground: tuple[str, ...]  # keys of terrain.GROUND
     altitude_m: tuple[float, float]  # camera above the ground
     pitch_deg: tuple[float, float]  # depression angle of the optical axis; 90 looks straight down
@@ -31,7 +31,12 @@ class Domain:
     blur_px: float = 0.6  # sigma
     noise: float = 0.02  # of the sensor, in units of the full range
     jpeg_quality: tuple[int, int] | None = (55, 85)  # None: never compressed
-    computer_graphics: bool = False  # aliased edges, glossy material, no sensor
+    computer_graphics: bool = False  # aliased edges, no sensor
+    ambient: float = 0.45  # share of the light that reaches what the sun does not
+    gloss: float = 0.0  # weight of the highlight
+    person_height: tuple[float, float] = (0.92, 1.08)  # in 1.75 m
+    person_girth: tuple[float, float] = (0.9, 1.2)  # of trunk and legs
+    boxes_on_ground: bool = False  # boxes and masks lie where nobody is
 
 
 DOMAINS = {
@@ -113,5 +118,27 @@ DOMAINS = {
         noise=0.0,
         jpeg_quality=None,
         computer_graphics=True,
+        ambient=0.62,
+        gloss=0.35,
+    ),
+}
+
+# Pools that play against `virtual`, with its random numbers and so, poses apart, its scenes.
+DOMAINS |= {
+    "virtual_null": replace(DOMAINS["virtual"], boxes_on_ground=True),
+    "virtual_source_like": replace(
+        DOMAINS["virtual"],
+        altitude_m=DOMAINS["town"].altitude_m,
+        pitch_deg=DOMAINS["town"].pitch_deg,
+        poses=DOMAINS["town"].poses,
+    ),
+    "virtual_other_renderer": replace(
+        DOMAINS["virtual"],
+        shadow=0.6,
+        contrast=0.9,
+        ambient=0.25,
+        gloss=0.0,
+        person_height=(0.74, 0.88),
+        person_girth=(1.4, 1.8),
     ),
 }

@@ -115,7 +115,10 @@ class Clothing:
 def person(rng: Generator, pose: str, domain: Domain) -> Figure:
     """A person of random build, clothing and heading; the pelvis is the origin."""
     posture = POSTURES[pose](rng)
-    height, girth = np.float32(rng.uniform(0.92, 1.08)), rng.uniform(0.9, 1.2)
+    height, girth = (
+        np.float32(rng.uniform(*domain.person_height)),
+        rng.uniform(*domain.person_girth),
+    )
     clothing = _clothing(rng, domain)
     bones = _trunk(posture, girth, clothing) + _legs(posture, girth, clothing)
     bones += _arms(posture, clothing)

@@ -1,8 +1,7 @@
 """One picture of the miniature world: a scene drawn at random, rendered, with boxes and masks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -10,6 +9,12 @@ from numpy import ndarray
 from numpy.random import Generator
 
 from ptl_sweep.config.schema import ConfigError
+from ptl_sweep.datasets.miniature.boxes import (
+    MIN_VISIBLE_PX,
+    Thing,
+    moved_to_ground,
+    visible_persons,
+)
 from ptl_sweep.datasets.miniature.camera import Camera
 from ptl_sweep.datasets.miniature.canvas import Canvas
 from ptl_sweep.datasets.miniature.capsules import Material, cast_shadow
@@ -19,9 +24,7 @@ from ptl_sweep.datasets.miniature.figures import Figure, person
 from ptl_sweep.datasets.miniature.sensor import expose
 from ptl_sweep.datasets.miniature.terrain import paint_ground
 
-MIN_VISIBLE_SHARE = 0.6  # of a person's silhouette, or there is no box
-MIN_VISIBLE_PX = 12.0  # area of the visible part of a person, or there is no box
-MIN_COVERAGE = 0.25  # of a pixel that a box encloses
+GROUND_BOXES = 1  # ends the seed of where the null pool has its boxes
 MIN_GAP_M2 = 1.2  # squared distance of two things, while there is room
 MAX_PLACINGS = 8  # tries to find such a place
 MAX_DRAWINGS = 100  # scenes drawn until one shows a person
@@ -35,27 +38,12 @@ class Rendering:
     image: UInt8[ndarray, "h w 3"]
     boxes: Float[ndarray, "n 4"]  # xyxy pixels, around the visible part
     masks: UInt8[ndarray, "n h w"]  # coverage by the visible part, 0..255
-    poses: tuple[str, ...]  # of the persons in `boxes`
+    poses: tuple[str, ...]  # of the persons that `boxes` were made around
     ground: str
     altitude_m: float
     radius_m: float
     pitch_deg: float
     azimuth_deg: float  # camera heading over the texture of the ground
-
-
-class Thing(NamedTuple):
-    """A figure in the world and what it is."""
-
-    figure: Figure
-    pose: str | None  # None: clutter
-
-
-class Person(NamedTuple):
-    """A person that is visible enough to have a box."""
-
-    box: tuple[int, int, int, int]
-    mask: UInt8[ndarray, "h w"]
-    pose: str
 
 
 def render_scene(
@@ -69,9 +57,9 @@ def render_scene(
     """
     settings = DOMAINS[domain]
     for attempt in range(MAX_DRAWINGS):
-        rng = np.random.default_rng([world_seed, settings.stream, index, attempt])
-        rendering = _draw(rng, settings, size, altitude_m)
-        if len(rendering.boxes):
+        seed = [world_seed, settings.stream, index, attempt]
+        rendering = _draw(seed, settings, size, altitude_m)
+        if rendering is not None:
             return rendering
     raise ConfigError(
         f"altitude_m={list(altitude_m)} with image_size={size} shows no person of at least "
@@ -79,20 +67,29 @@ def render_scene(
     )
 
 
-def _draw(rng: Generator, domain: Domain, size: int, altitude_m: tuple[float, float]) -> Rendering:
+def _draw(
+    seed: Sequence[int], domain: Domain, size: int, altitude_m: tuple[float, float]
+) -> Rendering | None:
+    """A scene; None when it shows no person."""
+    rng = np.random.default_rng(seed)
     camera = Camera(rng.uniform(*altitude_m), rng.uniform(*domain.pitch_deg), size)
     sun = _sun_direction(rng, domain)
     kind = domain.ground[rng.integers(len(domain.ground))]
     ground = paint_ground(rng, kind, *camera.ground_points())
     things = list(_populate(rng, domain, camera))
-    canvas = Canvas(camera, _material(domain, camera.axes @ sun))
+    canvas = Canvas(camera, Material(camera.axes @ sun, domain.ambient, domain.gloss))
     shadow = np.zeros((size, size), np.float32)
     for thing in things:
         canvas.draw(thing.figure)
         _cast_shadow(shadow, thing.figure, camera, sun)
     lit = ground.colour * (1 - domain.shadow * shadow[..., None])
     light = canvas.over(lit, aliased=domain.computer_graphics)
-    persons = list(_visible_persons(canvas, things))
+    persons = list(visible_persons(canvas, things))
+    if not persons:
+        return None
+    if domain.boxes_on_ground:  # with random numbers of their own: the picture stays the same
+        places = np.random.default_rng([*seed, GROUND_BOXES])
+        persons = list(moved_to_ground(places, persons, canvas, len(things)))
     return Rendering(
         image=expose(rng, domain, light),
         boxes=np.array([p.box for p in persons], np.float32).reshape(-1, 4),
@@ -114,12 +111,6 @@ def _sun_direction(rng: Generator, domain: Domain) -> Float[ndarray, " 3"]:
     level = np.cos(elevation)
     direction = (level * np.cos(azimuth), level * np.sin(azimuth), np.sin(elevation))
     return np.array(direction, np.float32)
-
-
-def _material(domain: Domain, light: Float[ndarray, " 3"]) -> Material:
-    if domain.computer_graphics:
-        return Material(light, ambient=0.62, gloss=0.35)
-    return Material(light, ambient=0.45, gloss=0.0)
 
 
 def _populate(rng: Generator, domain: Domain, camera: Camera) -> Iterator[Thing]:
@@ -168,17 +159,3 @@ def _cast_shadow(
     )
     radius = figure.radius * np.float32(FOCAL_PX) / start.depth.mean()
     cast_shadow(shadow, start.pixels, end.pixels, radius)
-
-
-def _visible_persons(canvas: Canvas, things: list[Thing]) -> Iterator[Person]:
-    for number, thing in enumerate(things, start=1):
-        if thing.pose is None:
-            continue
-        coverage = canvas.coverage(number)
-        area = coverage.sum()
-        rows, columns = np.nonzero(coverage > MIN_COVERAGE)
-        least = max(MIN_VISIBLE_SHARE * canvas.silhouette_px(number), MIN_VISIBLE_PX)
-        if area < least or len(rows) == 0:
-            continue
-        box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-        yield Person(box, (coverage * 255).astype(np.uint8), thing.pose)

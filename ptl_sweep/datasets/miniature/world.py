@@ -15,8 +15,9 @@ from ptl_sweep.datasets.miniature.scene import Rendering, render_scene
 from ptl_sweep.datasets.records import ImageRecord, ImageSet
 
 WORLD_VERSION = 1  # raise it whenever any picture changes
-POOL_DOMAIN = "virtual"
-DATASET_DOMAINS = tuple(name for name in DOMAINS if name != POOL_DOMAIN)
+DEFAULT_POOL_DOMAIN = "virtual"
+POOL_DOMAINS = tuple(name for name in DOMAINS if DOMAINS[name].computer_graphics)
+DATASET_DOMAINS = tuple(name for name in DOMAINS if name not in POOL_DOMAINS)
 
 SPLIT_STARTS = {"train": 0, "validation": 10_000, "test": 20_000}  # first picture of each split
 SPLIT_CAPACITY = 10_000  # pictures
@@ -150,11 +151,15 @@ def _pool_series(config: PoolConfig) -> _Series:
         raise ConfigError(
             f"pool.image_size must be at most {MAX_IMAGE_SIZE}, got {config.image_size}"
         )
-    low, high = config.altitude_m or DOMAINS[POOL_DOMAIN].altitude_m
+    domain = config.domain or DEFAULT_POOL_DOMAIN
+    if domain not in POOL_DOMAINS:
+        allowed = ", ".join(POOL_DOMAINS)
+        raise ConfigError(f"pool.domain must be one of {allowed}; got {domain!r}")
+    low, high = config.altitude_m or DOMAINS[domain].altitude_m
     if low < MIN_ALTITUDE_M:
         raise ConfigError(f"pool.altitude_m must be at least {MIN_ALTITUDE_M}, got [{low}, {high}]")
     return _Series(
-        domain=POOL_DOMAIN,
+        domain=domain,
         world_seed=_checked_seed(config),
         indices=range(config.num_images or DEFAULT_POOL_IMAGES),
         size=config.image_size,

@@ -18,11 +18,9 @@ from ptl_sweep.datasets.readers.manifest import (
     MEASURES,
     TEXTS,
     ManifestRow,
-    mask_box,
     read_manifest,
-    read_mask,
-    require_mask,
 )
+from ptl_sweep.datasets.readers.masks import mask_box, read_mask, require_mask
 from ptl_sweep.datasets.records import ImageRecord, ImageSet
 from ptl_sweep.datasets.subsets import spread
 from ptl_sweep.datasets.validation import (
@@ -54,11 +52,11 @@ class PoolImage:
     masks: tuple[PersonMask, ...]  # one per box of the record
 
     def read(self) -> UInt8[ndarray, "h w 3"]:
-        """The RGB image. Raises: DataError."""
+        """Read the RGB image. Raises: DataError."""
         return decode(self.path)
 
     def read_masks(self) -> UInt8[ndarray, "n h w"]:
-        """Coverage (0..255) of the person in each box.
+        """Read the coverage (0..255) of the person in each box.
 
         A mask that several persons share is cut by box. Raises: DataError.
         """
@@ -72,7 +70,7 @@ class PoolImage:
 
 
 def read_archangel(config: PoolConfig) -> ImageSet:
-    """The images of `root`/manifest.csv (or manifest.jsonl), every image a scene of its own.
+    """Read the images of `root`/manifest.csv (or manifest.jsonl), every image a scene.
 
     One row or JSON object per person; several rows may name one image. Columns:
 
@@ -233,7 +231,7 @@ class _Pool:
             read_mask(path, size)
 
     def image_set(self, name: str, warnings: list[str]) -> ImageSet:
-        """The images by name."""
+        """Return the images by name, what was dropped and what was odd."""
         if self._clipped:
             count, first = self._clipped.total(), next(iter(self._clipped))
             warnings.append(f"boxes past the image border, clipped: {count} (first: {first})")

@@ -8,20 +8,20 @@ from typing import Any
 
 import numpy as np
 
-from ptl_sweep.config.schema import ConfigError, DatasetConfig
-from ptl_sweep.datasets.images import FileImage, image_size
+from ptl_sweep.config.schema import DatasetConfig
+from ptl_sweep.datasets.images import image_size
+from ptl_sweep.datasets.readers.classes import class_meanings
+from ptl_sweep.datasets.readers.validator import Labels, Validator
 from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.datasets.subsets import frame_runs, spread
 from ptl_sweep.datasets.validation import (
     MAX_COORDINATE_PX,
     DataError,
-    Labels,
-    Validator,
-    class_meanings,
     data_error,
+    quoted,
     read_text,
+    refuse_scene_fractions,
     require_root,
-    shown,
 )
 
 Entry = dict[str, Any]
@@ -31,17 +31,13 @@ _FIX = "correct the file or delete the entry"
 
 
 def read_coco(config: DatasetConfig, split: str) -> ImageSet:
-    """The images of annotations/instances_SPLIT.json (or SPLIT.json), in the order of their names.
+    """Read the images of annotations/instances_SPLIT.json (or SPLIT.json), ordered by name.
 
     Images lie in images/, images/SPLIT/, SPLIT/ or the root. An image without annotation is a
     negative. Without `categories`, the category called person is one, and all others are other.
     Raises: DataError for files that cannot be used; it names the entry, as in annotations[3].bbox.
     """
-    if config.scene_fractions is not None:
-        raise ConfigError(
-            f"{config.name}.scene_fractions divides a flat folder of reader=yolo; for COCO write "
-            "one JSON file per split and set it to null"
-        )
+    refuse_scene_fractions(config, "for COCO write one JSON file per split and set it to null")
     root = require_root(config, "images/ and annotations/instances_<split>.json")
     path = _annotation_file(root, config, split)
     content = _content(path)
@@ -56,9 +52,9 @@ def read_coco(config: DatasetConfig, split: str) -> ImageSet:
         list(zip(order, frame_runs(stems), strict=True)), config.num_images
     ):
         name = images[image_id]["file_name"]
-        image = FileImage(_image_file(root, split, name, path))
-        size = image_size(image.path)
-        _require_declared_size(images[image_id], size, image.path, path)
+        image = _image_file(root, split, name, path)
+        size = image_size(image)
+        _require_declared_size(images[image_id], size, image, path)
         validator.add(name, scene, image, size, _labels(path, boxes[image_id]))
     return validator.image_set()
 
@@ -87,7 +83,7 @@ def _content(path: Path) -> Entry:
         fix = "download or export the file again"
         raise data_error(path, f"is not valid JSON: {error.msg}", fix, error.lineno) from error
     if not isinstance(content, dict):
-        raise data_error(path, "is no COCO instances file", "export it as COCO detection JSON")
+        raise data_error(path, "is not a COCO instances file", "export it as COCO detection JSON")
     return content
 
 
@@ -97,12 +93,12 @@ def _entries(content: Entry, key: str, fields: tuple[str, ...], path: Path) -> l
     if not isinstance(entries, list):
         raise data_error(
             path,
-            f"{key} is {shown(entries)}, must be a list",
+            f"{key} is {quoted(entries)}, must be a list",
             "use an instances file with images, annotations and categories",
         )
     for index, entry in enumerate(entries):
         if not isinstance(entry, dict):
-            raise data_error(path, f"{key}[{index}] is {shown(entry)}, must be an object", _FIX)
+            raise data_error(path, f"{key}[{index}] is {quoted(entry)}, must be an object", _FIX)
         for field in fields:
             if field not in entry:
                 raise data_error(path, f"{key}[{index}] has no {field}", _FIX)
@@ -115,7 +111,7 @@ def _by_id(entries: list[Entry], key: str, path: Path) -> dict[int | str, Entry]
         if not isinstance(entry["id"], int | str) or entry["id"] in found:
             raise data_error(
                 path,
-                f"{key}[{index}].id is {shown(entry['id'])}, must be a number no other entry has",
+                f"{key}[{index}].id is {quoted(entry['id'])}, must be a number no other entry has",
                 _FIX,
             )
         found[entry["id"]] = entry
@@ -132,7 +128,7 @@ def _images(content: Entry, path: Path) -> dict[int | str, Entry]:
         if not inside or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
             raise data_error(
                 path,
-                f"images[{index}].file_name is {shown(name)}, must be a path inside the data "
+                f"images[{index}].file_name is {quoted(name)}, must be a path inside the data "
                 "set that no other image has",
                 _FIX,
             )
@@ -162,14 +158,14 @@ def _boxes_by_image(
             if not isinstance(entry[field], int | str) or entry[field] not in known:
                 raise data_error(
                     path,
-                    f"annotations[{index}].{field} is {shown(entry[field])}, which is not in the "
+                    f"annotations[{index}].{field} is {quoted(entry[field])}, which is not in the "
                     f"file's {'images' if field == 'image_id' else 'categories'}",
                     _FIX,
                 )
         if not _is_box(entry["bbox"]):
             raise data_error(
                 path,
-                f"annotations[{index}].bbox is {shown(entry['bbox'])}, must be [x, y, width, "
+                f"annotations[{index}].bbox is {quoted(entry['bbox'])}, must be [x, y, width, "
                 "height] in pixels",
                 _FIX,
             )
@@ -195,7 +191,7 @@ def _image_file(root: Path, split: str, name: str, path: Path) -> Path:
             return folder / name
     raise data_error(
         path,
-        f"file_name {shown(name)} is not in {root / 'images'}",
+        f"file_name {quoted(name)} is not in {root / 'images'}",
         "unpack the images there, or delete the image from the file",
     )
 

@@ -1,23 +1,24 @@
 """HERIDAL: photographs of about 4000x3000 with tiny persons, as its owner ships it or re-packed."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 from ptl_sweep.config.schema import ConfigError, DatasetConfig
-from ptl_sweep.datasets.readers.voc_files import (
+from ptl_sweep.datasets.readers.pairs import (
+    Pairs,
     annotation_files,
     data_folder,
     image_files,
     labelled,
+    only_listed,
 )
-from ptl_sweep.datasets.readers.voc_xml import Classes, VocImage, add_voc
+from ptl_sweep.datasets.readers.validator import Validator
+from ptl_sweep.datasets.readers.voc_xml import Classes, add_voc
 from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.datasets.subsets import spread
 from ptl_sweep.datasets.validation import (
     DataError,
-    Validator,
     data_error,
-    read_text,
+    refuse_scene_fractions,
     require_root,
 )
 
@@ -33,15 +34,8 @@ _LISTS = {  # in ImageSets/Main of the re-pack
 _HOLDS = "trainImages/ and testImages/, or JPEGImages/, Annotations/ and ImageSets/Main/"
 
 
-class _Found(NamedTuple):
-    """Images and annotation files of one split by name."""
-
-    images: dict[str, Path]
-    files: dict[str, Path]
-
-
 def read_heridal(config: DatasetConfig, split: str) -> ImageSet:
-    """The photographs of one split that have an annotation file; those without are counted.
+    """Read the photographs of one split that have an annotation file; those without are counted.
 
     They are left out because HERIDAL is counted by annotation files everywhere: its own lists
     and the published evaluations start from the XML, and one without objects is a negative.
@@ -50,11 +44,7 @@ def read_heridal(config: DatasetConfig, split: str) -> ImageSet:
     trainval.txt when train and validation are not listed apart). A scene is a location.
     Raises: DataError for files that cannot be used, ConfigError for keys that do not fit them.
     """
-    if config.scene_fractions is not None:
-        raise ConfigError(
-            f"{config.name}.scene_fractions divides a flat folder of reader=yolo; HERIDAL has "
-            "splits of its own: set it to null"
-        )
+    refuse_scene_fractions(config, "HERIDAL has splits of its own: set it to null")
     if config.frame_stride != 1:
         raise ConfigError(
             f"{config.name}.frame_stride={config.frame_stride} thins out video frames; HERIDAL is "
@@ -67,11 +57,9 @@ def read_heridal(config: DatasetConfig, split: str) -> ImageSet:
         _HOLDS,
     )
     find = _original if _is_original(folder) else _repack
-    images, files = find(folder, split, validator)
-    names = spread(labelled(images, files, validator), config.num_images)
-    classes = Classes(CLASSES, config)
-    found = [VocImage(name, _location(name), images[name], files[name]) for name in names]
-    add_voc(found, classes, validator)
+    pairs = find(folder, split, validator)
+    names = spread(labelled(pairs, validator), config.num_images)
+    add_voc(names, pairs, _location, Classes(CLASSES, config), validator)
     return validator.image_set()
 
 
@@ -83,7 +71,7 @@ def _is_repack(folder: Path) -> bool:
     return (folder / "JPEGImages").is_dir() and (folder / "ImageSets" / "Main").is_dir()
 
 
-def _original(folder: Path, split: str, _: Validator) -> _Found:
+def _original(folder: Path, split: str, _: Validator) -> Pairs:
     if split not in _FOLDERS:
         raise _no_such_split(folder, split, ["train", "test"])
     images = folder / _FOLDERS[split]
@@ -91,13 +79,13 @@ def _original(folder: Path, split: str, _: Validator) -> _Found:
         raise data_error(images, f"not found, so there is no split {split!r}", "unpack it there")
     labels = images / "labels"
     inner = images / "images"
-    return _Found(
+    return Pairs(
         image_files(inner if inner.is_dir() else images),
         annotation_files(labels if labels.is_dir() else images),
     )
 
 
-def _repack(folder: Path, split: str, validator: Validator) -> _Found:
+def _repack(folder: Path, split: str, validator: Validator) -> Pairs:
     lists = folder / "ImageSets" / "Main"
     stem = _LISTS.get(split, "")
     apart = (lists / "train.txt").is_file() or (lists / "val.txt").is_file()
@@ -107,25 +95,8 @@ def _repack(folder: Path, split: str, validator: Validator) -> _Found:
     if not path.is_file():
         listed = [name for name, stem in _LISTS.items() if (lists / f"{stem}.txt").is_file()]
         raise _no_such_split(lists, split, listed)
-    images = image_files(folder / "JPEGImages")
-    files = annotation_files(folder / "Annotations")
-    names = _listed(path, validator)
-    for name in names:
-        if name not in images and name not in files:
-            validator.warn(f"listed in {path.name}, but there is no such image", name)
-    return _Found(
-        {name: images[name] for name in names if name in images},
-        {name: files[name] for name in names if name in files},
-    )
-
-
-def _listed(path: Path, validator: Validator) -> list[str]:
-    """The names in a list of ImageSets, sorted: the first word of each line."""
-    rows = [line.split() for line in read_text(path).splitlines()]
-    names = [row[0] for row in rows if row]
-    unique = sorted(set(names))
-    validator.warn("names listed twice", path.name, len(names) - len(unique))
-    return unique
+    pairs = Pairs(image_files(folder / "JPEGImages"), annotation_files(folder / "Annotations"))
+    return only_listed(path, pairs, validator)
 
 
 def _no_such_split(where: Path, split: str, there: list[str]) -> DataError:

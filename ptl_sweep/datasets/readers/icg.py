@@ -11,20 +11,20 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from ptl_sweep.config.schema import ConfigError, DatasetConfig
-from ptl_sweep.datasets.images import FileImage, image_size, list_images
+from ptl_sweep.config.checks import ConfigError, one_of
+from ptl_sweep.config.schema import DatasetConfig
+from ptl_sweep.datasets.images import image_size, list_images
+from ptl_sweep.datasets.readers.validator import Labels, Validator
 from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.datasets.subsets import SPLITS, assign_scenes, spread
 from ptl_sweep.datasets.validation import (
-    LFS_FIX,
-    LFS_HEADER,
     MAX_COORDINATE_PX,
     DataError,
-    Labels,
-    Validator,
     data_error,
+    quoted,
+    read_bytes,
+    refuse_categories,
     require_root,
-    shown,
 )
 
 BOXES = Path("gt/bounding_box/bounding_boxes/person/imgIdToBBoxArray.p")  # in training_set/
@@ -49,7 +49,7 @@ Boxes = dict[str, list[Float[ndarray, "2 2"]]]  # [[xmin, ymin], [xmax, ymax]] b
 
 
 def read_icg(config: DatasetConfig, split: str) -> ImageSet:
-    """The public images that have an entry in the box file: `all`, or a share of them.
+    """Read the public images that have an entry in the box file: `all`, or a share of them.
 
     `root` holds training_set/ as the official zip has it, or is that folder. The official test
     images are private, so train, validation and test are what `scene_fractions` makes of the
@@ -65,27 +65,19 @@ def read_icg(config: DatasetConfig, split: str) -> ImageSet:
     known = _with_boxes(folder, boxes, validator)
     for image in spread(_share(known, config, split), config.num_images):
         corners = _corners(boxes[image.stem], image.stem, folder / BOXES)
-        everybody = np.ones(len(corners), dtype=np.bool_)
-        labels = Labels(folder / BOXES, corners, everybody, ~everybody)
-        validator.add(image.stem, image.stem, FileImage(image), image_size(image), labels)
+        labels = Labels.of_persons(folder / BOXES, corners)
+        validator.add(image.stem, image.stem, image, image_size(image), labels)
     return validator.image_set()
 
 
 def _require_fitting_keys(config: DatasetConfig, split: str) -> None:
-    if split not in (*SPLITS, "all"):
-        raise ConfigError(
-            f"{config.name}.split must be one of {', '.join(SPLITS)}, all; got {split!r}"
-        )
+    one_of(f"{config.name}.split", split, (*SPLITS, "all"))
+    refuse_categories(config, "the ICG set")
     shares = config.scene_fractions
     if split != "all" and (shares is None or shares[SPLITS.index(split)] == 0):
         raise ConfigError(
             f"{config.name}.split={split} needs a share of the public images, but "
             f"scene_fractions is {shares}: set split=all, or scene_fractions=[0.7,0.15,0.15]"
-        )
-    if config.categories:
-        raise ConfigError(
-            f"{config.name}.categories does not fit the ICG set, where every box is a person: "
-            "leave it empty"
         )
 
 
@@ -118,7 +110,7 @@ def _with_boxes(folder: Path, boxes: Boxes, validator: Validator) -> list[Path]:
             validator.drop("image without entry in the box file", 1)
             validator.warn("images without entry in the box file, left out", image.name)
     for image_id in sorted(boxes.keys() - {image.stem for image in images}):
-        validator.warn("entries of the box file without image", shown(image_id))
+        validator.warn("entries of the box file without image", quoted(image_id))
     return [image for image in images if image.stem in boxes]
 
 
@@ -141,28 +133,31 @@ def _corners(
         box = int(np.argmin(usable))
         raise data_error(
             path,
-            f"box {box} of image {shown(image_id)} is {corners[box].tolist()}, must be xmin, ymin, "
-            f"xmax, ymax in pixels, at most {MAX_COORDINATE_PX:g} and no maximum below its minimum",
+            f"box {box} of image {quoted(image_id)} is {corners[box].tolist()}, must be xmin, "
+            f"ymin, xmax, ymax in pixels, at most {MAX_COORDINATE_PX:g} and no maximum "
+            "below its minimum",
             _FIX,
         )
     return corners
 
 
 def read_boxes(path: Path) -> Boxes:
-    """The box file: image id -> boxes.
+    """Read the box file: image id -> boxes.
 
     Nothing of NumPy or of any other module is called while it is loaded: stand-ins take the place
     of the three names that an array needs, and every other name is refused.
     Raises: DataError that names what was refused or what is not as the official file has it.
     """
-    data = _bytes(path)
+    data = read_bytes(path, MAX_BYTES + 1)
+    if len(data) > MAX_BYTES:
+        raise data_error(path, f"has more than {MAX_BYTES // 2**20} MB", _FIX)
     _require_plain(path, data)
     try:
         content = _Loader(path, data).load()
     except DataError:
         raise
     except Exception as error:  # a damaged pickle can raise anything
-        raise data_error(path, f"is no whole pickle file ({error})", _FIX) from error
+        raise data_error(path, f"is not a complete pickle file ({error})", _FIX) from error
     if not isinstance(content, dict):
         raise _wrong(path, "the content", content, "a dict of image ids")
     return {image_id: _values(path, image_id, boxes) for image_id, boxes in content.items()}
@@ -173,12 +168,12 @@ def _values(path: Path, image_id: object, boxes: object) -> list[Float[ndarray, 
     if not isinstance(image_id, str):
         raise _wrong(path, "an image id", image_id, "a text")
     if not isinstance(boxes, list) or len(boxes) > MAX_BOXES:
-        raise _wrong(path, f"the entry of image {shown(image_id)}", boxes, "a list of boxes")
+        raise _wrong(path, f"the entry of image {quoted(image_id)}", boxes, "a list of boxes")
     values: list[Float[ndarray, "2 2"]] = []
     for box in boxes:
         if not isinstance(box, _Array) or box.values is None:
             wanted = "an array of 2x2 numbers of 8 bytes (<f8)"
-            raise _wrong(path, f"a box of image {shown(image_id)}", box, wanted)
+            raise _wrong(path, f"a box of image {quoted(image_id)}", box, wanted)
         values.append(box.values)
     return values
 
@@ -189,21 +184,6 @@ def _wrong(path: Path, what: str, value: object, wanted: str) -> DataError:
     return data_error(path, f"{what} is {found}, must be {wanted}", _FIX)
 
 
-def _bytes(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise data_error(
-            path, f"cannot be read: {error.strerror}", "check the path and its permissions"
-        ) from error
-    if data.startswith(LFS_HEADER):
-        raise data_error(path, "is a git-LFS pointer, not the file itself", LFS_FIX)
-    if len(data) > MAX_BYTES:
-        raise data_error(path, f"has more than {MAX_BYTES // 2**20} MB", _FIX)
-    return data
-
-
 def _require_plain(path: Path, data: bytes) -> None:
     """Raise DataError for an instruction that no dict of arrays needs, before any is obeyed."""
     needless = ""
@@ -211,7 +191,7 @@ def _require_plain(path: Path, data: bytes) -> None:
         if name in ("GLOBAL", "INST"):
             _stand_in(path, *argument.split(" ", 1))
         if name not in _OPCODES or (name == "LONG_BINPUT" and argument > len(data)):
-            needless = needless or f"{name} {shown(argument)}"
+            needless = needless or f"{name} {quoted(argument)}"
     if needless:
         raise data_error(
             path, f"holds the pickle instruction {needless}, which no table of boxes needs", _FIX
@@ -224,7 +204,7 @@ def _instructions(path: Path, data: bytes) -> Iterator[tuple[str, Any]]:
         for opcode, argument, _ in pickletools.genops(data):
             yield opcode.name, argument
     except Exception as error:  # whatever the parser of an instruction raises on damaged bytes
-        raise data_error(path, f"is no whole pickle file ({error})", _FIX) from error
+        raise data_error(path, f"is not a complete pickle file ({error})", _FIX) from error
 
 
 class _Dtype:
@@ -279,8 +259,8 @@ def _stand_in(path: Path, module: str, name: str = "") -> type:
     if found is None:
         raise data_error(
             path,
-            f"asks for the Python object {shown(f'{module}.{name}')}, which no table of boxes needs"
-            "; nothing was run",
+            f"asks for the Python object {quoted(f'{module}.{name}')}, which no table of boxes "
+            "needs; nothing was run",
             _FIX,
         )
     return found

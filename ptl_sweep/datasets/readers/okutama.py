@@ -11,21 +11,21 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy import ndarray
 
-from ptl_sweep.config.schema import ConfigError, DatasetConfig
-from ptl_sweep.datasets.images import IMAGE_SUFFIXES, FileImage, image_size
+from ptl_sweep.config.checks import one_of
+from ptl_sweep.config.schema import DatasetConfig
+from ptl_sweep.datasets.boxes import box_iou
+from ptl_sweep.datasets.images import IMAGE_SUFFIXES, image_size
+from ptl_sweep.datasets.readers.delimited import FIX_ROW, DelimitedTable, parse_table
+from ptl_sweep.datasets.readers.validator import Labels, Validator
 from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.datasets.subsets import spread
 from ptl_sweep.datasets.validation import (
     DataError,
-    DelimitedTable,
-    Labels,
-    Validator,
     data_error,
-    first_other_line_end,
-    parse_table,
-    read_text,
+    quoted,
+    refuse_categories,
+    refuse_scene_fractions,
     require_root,
-    shown,
 )
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,6 @@ MIN_CHANGE_IOU = 0.2  # of the last box of one annotator with the first box of t
 MAX_WHOLE = 10**9
 _SEQUENCE = re.compile(r"[12]\.[12]\.\d+", re.ASCII)  # drone, part of the day, scenario
 _LABELS = re.compile(r'[ \t]"Person"([ \t]+"[^"]*")*[ \t]*')
-_FIX = "correct the row or delete it"
 
 Files = dict[str, list[Path]]  # by sequence
 
@@ -68,7 +67,7 @@ class _Persons(NamedTuple):
 
 
 def read_okutama(config: DatasetConfig, split: str) -> ImageSet:
-    """The frames of the split (train, test, all) whose number `frame_stride` divides.
+    """Read the frames of the split (train, test, all) whose number `frame_stride` divides.
 
     `root` holds TrainSetFrames/ and TestSetFrames/, or is one of them, or holds what both zips
     contain; the split follows from the official list of sequences. Boxes are scaled to the size of
@@ -76,7 +75,9 @@ def read_okutama(config: DatasetConfig, split: str) -> ImageSet:
     a negative. Scene: the sequence.
     Raises: DataError for files that cannot be used, ConfigError for keys that do not fit them.
     """
-    _require_fitting_keys(config, split)
+    one_of(f"{config.name}.split", split, tuple(NUM_SEQUENCES))
+    refuse_scene_fractions(config, "Okutama-Action has splits of its own: set it to null")
+    refuse_categories(config, "Okutama-Action")
     root = require_root(config, "TestSetFrames/ or TrainSetFrames/ with Drone1, Drone2 and Labels")
     validator = Validator(config, split)
     sequences = {sequence.name: sequence for sequence in _sequences(root, config, split, validator)}
@@ -91,23 +92,6 @@ def read_okutama(config: DatasetConfig, split: str) -> ImageSet:
         numbers = [number for _, number in items]
         _add_sequence(sequences[name], numbers, config.frame_stride, validator)
     return validator.image_set()
-
-
-def _require_fitting_keys(config: DatasetConfig, split: str) -> None:
-    if split not in NUM_SEQUENCES:
-        raise ConfigError(
-            f"{config.name}.split must be one of {', '.join(NUM_SEQUENCES)}; got {split!r}"
-        )
-    if config.scene_fractions is not None:
-        raise ConfigError(
-            f"{config.name}.scene_fractions does not fit Okutama-Action, which has splits of its "
-            "own: set it to null"
-        )
-    if config.categories:
-        raise ConfigError(
-            f"{config.name}.categories does not fit Okutama-Action, where every box is a person: "
-            "leave it empty"
-        )
 
 
 def _sequences(
@@ -236,10 +220,8 @@ def _add_sequence(
         boxes = persons.boxes[persons.frame == number] * (
             np.array([*size, *size]) / (LABEL_SIZE * 2)
         )
-        everybody = np.ones(len(boxes), dtype=np.bool_)
-        labels = Labels(sequence.labels, boxes, everybody, ~everybody)
-        image_id = f"{sequence.name}/{number:05d}"
-        validator.add(image_id, sequence.name, FileImage(path), size, labels)
+        labels = Labels.of_persons(sequence.labels, boxes)
+        validator.add(f"{sequence.name}/{number:05d}", sequence.name, path, size, labels)
 
 
 def _require_shape(path: Path, size: tuple[int, int]) -> None:
@@ -255,20 +237,16 @@ def _require_shape(path: Path, size: tuple[int, int]) -> None:
 
 def _read_rows(path: Path, validator: Validator) -> DelimitedTable:
     """The numbers of a label file, checked. Raises: DataError that names the line."""
-    text = read_text(path)
-    if "\r" in text and (line := first_other_line_end(text)) is not None:
-        validator.warn("mixed line ends: was the file edited?", f"{path.name}, line {line}")
-    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    rows = [line.partition('"') for line in lines]
+    rows = [line.partition('"') for line in validator.read_text(path).split("\n")]
     _require_labels(path, rows)
     table = parse_table(path, "\n".join(numbers for numbers, _, _ in rows), NUMBERS, None)
     table.require_pixels(("xmin", "ymin", "xmax", "ymax"))
     for name in ("track_id", "frame"):
         value = table.column(name)
         whole = (value == np.round(value)) & (value >= 0) & (value <= MAX_WHOLE)
-        table.require(name, whole, "a whole number from 0 on", _FIX)
+        table.require(name, whole, "a whole number from 0 on", FIX_ROW)
     for name in ("lost", "occluded", "generated"):
-        table.require(name, np.isin(table.column(name), (0, 1)), "0 or 1", _FIX)
+        table.require(name, np.isin(table.column(name), (0, 1)), "0 or 1", FIX_ROW)
     return table
 
 
@@ -282,7 +260,7 @@ def _require_labels(path: Path, rows: list[tuple[str, str, str]]) -> None:
         if ending not in seen and not _LABELS.fullmatch(ending):
             raise data_error(
                 path,
-                f'ends in {shown(quote + rest)}, must end in "Person" and actions in quotes',
+                f'ends in {quoted(quote + rest)}, must end in "Person" and actions in quotes',
                 f"one box a line: {ROW}",
                 number,
             )
@@ -322,16 +300,5 @@ def _doubled(
     for number in np.unique(frame[starting]):
         old = np.flatnonzero(changing & ~starting & (frame == number))
         new = np.flatnonzero(starting & (frame == number))
-        doubled[old] = (_iou(boxes[old], boxes[new]) >= MIN_CHANGE_IOU).any(axis=1)
+        doubled[old] = (box_iou(boxes[old], boxes[new]) >= MIN_CHANGE_IOU).any(axis=1)
     return doubled
-
-
-def _iou(one: Float[ndarray, "n 4"], other: Float[ndarray, "m 4"]) -> Float[ndarray, "n m"]:
-    """Intersection over union; 0 for boxes without area."""
-    low = np.maximum(one[:, None, :2], other[None, :, :2])
-    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
-    shared = (high - low).clip(0).prod(axis=2)
-    area, other_area = ((box[:, 2:] - box[:, :2]).clip(0).prod(axis=1) for box in (one, other))
-    union = area[:, None] + other_area[None, :] - shared
-    iou: Float[ndarray, "n m"] = shared / np.where(union > 0, union, 1)
-    return iou

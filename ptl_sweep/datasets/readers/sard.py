@@ -1,31 +1,25 @@
 """SARD: video frames of search-and-rescue scenes, Pascal VOC as its owner ships it, or YOLO."""
 
-import hashlib
 import re
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-import yaml
-
-from ptl_sweep.config.schema import ConfigError, DatasetConfig
+from ptl_sweep.config.schema import DatasetConfig
 from ptl_sweep.datasets.images import list_images
-from ptl_sweep.datasets.readers.voc_files import (
+from ptl_sweep.datasets.readers.classes import added_names, merged_meanings
+from ptl_sweep.datasets.readers.pairs import (
+    Pairs,
     annotation_files,
     data_folder,
     image_files,
     labelled,
 )
-from ptl_sweep.datasets.readers.voc_xml import (
-    Classes,
-    VocImage,
-    add_voc,
-    added_names,
-    merged_meanings,
-)
-from ptl_sweep.datasets.readers.yolo import read_yolo
+from ptl_sweep.datasets.readers.validator import Validator
+from ptl_sweep.datasets.readers.voc_xml import Classes, add_voc
+from ptl_sweep.datasets.readers.yolo import add_yolo, class_names, class_numbers, list_split
 from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.datasets.subsets import frame_runs, spread
-from ptl_sweep.datasets.validation import Validator, data_error, read_text, require_root
+from ptl_sweep.datasets.validation import data_error, refuse_scene_fractions, require_root
 
 _ORIGINAL = ("Standing", "Walking", "Running", "Sitting", "Lying", "Not Defined")
 _REPACK = ("Running", "Walking", "laying_down", "not_defined", "seated", "stands")
@@ -35,7 +29,7 @@ _HOLDS = "frames with their XML files (images/ and annotations/), or train/, val
 
 
 def read_sard(config: DatasetConfig, split: str) -> ImageSet:
-    """The frames of one split; every posture is a person, and an unknown class is an error.
+    """Read the frames of one split; every posture is a person, and an unknown class is an error.
 
     `root` or one folder in it holds the original (frames and XML files in one folder, or images/
     and annotations/; it has no split but `all`) or the YOLO re-pack (train/, valid/, test/ and
@@ -44,11 +38,7 @@ def read_sard(config: DatasetConfig, split: str) -> ImageSet:
     through all of them. `frame_stride` takes every k-th frame of a scene.
     Raises: DataError for files that cannot be used, ConfigError for keys that do not fit them.
     """
-    if config.scene_fractions is not None:
-        raise ConfigError(
-            f"{config.name}.scene_fractions divides a flat folder of reader=yolo; SARD is a "
-            "target: set it to null and split=all"
-        )
+    refuse_scene_fractions(config, "SARD is a target: set it to null and split=all")
     folder = data_folder(
         require_root(config, _HOLDS),
         lambda path: _is_repack(path) or _voc_folders(path) is not None,
@@ -81,22 +71,13 @@ def _read_original(folder: Path, config: DatasetConfig, split: str) -> ImageSet:
             "test, but its frames of one scene lie in all three",
         )
     validator = Validator(config, split)
-    images, files = _found(folder)
-    scenes = dict(zip(images, frame_runs(list(images)), strict=True))
-    names = labelled(images, files, validator)
-    kept = spread(_every(names, scenes, config.frame_stride), config.num_images)
-    classes = Classes(CLASSES, config)
-    add_voc(
-        [VocImage(name, scenes[name], images[name], files[name]) for name in kept],
-        classes,
-        validator,
-    )
-    return validator.image_set()
-
-
-def _found(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
     frames, annotations = _voc_folders(folder) or (folder, folder)
-    return image_files(frames), annotation_files(annotations)
+    pairs = Pairs(image_files(frames), annotation_files(annotations))
+    scenes = dict(zip(pairs.images, frame_runs(list(pairs.images)), strict=True))
+    names = labelled(pairs, validator)
+    kept = spread(_every(names, scenes, config.frame_stride), config.num_images)
+    add_voc(kept, pairs, scenes.__getitem__, Classes(CLASSES, config), validator)
+    return validator.image_set()
 
 
 def _every(names: list[str], scenes: dict[str, str], stride: int) -> list[str]:
@@ -119,42 +100,17 @@ def _frame_order(name: str) -> list[tuple[int, str]]:
 
 def _read_repack(folder: Path, config: DatasetConfig, split: str) -> ImageSet:
     """Through the YOLO reader, with the classes of SARD and scenes over all its splits."""
+    meanings = class_numbers(folder, replace(config, categories=merged_meanings(CLASSES, config)))
+    validator = Validator(config, split)
+    for name in sorted(
+        set(added_names(CLASSES, config).values()) - {*class_names(folder).values()}
+    ):
+        validator.warn("categories that data.yaml lacks", name)
     stems = [path.stem for path in list_images(folder)]
     scene_of = dict(zip(stems, frame_runs(stems), strict=True))
-    whole = read_yolo(
-        replace(
-            config,
-            root=str(folder),
-            categories=merged_meanings(CLASSES, config),
-            num_images=config.num_images if config.frame_stride == 1 else None,
-            frame_stride=1,
-        ),
-        split,
-    )
-    scenes = {
-        record.image_id: scene_of[PurePosixPath(record.image_id).name] for record in whole.records
-    }
-    records = tuple(replace(record, scene=scenes[record.image_id]) for record in whole.records)
-    unseen = set(added_names(CLASSES, config).values()) - set(_yolo_names(folder))
-    warnings = [f"categories that data.yaml lacks: {name}" for name in sorted(unseen)]
-    found = replace(whole, records=records, warnings=(*whole.warnings, *warnings))
-    return found if config.frame_stride == 1 else _thinned(found, scenes, config)
-
-
-def _yolo_names(folder: Path) -> list[str]:
-    """The classes of data.yaml, which `read_yolo` has found to be well formed."""
-    path = folder / "data.yml" if (folder / "data.yml").is_file() else folder / "data.yaml"
-    names = yaml.safe_load(read_text(path))["names"]
-    return list(names.values() if isinstance(names, dict) else names)
-
-
-def _thinned(whole: ImageSet, scenes: dict[str, str], config: DatasetConfig) -> ImageSet:
-    """Every k-th record of a scene; the fingerprint says which."""
-    names = [record.image_id for record in whole.records]
-    kept = set(spread(_every(names, scenes, config.frame_stride), config.num_images))
-    content = "\0".join((whole.fingerprint, *sorted(kept)))
-    return replace(
-        whole,
-        records=tuple(record for record in whole.records if record.image_id in kept),
-        fingerprint=hashlib.sha256(content.encode()).hexdigest()[:16],
-    )
+    listed = {image.image_id: image for image in list_split(folder, config, split, validator)}
+    scenes = {name: scene_of[image.image.stem] for name, image in listed.items()}
+    kept = spread(_every(list(listed), scenes, config.frame_stride), config.num_images)
+    images = [listed[name]._replace(scene=scenes[name]) for name in kept]
+    add_yolo(images, meanings, validator)
+    return validator.image_set()

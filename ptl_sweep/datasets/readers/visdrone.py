@@ -7,16 +7,19 @@ import numpy as np
 from jaxtyping import Bool
 from numpy import ndarray
 
-from ptl_sweep.config.schema import ConfigError, DatasetConfig
-from ptl_sweep.datasets.images import FileImage, image_size, list_images
+from ptl_sweep.config.checks import ConfigError, one_of
+from ptl_sweep.config.schema import DatasetConfig
+from ptl_sweep.datasets.boxes import mostly_inside
+from ptl_sweep.datasets.images import image_size
+from ptl_sweep.datasets.readers.delimited import FIX_ROW, DelimitedTable
+from ptl_sweep.datasets.readers.pairs import Pairs, annotation_files, image_files, labelled
+from ptl_sweep.datasets.readers.validator import Labels, Validator
 from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.datasets.subsets import spread
 from ptl_sweep.datasets.validation import (
     DataError,
-    DelimitedTable,
-    Labels,
-    Validator,
     nearest,
+    refuse_scene_fractions,
     require_root,
 )
 
@@ -46,26 +49,23 @@ _SUFFIXES = {  # of the split's folder
 
 
 def read_visdrone(config: DatasetConfig, split: str) -> ImageSet:
-    """The images of one split that have an annotation file; those without are counted.
+    """Read the images of one split that have an annotation file; those without are counted.
 
     `root` holds VisDrone2019-DET-{train,val,test-dev}, or is one of them. `categories` changes
     what a category means; the ones it does not name keep their meaning in CATEGORIES.
     Raises: DataError for files that cannot be used, ConfigError for an unknown category.
     """
-    if config.scene_fractions is not None:
-        raise ConfigError(
-            f"{config.name}.scene_fractions divides a flat folder of reader=yolo; VisDrone has "
-            "splits of its own: set it to null"
-        )
+    refuse_scene_fractions(config, "VisDrone has splits of its own: set it to null")
+    one_of(f"{config.name}.split", split, tuple(_SUFFIXES))
     meanings = _meanings(config)
     folder = _split_folder(config, split)
     validator = Validator(config, split)
-    labelled = _labelled(folder, validator)
-    for image in spread(labelled, config.num_images):
-        path = folder / "annotations" / f"{image.stem}.txt"
-        labels = _labels(validator.read_table(path, COLUMNS, ","), meanings, validator)
-        scene = image.stem.split("_")[0]
-        validator.add(image.stem, scene, FileImage(image), image_size(image), labels)
+    pairs = Pairs(image_files(folder / "images"), annotation_files(folder / "annotations", ".txt"))
+    for name in spread(labelled(pairs, validator), config.num_images):
+        size = image_size(pairs.images[name])
+        table = validator.read_table(pairs.files[name], COLUMNS, ",")
+        labels = _labels(table, size, meanings, validator)
+        validator.add(name, name.split("_")[0], pairs.images[name], size, labels)
     return validator.image_set()
 
 
@@ -75,7 +75,7 @@ def _meanings(config: DatasetConfig) -> Bool[ndarray, "2 c"]:
     for name in changed:
         if name not in CATEGORIES:
             raise ConfigError(
-                f"{config.name}.categories.{name} is no category of VisDrone; the nearest is "
+                f"{config.name}.categories.{name} is not a category of VisDrone; the nearest is "
                 f"{nearest(name, CATEGORIES)!r} (all: {', '.join(CATEGORIES)})"
             )
     meanings = np.array(list((CATEGORIES | changed).values()))
@@ -84,10 +84,6 @@ def _meanings(config: DatasetConfig) -> Bool[ndarray, "2 c"]:
 
 def _split_folder(config: DatasetConfig, split: str) -> Path:
     root = require_root(config, "VisDrone2019-DET-train, -val and -test-dev")
-    if split not in _SUFFIXES:
-        raise ConfigError(
-            f"{config.name}.split must be one of {', '.join(_SUFFIXES)}; got {split!r}"
-        )
     folders = [root, *_newest_first(root)]
     if _FOLDER.fullmatch(root.name):
         folders += _newest_first(root.parent)
@@ -109,33 +105,34 @@ def _newest_first(parent: Path) -> list[Path]:
     return sorted((path for path in parent.iterdir() if path.is_dir()), reverse=True)
 
 
-def _labelled(folder: Path, validator: Validator) -> list[Path]:
-    """The images that have an annotation file; counts images and files without the other."""
-    images = list_images(folder / "images")
-    files = {path.stem for path in (folder / "annotations").glob("*.txt")}
-    for image in images:
-        if image.stem not in files:
-            validator.drop("image without annotation file", 1)
-            validator.warn("images without annotation file, left out", image.name)
-    for stem in sorted(files - {image.stem for image in images}):
-        validator.warn("annotation files without image", f"{stem}.txt")
-    return [image for image in images if image.stem in files]
+def _labels(
+    table: DelimitedTable,
+    size: tuple[int, int],
+    meanings: Bool[ndarray, "2 c"],
+    validator: Validator,
+) -> Labels:
+    """Boxes of every category in an image of `size` (width, height); counts the changed persons.
 
-
-def _labels(table: DelimitedTable, meanings: Bool[ndarray, "2 c"], validator: Validator) -> Labels:
-    """Boxes of every category; a person of score 0 becomes a region to ignore, and is counted."""
+    A person of score 0 becomes a region to ignore. A person of whom at least half lies in the
+    union of the category-0 regions is left out, as the official toolkit does with ground truths
+    (dropObjectsInIgr) before it evaluates; the regions stay.
+    """
     table.require_pixels(("left", "top", "width", "height"))
     score, category = table.column("score"), table.column("category")
-    fix = "correct the row or delete it; detections of a model are no annotations"
+    fix = f"{FIX_ROW}; detections of a model are no annotations"
     table.require("score", (score == 0) | (score == 1), "0 (ignored) or 1", fix)
     last = len(CATEGORIES) - 1
     known = (category == np.round(category)) & (category >= 0) & (category <= last)
     table.require("category", known, f"a whole number from 0 to {last}", fix)
+    corner = table.values[:, :2]
+    boxes = np.concatenate([corner, corner + table.values[:, 2:4]], axis=1)
     person, ignored = meanings[:, category.astype(np.int64)]
     doubtful = person & (score == 0)
     validator.drop("person of score 0, kept as a region to ignore", int(doubtful.sum()))
     added = (score == 0) & (category > 0) & (category < last)  # official files: only 0 and last
     validator.warn("objects of score 0: did a tool add them?", table.path.name, int(added.sum()))
-    corner = table.values[:, :2]
-    boxes = np.concatenate([corner, corner + table.values[:, 2:4]], axis=1)
-    return Labels(table.path, boxes, person & ~doubtful, ignored | doubtful)
+    regions = boxes[ignored & (category == 0)].clip(0, [*size, *size])
+    inside = person & ~doubtful & mostly_inside(boxes, regions)
+    validator.drop("person at least half in ignored regions", int(inside.sum()))
+    kept = ~inside
+    return Labels(table.path, boxes[kept], (person & ~doubtful)[kept], (ignored | doubtful)[kept])

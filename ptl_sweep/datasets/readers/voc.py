@@ -2,17 +2,24 @@
 
 from pathlib import Path
 
-from ptl_sweep.config.schema import ConfigError, DatasetConfig
-from ptl_sweep.datasets.readers.voc_files import (
+from ptl_sweep.config.schema import DatasetConfig
+from ptl_sweep.datasets.readers.pairs import (
+    Pairs,
     annotation_files,
     data_folder,
     image_files,
     labelled,
+    only_listed,
 )
-from ptl_sweep.datasets.readers.voc_xml import Classes, VocImage, add_voc
+from ptl_sweep.datasets.readers.validator import Validator
+from ptl_sweep.datasets.readers.voc_xml import Classes, add_voc
 from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.datasets.subsets import frame_runs, spread
-from ptl_sweep.datasets.validation import Validator, data_error, read_text, require_root
+from ptl_sweep.datasets.validation import (
+    data_error,
+    refuse_scene_fractions,
+    require_root,
+)
 
 CLASSES = {"person": "person"}  # `categories` says what every other class means
 _LAYOUTS = (("JPEGImages", "Annotations"), ("images", "annotations"))
@@ -20,34 +27,27 @@ _HOLDS = "JPEGImages/ and Annotations/, or images/ and annotations/"
 
 
 def read_voc(config: DatasetConfig, split: str) -> ImageSet:
-    """The images of one split that have an annotation file; those without are counted.
+    """Read the images of one split that have an annotation file; those without are counted.
 
     A split is a list ImageSets/Main/<split>.txt; `all` is every image. An XML file without
     objects is a negative. `categories` must name every class but person. A scene is a run of
     consecutive frame numbers.
     Raises: DataError for files that cannot be used, ConfigError for keys that do not fit them.
     """
-    if config.scene_fractions is not None:
-        raise ConfigError(
-            f"{config.name}.scene_fractions divides a flat folder of reader=yolo; give a VOC "
-            "folder lists of names, ImageSets/Main/<split>.txt, and set it to null"
-        )
+    refuse_scene_fractions(
+        config, "give a VOC folder lists of names, ImageSets/Main/<split>.txt, and set it to null"
+    )
     folder = data_folder(
         require_root(config, _HOLDS), lambda path: _layout(path) is not None, _HOLDS
     )
     images_folder, files_folder = _layout(folder) or (folder, folder)
     validator = Validator(config, split)
-    images, files = image_files(images_folder), annotation_files(files_folder)
-    scenes = dict(zip(images, frame_runs(list(images)), strict=True))
-    wanted = _listed(folder, split, set(images), validator) if split != "all" else set(images)
-    chosen = {name: path for name, path in images.items() if name in wanted}
-    described = {name: path for name, path in files.items() if name in wanted or split == "all"}
-    names = spread(labelled(chosen, described, validator), config.num_images)
-    add_voc(
-        [VocImage(name, scenes[name], images[name], files[name]) for name in names],
-        Classes(CLASSES, config),
-        validator,
-    )
+    pairs = Pairs(image_files(images_folder), annotation_files(files_folder))
+    scenes = dict(zip(pairs.images, frame_runs(list(pairs.images)), strict=True))
+    if split != "all":
+        pairs = only_listed(_list_of_names(folder, split), pairs, validator)
+    names = spread(labelled(pairs, validator), config.num_images)
+    add_voc(names, pairs, scenes.__getitem__, Classes(CLASSES, config), validator)
     return validator.image_set()
 
 
@@ -57,8 +57,8 @@ def _layout(folder: Path) -> tuple[Path, Path] | None:
     return next((pair for pair in pairs if pair[0].is_dir() and pair[1].is_dir()), None)
 
 
-def _listed(folder: Path, split: str, images: set[str], validator: Validator) -> set[str]:
-    """The names in the split's list. Raises: DataError when there is no such list."""
+def _list_of_names(folder: Path, split: str) -> Path:
+    """The split's list. Raises: DataError when there is no such list."""
     lists = folder / "ImageSets" / "Main"
     path = lists / f"{split}.txt"
     if not path.is_file():
@@ -68,7 +68,4 @@ def _listed(folder: Path, split: str, images: set[str], validator: Validator) ->
             f"not found, so there is no split {split!r}",
             f"set split to one of {', '.join([*there, 'all'])}, or write the list: one name a line",
         )
-    names = {line.split()[0] for line in read_text(path).splitlines() if line.strip()}
-    for name in sorted(names - images):
-        validator.warn(f"listed in {path.name}, but there is no such image", name)
-    return names
+    return path

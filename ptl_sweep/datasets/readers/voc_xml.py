@@ -7,11 +7,9 @@ Only `size`, and `name` and `bndbox` of each `object`, are read: not `filename`,
 """
 
 import math
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 from xml.parsers import expat
 
 import numpy as np
@@ -19,31 +17,21 @@ from jaxtyping import Float
 from numpy import ndarray
 from PIL import Image
 
-from ptl_sweep.config.schema import ConfigError, DatasetConfig
-from ptl_sweep.datasets.images import FileImage, image_size
+from ptl_sweep.config.schema import DatasetConfig
+from ptl_sweep.datasets.images import image_size
+from ptl_sweep.datasets.readers.classes import added_names, loose, merged_meanings
+from ptl_sweep.datasets.readers.pairs import Pairs
+from ptl_sweep.datasets.readers.validator import Labels, Validator
 from ptl_sweep.datasets.validation import (
     MAX_COORDINATE_PX,
-    Labels,
-    Validator,
     data_error,
-    first_other_line_end,
     nearest,
-    read_text,
-    shown,
+    number,
+    quoted,
 )
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
 _FIX = "correct the file, or download it again"
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-
-
-class VocImage(NamedTuple):
-    """One image and its annotation file."""
-
-    image_id: str
-    scene: str
-    image: Path
-    labels: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +61,7 @@ class _Element:
         return [child for child in self.children if child.tag == tag]
 
     def only(self, tag: str, path: Path) -> "_Element":
-        """The one child of that tag. Raises: DataError when there are none or several."""
+        """Return the one child of that tag. Raises: DataError when there are none or several."""
         found = self.named(tag)
         if len(found) == 1:
             return found[0]
@@ -83,41 +71,17 @@ class _Element:
         )
 
 
-def merged_meanings(built_in: Mapping[str, str], config: DatasetConfig) -> dict[str, str]:
-    """What each class name means: `categories` changes meanings in `built_in` and adds names.
-
-    Names are compared without case, spaces, underscores and hyphens.
-    Raises: ConfigError when no class is a person.
-    """
-    changed = {_key(name): meaning for name, meaning in config.categories.items()}
-    meanings = {name: changed.get(_key(name), meaning) for name, meaning in built_in.items()}
-    meanings |= config.categories
-    if "person" not in meanings.values():
-        raise ConfigError(f"{config.name}.categories leaves no class that is a person")
-    return meanings
-
-
-def added_names(built_in: Mapping[str, str], config: DatasetConfig) -> dict[str, str]:
-    """The names in `categories` that `built_in` lacks, by what they are compared by."""
-    known = {_key(name) for name in built_in}
-    return {_key(name): name for name in config.categories if _key(name) not in known}
-
-
-def _key(name: str) -> str:
-    return re.sub(r"[\s_-]+", "", name).lower()
-
-
 class Classes:
     """The class names of one data set, and which of its own `categories` has never occurred."""
 
     def __init__(self, built_in: Mapping[str, str], config: DatasetConfig) -> None:
         self._data_set = config.name
         self._names = merged_meanings(built_in, config)
-        self._meanings = {_key(name): meaning for name, meaning in self._names.items()}
+        self._meanings = {loose(name): meaning for name, meaning in self._names.items()}
         self._unseen = added_names(built_in, config)
 
     def labels(self, annotation: Annotation) -> Labels:
-        """The boxes and what they are. Raises: DataError for a class that is not known."""
+        """Say what each box is. Raises: DataError for a class that is not known."""
         meanings = [
             self._meaning(name, annotation.path, line)
             for name, line in zip(annotation.names, annotation.name_lines, strict=True)
@@ -127,17 +91,17 @@ class Classes:
         return Labels(annotation.path, annotation.boxes, person, ignored)
 
     def warn_of_unseen(self, validator: Validator) -> None:
-        """Names that only the configuration has may be spelt wrong."""
+        """Warn of names that only the configuration has: they may be spelt wrong."""
         for name in self._unseen.values():
             validator.warn("categories that no annotation has: are they spelt right?", name)
 
     def _meaning(self, name: str, path: Path, line: int) -> str:
-        self._unseen.pop(_key(name), None)
-        if _key(name) in self._meanings:
-            return self._meanings[_key(name)]
+        self._unseen.pop(loose(name), None)
+        if loose(name) in self._meanings:
+            return self._meanings[loose(name)]
         raise data_error(
             path,
-            f"class {shown(name)} is not known in data set {self._data_set!r}; the nearest is "
+            f"class {quoted(name)} is not known in data set {self._data_set!r}; the nearest is "
             f"{nearest(name, self._names)!r}",
             "correct it, or add it to categories (dataset.categories or target.categories) as "
             f"person, other or ignore (now: {', '.join(self._names)})",
@@ -145,29 +109,33 @@ class Classes:
         )
 
 
-def add_voc(images: Iterable[VocImage], classes: Classes, validator: Validator) -> None:
-    """Check every image with its annotation file and keep it.
+def add_voc(
+    names: Iterable[str],
+    pairs: Pairs,
+    scene_of: Callable[[str], str],
+    classes: Classes,
+    validator: Validator,
+) -> None:
+    """Check the named images, each with its annotation file, and keep them.
 
     Raises: DataError for files that cannot be used; it names file, line, field and value.
     """
-    for image_id, scene, path, labels in images:
+    for name in names:
+        path = pairs.images[name]
         size = image_size(path)
-        annotation = parse_voc(labels, validator)
+        annotation = parse_voc(pairs.files[name], validator)
         _require_declared_size(annotation, path, size, validator)
-        validator.add(image_id, scene, FileImage(path), size, classes.labels(annotation))
+        validator.add(name, scene_of(name), path, size, classes.labels(annotation))
     classes.warn_of_unseen(validator)
 
 
 def parse_voc(path: Path, validator: Validator) -> Annotation:
-    """Classes, boxes and size; a file without `object` is a negative.
+    """Parse classes, boxes and size; a file without `object` is a negative.
 
-    Raises: DataError for a file that is empty or no XML, has a DOCTYPE (and so may have entities),
+    Raises: DataError for a file that is empty or not XML, has a DOCTYPE (and so may have entities),
     has no `annotation`, or has an object without one class and one box of finite numbers.
     """
-    text = read_text(path)
-    if "\r" in text and (line := first_other_line_end(text)) is not None:
-        validator.warn("mixed line ends: was the file edited?", f"{path.name}, line {line}")
-    root = _tree(path, text)
+    root = _tree(path, validator.read_text(path))
     objects = root.named("object")
     names = [_class_name(element, path) for element in objects]
     size, size_line = _declared_size(root, path, validator)
@@ -186,7 +154,7 @@ def _tree(path: Path, text: str) -> _Element:
     if not text.strip():
         raise data_error(
             path,
-            "is empty, and so no XML",
+            "is empty, and so not XML",
             "download it again, or write <annotation></annotation> for an image without objects",
         )
     parser = expat.ParserCreate()
@@ -217,11 +185,11 @@ def _tree(path: Path, text: str) -> _Element:
     try:
         parser.Parse(text, True)
     except expat.ExpatError as error:
-        problem = f"is no XML: {expat.ErrorString(error.code)}"
+        problem = f"is not valid XML: {expat.ErrorString(error.code)}"
         raise data_error(path, problem, _FIX, error.lineno) from error
     root = document.children[0]
     if root.tag != "annotation":
-        problem = f"starts with <{shown(root.tag)[1:-1]}>, must be <annotation>"
+        problem = f"starts with <{quoted(root.tag)[1:-1]}>, must be <annotation>"
         raise data_error(path, problem, "use annotation files in Pascal VOC format", root.line)
     return root
 
@@ -250,18 +218,16 @@ def _box(element: _Element, path: Path) -> tuple[float, ...]:
 
 
 def _pixels(element: _Element, path: Path) -> float:
-    text = element.text
-    valid = _NUMBER.fullmatch(text) and not element.children
-    number = float(text) if valid else math.nan
-    if not abs(number) <= MAX_COORDINATE_PX:  # NaN too
+    value = math.nan if element.children else number(element.text)
+    if not abs(value) <= MAX_COORDINATE_PX:  # NaN too
         raise data_error(
             path,
-            f"{element.tag} is {shown(text)}, must be a number of pixels in "
+            f"{element.tag} is {quoted(element.text)}, must be a number of pixels in "
             f"[{-MAX_COORDINATE_PX:g}, {MAX_COORDINATE_PX:g}]",
             "correct the number",
             element.line,
         )
-    return number
+    return value
 
 
 def _declared_size(

@@ -1,6 +1,6 @@
 """YOLO folders: images/, labels/ (`class cx cy width height`, shares of the image), data.yaml."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,19 +8,18 @@ import numpy as np
 import yaml
 
 from ptl_sweep.config.schema import ConfigError, DatasetConfig
-from ptl_sweep.datasets.images import FileImage, image_size, list_images
+from ptl_sweep.datasets.images import image_size, list_images
+from ptl_sweep.datasets.readers.classes import class_meanings
+from ptl_sweep.datasets.readers.delimited import DelimitedTable
+from ptl_sweep.datasets.readers.validator import Labels, Validator
 from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.datasets.subsets import SPLITS, assign_scenes, frame_runs, spread
 from ptl_sweep.datasets.validation import (
     DataError,
-    DelimitedTable,
-    Labels,
-    Validator,
-    class_meanings,
     data_error,
+    quoted,
     read_text,
     require_root,
-    shown,
 )
 
 COLUMNS = ("class", "cx", "cy", "width", "height")
@@ -36,7 +35,7 @@ class _Folder(NamedTuple):
     labels: Path
 
 
-class _Listed(NamedTuple):
+class ListedImage(NamedTuple):
     """One image, and where its labels are if it has any."""
 
     image_id: str
@@ -45,38 +44,42 @@ class _Listed(NamedTuple):
     labels: Path
 
 
-class _Classes(NamedTuple):
-    """Class numbers of data.yaml: all, persons, and regions to ignore."""
-
-    known: list[int]
-    person: list[int]
-    ignored: list[int]
-
-
 def read_yolo(config: DatasetConfig, split: str) -> ImageSet:
-    """One split: SPLIT/images, images/SPLIT, or one flat images/; `all` is every image.
+    """Read one split: SPLIT/images, images/SPLIT, or one flat images/; `all` is every image.
 
     `scene_fractions` divides a flat folder and nothing else. An image without label file is a
     negative.
     Raises: DataError for files that cannot be used, ConfigError for keys that do not fit them.
     """
     root = require_root(config, "data.yaml, images/ and labels/")
-    classes = _classes(root, config)
+    meanings = class_numbers(root, config)
     validator = Validator(config, split)
-    for image_id, scene, path, labels in spread(
-        _listed(root, config, split, validator), config.num_images
-    ):
-        size = image_size(path)
-        if not labels.is_file():
-            validator.warn("images without label file, taken as negatives", path.name)
-        table = validator.read_table(labels, COLUMNS, None) if labels.is_file() else None
-        found = _labels(labels, table, size, classes)
-        validator.add(image_id, scene, FileImage(path), size, found)
+    listed = list_split(root, config, split, validator)
+    add_yolo(spread(listed, config.num_images), meanings, validator)
     return validator.image_set()
 
 
-def _listed(root: Path, config: DatasetConfig, split: str, validator: Validator) -> list[_Listed]:
-    """Every image of the split in the order of its id."""
+def add_yolo(
+    images: Iterable[ListedImage], meanings: Mapping[int, str], validator: Validator
+) -> None:
+    """Check every image with its labels and keep it; `meanings` is that of `class_numbers`.
+
+    Raises: DataError for files that cannot be used; it names file, line, field and value.
+    """
+    for image_id, scene, path, labels in images:
+        size = image_size(path)
+        if labels.is_file():
+            found = _labels(validator.read_table(labels, COLUMNS, None), size, meanings)
+        else:
+            validator.warn("images without label file, taken as negatives", path.name)
+            found = Labels.of_persons(labels, np.zeros((0, 4)))
+        validator.add(image_id, scene, path, size, found)
+
+
+def list_split(
+    root: Path, config: DatasetConfig, split: str, validator: Validator
+) -> list[ListedImage]:
+    """List the images of the split in the order of their ids. Raises: DataError, ConfigError."""
     own = {
         name: folder
         for name in dict.fromkeys((*SPLITS, split))
@@ -126,7 +129,7 @@ def _no_such_split(root: Path, config: DatasetConfig, split: str, own: list[str]
     return data_error(root, problem, fix)
 
 
-def _images(folder: _Folder, validator: Validator) -> Iterator[_Listed]:
+def _images(folder: _Folder, validator: Validator) -> Iterator[ListedImage]:
     """The images of one folder; label files without image are noted."""
     images = list_images(folder.images)
     names = [path.relative_to(folder.images).with_suffix("") for path in images]
@@ -136,10 +139,10 @@ def _images(folder: _Folder, validator: Validator) -> Iterator[_Listed]:
             validator.warn("label files without image", path.name)
     for path, name, scene in zip(images, names, scenes, strict=True):
         labels = folder.labels / f"{name}.txt"
-        yield _Listed(f"{folder.prefix}{name.as_posix()}", scene, path, labels)
+        yield ListedImage(f"{folder.prefix}{name.as_posix()}", scene, path, labels)
 
 
-def _share(listed: list[_Listed], config: DatasetConfig, split: str) -> list[_Listed]:
+def _share(listed: list[ListedImage], config: DatasetConfig, split: str) -> list[ListedImage]:
     """The images of the scenes that `scene_fractions` gives to this split."""
     shares = config.scene_fractions or []
     wanted = next((name for name, aliases in _FOLDERS.items() if split in aliases), None)
@@ -152,49 +155,50 @@ def _share(listed: list[_Listed], config: DatasetConfig, split: str) -> list[_Li
     return [image for image, name in zip(listed, assigned, strict=True) if name == wanted]
 
 
-def _classes(root: Path, config: DatasetConfig) -> _Classes:
-    path = root / "data.yml" if (root / "data.yml").is_file() else root / "data.yaml"
+def _data_file(root: Path) -> Path:
+    return root / "data.yml" if (root / "data.yml").is_file() else root / "data.yaml"
+
+
+def class_numbers(root: Path, config: DatasetConfig) -> dict[int, str]:
+    """Say for each class number of data.yaml whether it is a person, other or ignore.
+
+    Raises: DataError when data.yaml cannot be used, or has a class that `categories` lacks.
+    """
+    names = class_names(root)
+    meanings = class_meanings(names.values(), config, _data_file(root))
+    return {number: meanings[name] for number, name in names.items()}
+
+
+def class_names(root: Path) -> dict[int, str]:
+    """Read the class names of data.yaml, which has them as a list or as {number: name}.
+
+    Raises: DataError when there are none.
+    """
+    path = _data_file(root)
     if not path.is_file():
         raise data_error(path, "not found", "write it with the line `names: {0: person}`")
-    names = _names(path)
-    meanings = class_meanings(names.values(), config, path)
-    return _Classes(
-        list(names),
-        [number for number, name in names.items() if meanings[name] == "person"],
-        [number for number, name in names.items() if meanings[name] == "ignore"],
-    )
-
-
-def _names(path: Path) -> dict[int, str]:
-    """The class names of data.yaml, which has them as a list or as {number: name}."""
     fix = "write the line `names: {0: person}` or `names: [person]`"
     try:
         content = yaml.safe_load(read_text(path))
     except yaml.YAMLError as error:
-        raise data_error(path, f"is not valid YAML: {shown(str(error))}", fix) from error
+        raise data_error(path, f"is not valid YAML: {quoted(str(error))}", fix) from error
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, list):
         names = dict(enumerate(names))
     if not isinstance(names, dict) or not all(
         isinstance(number, int) and isinstance(name, str) for number, name in names.items()
     ):
-        raise data_error(path, f"names is {shown(names)}, must be class names by number", fix)
+        raise data_error(path, f"names is {quoted(names)}, must be class names by number", fix)
     return names
 
 
-def _labels(
-    path: Path, table: DelimitedTable | None, size: tuple[int, int], classes: _Classes
-) -> Labels:
+def _labels(table: DelimitedTable, size: tuple[int, int], meanings: Mapping[int, str]) -> Labels:
     """Boxes in pixels. Raises: DataError for an unknown class or a share outside [0, 1]."""
-    if table is None:
-        none = np.zeros(0, dtype=np.bool_)
-        return Labels(path, np.zeros((0, 4)), none, none)
     number = table.column("class")
-    listed = ", ".join(map(str, classes.known))
     table.require(
         "class",
-        np.isin(number, classes.known),
-        f"a class number of data.yaml ({listed})",
+        np.isin(number, list(meanings)),
+        f"a class number of data.yaml ({', '.join(map(str, meanings))})",
         "name the class in data.yaml (and in categories), or correct the row",
     )
     for name in COLUMNS[1:]:
@@ -208,4 +212,8 @@ def _labels(
         )
     centre, half = table.values[:, 1:3], table.values[:, 3:5] / 2
     boxes = np.concatenate([centre - half, centre + half], axis=1) * [*size, *size]
-    return Labels(path, boxes, np.isin(number, classes.person), np.isin(number, classes.ignored))
+    person, ignored = (
+        np.isin(number, [number for number, found in meanings.items() if found == wanted])
+        for wanted in ("person", "ignore")
+    )
+    return Labels(table.path, boxes, person, ignored)

@@ -1,1 +1,5 @@
-"""Tasks as SLURM jobs."""
+"""launcher=slurm: tasks as arrays of SLURM jobs."""
+
+from ptl_sweep.launchers.slurm.launcher import SlurmLauncher
+
+__all__ = ["SlurmLauncher"]

@@ -22,11 +22,11 @@ from typing import TYPE_CHECKING
 
 from ptl_sweep.launchers.slurm.journal import REDUCE
 from ptl_sweep.launchers.slurm.queue import view_jobs
-from ptl_sweep.launchers.worker import ExitCode, StopOnSignal, run_task, task_named
 from ptl_sweep.pipeline.graph import Task
 from ptl_sweep.pipeline.plan import Plan, load_plan
 from ptl_sweep.pipeline.provenance import PACKAGE, code_fingerprint
 from ptl_sweep.store import slurm_job
+from ptl_sweep.worker.running import ExitCode, StopOnSignal, run_task, task_named
 
 if TYPE_CHECKING:
     from submitit.helpers import DelayedSubmission
@@ -151,6 +151,9 @@ def run_to_the_end(plan: Plan, task: Task) -> str:
         stop = StopOnSignal()
         code = run_task(plan, task, stop)
         if code == ExitCode.OK:
+            # A warning that comes from here on must not kill the interpreter while it ends: the
+            # job would count as failed, and what waits for it would be cancelled.
+            signal.signal(signal.SIGUSR2, signal.SIG_IGN)
             return "done"
         if code == ExitCode.FAILED:
             raise TaskFailedError(f"{task.name} failed; see {plan.log_path(task)}")

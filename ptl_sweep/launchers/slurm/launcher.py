@@ -3,36 +3,40 @@
 import time
 from collections.abc import Sequence
 
-from rich.console import Console
-
 from ptl_sweep.config.schema import LauncherConfig
+from ptl_sweep.launchers.base import Launcher
 from ptl_sweep.launchers.slurm import commands
 from ptl_sweep.launchers.slurm.arrays import TaskArray, plan_arrays
 from ptl_sweep.launchers.slurm.commands import SlurmError
 from ptl_sweep.launchers.slurm.sbatch import check_additional_parameters
 from ptl_sweep.launchers.slurm.submit import Submitted, jobs_in_flight, submit
 from ptl_sweep.pipeline import status
+from ptl_sweep.pipeline.costs import measured_seconds
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.terminal import duration, text_table
 
 
-def run_slurm(plan: Plan, config: LauncherConfig, console: Console) -> bool:
-    """Queue what is missing; False: the sweep goes on without us.
+class SlurmLauncher(Launcher):
+    """Queues what is missing and returns: the sweep goes on without us."""
 
-    Raises: ConfigError when SLURM refuses, SlurmError when it does not answer.
-    """
-    if config.dry_run:
-        console.print(dry_run_text(plan, config), markup=False, soft_wrap=True)
+    def run(self) -> bool:
+        """Submit, or show what would be.
+
+        Raises: ConfigError when SLURM refuses, SlurmError when it does not answer.
+        """
+        plan, config, console = self.plan, self.config, self.console
+        if config.dry_run:
+            console.print(dry_run_text(plan, config), markup=False, soft_wrap=True)
+        elif status.is_complete(plan):
+            done = f"nothing to queue: every cell is there\nreport  {plan.folder}/report.html"
+            console.print(done)
+        else:
+            started = time.monotonic()
+            submitted = submit(plan, config)
+            text = submission_text(plan, config, submitted)
+            console.print(text, markup=False, soft_wrap=True)
+            console.print(f"submitted in {time.monotonic() - started:.1f} s")
         return False
-    if status.is_complete(plan):
-        console.print(f"nothing to queue: every cell is there\nreport  {plan.folder}/report.html")
-        return False
-    started = time.monotonic()
-    submitted = submit(plan, config)
-    text = submission_text(plan, config, submitted)
-    console.print(text, markup=False, soft_wrap=True)
-    console.print(f"submitted in {time.monotonic() - started:.1f} s")
-    return False
 
 
 def dry_run_text(plan: Plan, config: LauncherConfig) -> str:
@@ -114,7 +118,7 @@ def _waits_text(array: TaskArray, ids: Sequence[str]) -> str:
 
 def _gpu_hours(plan: Plan, config: LauncherConfig, arrays: Sequence[TaskArray]) -> list[float]:
     """From the median time of such stages in the store, else from a guess (`plan` says which)."""
-    costs = status.measured_seconds(plan)
+    costs = measured_seconds(plan)
     hours = []
     for array in arrays:
         stages = [key for task in array.tasks for key in task.stages]

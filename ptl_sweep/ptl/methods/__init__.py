@@ -7,7 +7,9 @@ from ptl_sweep.ptl.methods.base import SyntheticMethod
 
 def find_method(method: str) -> type[SyntheticMethod]:
     """The class that `synthetic.method` names. Raises: ConfigError."""
-    found: type[SyntheticMethod] = find_choice(__name__, SyntheticMethod.key, method)
+    found: type[SyntheticMethod] = find_choice(
+        __name__, "synthetic.method", method, SyntheticMethod
+    )
     return found
 
 

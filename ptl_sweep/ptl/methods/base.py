@@ -17,7 +17,7 @@ from ptl_sweep.distance.gaussian import Gaussian
 from ptl_sweep.ptl.selection import Selection
 
 if TYPE_CHECKING:  # plans know methods, and load no torch
-    from ptl_sweep.detection.retinanet import Detector
+    from ptl_sweep.detection.detector import Detector
 
 S = TypeVar("S")
 

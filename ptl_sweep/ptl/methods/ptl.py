@@ -4,10 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ptl_sweep.config.checks import ess_share
 from ptl_sweep.config.schema import Config
 from ptl_sweep.distance.gaussian import GaussianRefusal, fit_gaussian
 from ptl_sweep.ptl.methods.base import SelectedVirtualImages, SelectionInput, SyntheticMethod
-from ptl_sweep.ptl.selection import Selection, select, select_uniformly
+from ptl_sweep.ptl.selection import Selection, find_temperature, select, select_uniformly
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +16,7 @@ class Ptl(SyntheticMethod):
     """Selects with weight exp(-gap / tau) (eq. 5)."""
 
     images_per_iteration: int  # n
-    temperature: float  # tau, in squared Mahalanobis distance
+    temperature: float | str  # tau, in squared Mahalanobis distance, or ess:SHARE
     scales: list[int]  # S of eq. 4, pixels
     context: float  # side of the square that is resized to s x s, in longer box sides; ours
     covariance: str = "oas"  # of the Gaussian of R_t (eq. 1-2)
@@ -41,7 +42,9 @@ class Ptl(SyntheticMethod):
         gap = measure_domain_gap(
             given.load_detector(), gaussian, given.pool, self, given.inference, cache=given.cache
         )
-        drawn = select(gap, self.images_per_iteration, self.temperature, given.rng)
+        share = ess_share(self.temperature)
+        temperature = float(self.temperature) if share is None else find_temperature(gap, share)
+        drawn = select(gap, self.images_per_iteration, temperature, given.rng)
         return SelectedVirtualImages(drawn, gap, gaussian, _shortfall(drawn))
 
 

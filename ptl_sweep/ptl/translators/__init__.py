@@ -7,7 +7,7 @@ from ptl_sweep.ptl.translators.base import Translator
 
 def find_translator(method: str) -> type[Translator]:
     """The class that `translator.method` names. Raises: ConfigError."""
-    found: type[Translator] = find_choice(__name__, Translator.key, method)
+    found: type[Translator] = find_choice(__name__, "translator.method", method, Translator)
     return found
 
 

@@ -100,11 +100,12 @@ class Translator(Choice, ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class CropTranslator(Translator):
-    """A method that learns from square crops of persons."""
+    """A method that learns from crops of persons, resized to squares."""
 
     load_size: int  # crops are resized to this side, pixels ...
     crop_size: int  # ... and translated at this one, pixels
     min_crop_px: int  # shorter crops train nothing and stay untranslated; ours
+    crop: str  # square | tight
 
     def fit_records(
         self,
@@ -115,7 +116,13 @@ class CropTranslator(Translator):
     ) -> FittedTranslator:
         """Fit from crops of the chosen to crops of R_t; without either nothing can be learnt."""
         source, target = (
-            person_crops(records, side=self.load_size, min_crop_px=self.min_crop_px, cache=cache)
+            person_crops(
+                records,
+                side=self.load_size,
+                min_crop_px=self.min_crop_px,
+                cache=cache,
+                crop=self.crop,
+            )
             for records in (chosen, training)
         )
         if not (len(source) and len(target)):

@@ -2,6 +2,13 @@
 
 from ptl_sweep.report.figures.distances import CellHistogram
 from ptl_sweep.report.figures.saving import FigureFile, inline_svg, series_class
-from ptl_sweep.report.figures.writing import write_figures
+from ptl_sweep.report.figures.writing import PRIORITY, write_figures
 
-__all__ = ["CellHistogram", "FigureFile", "inline_svg", "series_class", "write_figures"]
+__all__ = [
+    "PRIORITY",
+    "CellHistogram",
+    "FigureFile",
+    "inline_svg",
+    "series_class",
+    "write_figures",
+]

@@ -4,25 +4,25 @@ import textwrap
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ptl_sweep.report.evidence import Bounds, Contrast, axes_of, bounded_text, read_contrasts
 from ptl_sweep.report.figures.series import Point, draw_series
 from ptl_sweep.report.figures.style import (
     INK,
-    axes_of,
     dodge,
     finish,
     grid_of_panels,
     line_style,
     wrapped,
 )
-from ptl_sweep.study.groups import number, text
-from ptl_sweep.vocabulary import ALL_TARGETS, BANDS, Row
+from ptl_sweep.vocabulary import ALL_TARGETS, BANDS
 
 
 def band_figure(
-    contrasts: Sequence[Row], thresholds: Sequence[float], synthetics: Sequence[str]
+    contrasts: pl.DataFrame, thresholds: Sequence[float], synthetics: Sequence[str]
 ) -> Figure:
     """E(low), E(medium), E(high) of one data set and scale: targets (rows) by real counts."""
     axis = axes_of(contrasts)
@@ -34,9 +34,9 @@ def band_figure(
     figure, panels = grid_of_panels(titles, len(targets), 1.15, same_y="all")
     for line, target in zip(panels, targets, strict=True):
         for axes, count in zip(line, counts, strict=True):
-            own = [r for r in contrasts if (r["target"], r["real_count"]) == (target, count)]
-            axes.set_visible(bool(own))
-            for row in own:
+            own = contrasts.filter(pl.col("real_count").eq_missing(count), target=target)
+            axes.set_visible(not own.is_empty())
+            for row in read_contrasts(own):
                 _draw(axes, row, synthetics)
             axes.margins(y=0.12)
             axes.axhline(0, color=INK, linewidth=0.8)
@@ -44,7 +44,7 @@ def band_figure(
         line[0].set_ylabel(f"{name}\n[points]")
     panels[0][0].set_xticks(range(len(BANDS)), ["low", "med.", "high"])
     panels[0][0].set_xlim(-0.5, len(BANDS) - 0.5)
-    scores = _scores(text(contrasts[0], "scale"), thresholds)
+    scores = _scores(contrasts["scale"][0], thresholds)
     letters = int(14 * figure.get_figwidth())
     claim = textwrap.fill(
         f"claim, medium minus the larger of both: {claim_sentence(contrasts)}", letters
@@ -53,19 +53,13 @@ def band_figure(
     return figure
 
 
-def _draw(axes: Axes, row: Row, synthetics: Sequence[str]) -> None:
-    synthetic = text(row, "synthetic")
+def _draw(axes: Axes, row: Contrast, synthetics: Sequence[str]) -> None:
+    synthetic = row.group.synthetic
     offset = dodge(synthetics.index(synthetic), len(synthetics), 0.3)
-    points = [
-        Point(
-            x=index + offset,
-            y=100 * number(row, band),
-            low=100 * number(row, f"{band}_low"),
-            high=100 * number(row, f"{band}_high"),
-            tip=band_tip(row, band),
-        )
-        for index, band in enumerate(BANDS)
-    ]
+    points = []
+    for index, band in enumerate(BANDS):
+        y, low, high = (100 * value for value in row.gains[band])
+        points.append(Point(index + offset, y, low, high, band_tip(row, band)))
     draw_series(axes, points, line_style(synthetic, synthetics), synthetic)
 
 
@@ -78,30 +72,30 @@ def _scores(scale: str, thresholds: Sequence[float]) -> str:
     )
 
 
-def _bounded(row: Row, column: str) -> str:
+def _bounded(gain: Bounds) -> str:
     """`+1.2 [-0.3, +2.7]`, in points."""
-    mean, low, high = (100 * number(row, f"{column}{end}") for end in ("", "_low", "_high"))
-    return f"{mean:+.1f}" + (f" [{low:+.1f}, {high:+.1f}]" if np.isfinite(low) else "")
+    return bounded_text(gain, "+.1f", scale=100)
 
 
-def band_tip(row: Row, band: str) -> str:
+def band_tip(row: Contrast, band: str) -> str:
     """`on, medium, 20 real, karst: +1.2 [-0.3, +2.7] points, 6 seeds; medium over the rest ...`."""
-    count = "all counts" if row["real_count"] is None else f"{row['real_count']} real"
-    place = "all targets" if row["target"] == ALL_TARGETS else row["target"]
-    tip = f"{row['synthetic']}, {band}, {count}, {place}: {_bounded(row, band)} points"
-    tip += f", {number(row, 'num_seeds'):.0f} seeds"
-    return f"{tip}; medium over the rest {_bounded(row, 'claim')}" if band == "medium" else tip
+    group = row.group
+    count = "all counts" if group.real_count is None else f"{group.real_count} real"
+    place = "all targets" if group.target == ALL_TARGETS else group.target
+    tip = f"{group.synthetic}, {band}, {count}, {place}: {_bounded(row.gains[band])} points"
+    tip += f", {row.num_seeds} seeds"
+    return f"{tip}; medium over the rest {_bounded(row.claim)}" if band == "medium" else tip
 
 
-def claim_sentence(contrasts: Sequence[Row]) -> str:
+def claim_sentence(contrasts: pl.DataFrame) -> str:
     """The claim over everything, per value of synthetic, with its interval over seeds."""
+    rows = read_contrasts(contrasts)
     widest = max(
-        contrasts, key=lambda row: (row["target"] == ALL_TARGETS, row["real_count"] is None)
+        (row.group for row in rows),
+        key=lambda group: (group.target == ALL_TARGETS, group.real_count is None),
     )
-    place = (widest["target"], widest["real_count"])
-    claims = [
-        f"{row['synthetic']} {_bounded(row, 'claim')} points"
-        for row in contrasts
-        if (row["target"], row["real_count"]) == place and np.isfinite(number(row, "claim"))
-    ]
-    return "; ".join(claims)
+    return "; ".join(
+        f"{row.group.synthetic} {_bounded(row.claim)} points"
+        for row in rows
+        if row.group._replace(synthetic=widest.synthetic) == widest and np.isfinite(row.claim.value)
+    )

@@ -4,17 +4,18 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy import ndarray
 
 from ptl_sweep.distance.train2test import DistanceHistogram
+from ptl_sweep.report.evidence import axes_of
 from ptl_sweep.report.figures.saving import mark
 from ptl_sweep.report.figures.style import (
     INK,
     LineStyle,
-    axes_of,
     finish,
     grid_of_panels,
     line_style,
@@ -34,7 +35,7 @@ class CellHistogram(NamedTuple):
 
 def distance_figure(histograms: Sequence[CellHistogram], synthetics: Sequence[str]) -> Figure:
     """Distances of true (up) and false (down) positives: score bands by targets."""
-    axis = axes_of([one.group._asdict() for one in histograms])
+    axis = axes_of(pl.DataFrame([one.group for one in histograms]))
     edges, bands = histograms[0].histogram.edges, histograms[0].histogram.score_bands
     figure, panels = grid_of_panels(axis.targets, len(bands), 1.6)
     for column, target in enumerate(axis.targets):

@@ -1,14 +1,16 @@
 """Which false positives there are, what they cost, and precision by rank."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ptl_sweep.report.evidence import axes_of, plural
 from ptl_sweep.report.figures.saving import mark
 from ptl_sweep.report.figures.style import (
-    axes_of,
     bar_style,
     dodge,
     finish,
@@ -16,9 +18,8 @@ from ptl_sweep.report.figures.style import (
     line_style,
     with_bounds,
 )
-from ptl_sweep.study.groups import number, text
 from ptl_sweep.study.statistics import Interval, mean_interval
-from ptl_sweep.vocabulary import FALSE_POSITIVE_TYPES, RANKINGS, Row
+from ptl_sweep.vocabulary import FALSE_POSITIVE_TYPES, RANKINGS
 
 GROUP_WIDTH = 0.8  # of the bars of one type
 SHORT_TYPES = {
@@ -29,14 +30,14 @@ SHORT_TYPES = {
 RANKING_WIDTH = {"distance": 1.6, "score": 0.7}  # points
 
 
-def error_figure(errors: Sequence[Row], synthetics: Sequence[str]) -> Figure:
+def error_figure(errors: pl.DataFrame, synthetics: Sequence[str]) -> Figure:
     """False positives by type (above) and AP50 gained without them (below), a column per target."""
     axis = axes_of(errors)
     figure, panels = grid_of_panels(axis.targets, 2, 1.8)
     for line, column in zip(panels, ("num", "gain"), strict=True):
         for axes, target in zip(line, axis.targets, strict=True):
             for index, synthetic in enumerate(synthetics):
-                own = [r for r in errors if (r["target"], r["synthetic"]) == (target, synthetic)]
+                own = errors.filter(target=target, synthetic=synthetic)
                 offset = dodge(index, len(synthetics), GROUP_WIDTH)
                 width = GROUP_WIDTH / len(synthetics)
                 _draw_bars(axes, own, column, (offset, width), synthetics)
@@ -54,19 +55,19 @@ def error_figure(errors: Sequence[Row], synthetics: Sequence[str]) -> Figure:
 
 def _draw_bars(
     axes: Axes,
-    rows: Sequence[Row],
+    rows: pl.DataFrame,
     column: str,
     place: tuple[float, float],
     synthetics: Sequence[str],
 ) -> None:
     """A bar per type; its whisker is the interval over seeds."""
-    if not rows:
+    if rows.is_empty():
         return
-    synthetic = text(rows[0], "synthetic")
+    synthetic, target = rows["synthetic"][0], rows["target"][0]
     offset, width = place
     scale = 100.0 if column == "gain" else 1.0
     for index, kind in enumerate(FALSE_POSITIVE_TYPES):
-        mean = mean_over_seeds([row for row in rows if row["type"] == kind], column)
+        mean = mean_over_seeds(rows.filter(type=kind), column)
         if not np.isfinite(mean.mean):
             continue
         style = bar_style(synthetic, synthetics)
@@ -74,41 +75,36 @@ def _draw_bars(
         x = index + offset
         (bar,) = axes.bar(x, scale * mean.mean, 0.9 * width, label=label, **style)
         shown = with_bounds(mean, " points") if column == "gain" else f"{mean.mean:.0f} a cell"
-        mark(bar, series=synthetic, tip=f"{synthetic}, {kind}, {rows[0]['target']}: {shown}")
+        mark(bar, series=synthetic, tip=f"{synthetic}, {kind}, {target}: {shown}")
         if mean.known:
             bounds = [scale * max(mean.low, 0), scale * mean.high]
             (whisker,) = axes.plot([x, x], bounds, color=style["edgecolor"], linewidth=1)
             mark(whisker, series=synthetic)
 
 
-def mean_over_seeds(rows: Sequence[Row], column: str) -> Interval:
+def mean_over_seeds(rows: pl.DataFrame, column: str) -> Interval:
     """Mean over the real counts within each seed, then over seeds; complete seeds only."""
-    by_seed: dict[float, dict[float, float]] = {}
-    for row in rows:
-        if np.isfinite(number(row, column)):
-            values = by_seed.setdefault(number(row, "seed"), {})
-            values[number(row, "real_count")] = number(row, column)
-    counts = {count for values in by_seed.values() for count in values}
-    complete = [list(values.values()) for values in by_seed.values() if set(values) == counts]
-    return mean_interval(np.array([np.mean(values) for values in complete], np.float64))
+    known = rows.filter(pl.col(column).is_finite())
+    seeds = known.group_by("seed", maintain_order=True).agg(
+        pl.col(column).mean(), num_cells=pl.len()
+    )
+    complete = seeds.filter(num_cells=known["real_count"].n_unique())
+    return mean_interval(complete[column].cast(pl.Float64).to_numpy())
 
 
-def precision_figure(curves: Sequence[Row], synthetics: Sequence[str]) -> Figure:
+def precision_figure(curves: pl.DataFrame, synthetics: Sequence[str]) -> Figure:
     """Precision by recall of one real count: score thresholds (rows of panels) by targets."""
     axis = axes_of(curves)
-    thresholds = sorted({number(row, "score_threshold") for row in curves})
+    thresholds = sorted(curves["score_threshold"].unique())
     figure, panels = grid_of_panels(axis.targets, len(thresholds), 1.45)
-    groups: dict[tuple[float, str, str, str], list[Row]] = {}
-    for row in curves:
-        threshold, target = number(row, "score_threshold"), text(row, "target")
-        key = (threshold, target, text(row, "synthetic"), text(row, "ranking"))
-        groups.setdefault(key, []).append(row)
+    keys = ("score_threshold", "target", "synthetic", "ranking")
+    groups = curves.partition_by(keys, as_dict=True)
     for line, threshold in zip(panels, thresholds, strict=True):
         line[0].set_ylabel(f"score ≥ {threshold:g}\nprecision [%]")
         for axes, target in zip(line, axis.targets, strict=True):
-            for synthetic in synthetics:
-                for ranking in RANKINGS:
-                    own = groups.get((threshold, target, synthetic, ranking), [])
+            for synthetic, ranking in itertools.product(synthetics, RANKINGS):
+                own = groups.get((threshold, target, synthetic, ranking))
+                if own is not None:
                     _draw_curve(axes, own, synthetics)
         line[0].set_ylim(0, 102)
     panels[0][0].set_xlim(0, 100)
@@ -117,21 +113,14 @@ def precision_figure(curves: Sequence[Row], synthetics: Sequence[str]) -> Figure
     return figure
 
 
-def _draw_curve(axes: Axes, rows: Sequence[Row], synthetics: Sequence[str]) -> None:
+def _draw_curve(axes: Axes, rows: pl.DataFrame, synthetics: Sequence[str]) -> None:
     """Mean precision over seeds at each recall; thin when ranked by score."""
-    if not rows:
-        return
-    by_recall: dict[float, list[float]] = {}
-    for row in rows:
-        by_recall.setdefault(number(row, "recall"), []).append(number(row, "precision"))
-    recalls = sorted(by_recall)
-    precision = [100 * float(np.mean(by_recall[recall])) for recall in recalls]
-    synthetic, ranking = text(rows[0], "synthetic"), text(rows[0], "ranking")
+    synthetic, ranking, target = (rows[name][0] for name in ("synthetic", "ranking", "target"))
+    means = rows.group_by("recall").agg(pl.col("precision").mean()).sort("recall")
+    x, precision = 100 * means["recall"].to_numpy(), 100 * means["precision"].to_numpy()
     style = line_style(synthetic, synthetics)
     look = {key: style[key] for key in ("color", "linestyle")}
-    x = [100 * recall for recall in recalls]
     label = f"{synthetic}, by {ranking}"
     (curve,) = axes.plot(x, precision, label=label, **look, linewidth=RANKING_WIDTH[ranking])
-    seeds = len({number(row, "seed") for row in rows})
-    tip = f"{label}, {rows[0]['target']}: mean precision {np.mean(precision):.1f} %"
-    mark(curve, series=synthetic, tip=f"{tip}, {seeds} seed{'s' if seeds > 1 else ''}")
+    tip = f"{label}, {target}: mean precision {np.mean(precision):.1f} %"
+    mark(curve, series=synthetic, tip=f"{tip}, {plural(rows['seed'].n_unique(), 'seed')}")

@@ -1,20 +1,20 @@
 """AP and AP_t2t against real images and PTL iterations, and the paired effect of synthetic."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from ptl_sweep.report.evidence import UNKNOWN, Axis, axes_of, by_group
 from ptl_sweep.report.figures.saving import mark
 from ptl_sweep.report.figures.series import Point, draw_series
 from ptl_sweep.report.figures.style import (
     INK,
     WIDTH,
-    Axis,
     LineStyle,
-    axes_of,
     count_axis,
     dodge,
     finish,
@@ -23,18 +23,16 @@ from ptl_sweep.report.figures.style import (
     line_style,
     with_bounds,
 )
-from ptl_sweep.study.groups import ap_t2t_of, number, text
 from ptl_sweep.study.statistics import Interval, mean_interval
-from ptl_sweep.study.summary import effect_of, find_summary, mean_of
-from ptl_sweep.vocabulary import ALL_TARGETS, OFF, Group, Row
+from ptl_sweep.vocabulary import ALL_TARGETS, OFF, ApT2t, Group
 
 AP_METRICS = {"AP50": "AP50 [%]", "AP": "AP [%]\nIoU .5:.95"}
 
 
-def effect_figure(summary: Sequence[Row], dataset: str) -> Figure:
+def effect_figure(summary: pl.DataFrame, dataset: str) -> Figure:
     """Paired change of AP50 by synthetic, per real count and target, and over the targets."""
     axis = axes_of(summary)
-    summary = [row for row in summary if row["metric"] == "AP50"]
+    effects = {group: one.effect for group, one in by_group(summary, "AP50").items()}
     lines = [
         (count, target) for count in axis.real_counts for target in [*axis.targets, ALL_TARGETS]
     ]
@@ -45,9 +43,8 @@ def effect_figure(summary: Sequence[Row], dataset: str) -> Figure:
         style = line_style(synthetic, axis.synthetics) | {"linestyle": "none"}
         for index, (count, target) in enumerate(lines):
             group = Group(dataset, count, synthetic, target)
-            effect = effect_of(find_summary(summary, "AP50", group) or {})
             position = index + dodge(offset, len(axis.others), 0.6)
-            _draw_effect(axes, effect, position, style, group)
+            _draw_effect(axes, effects.get(group, UNKNOWN), position, style, group)
         axes.plot([], [], label=f"{synthetic} - {OFF}", **style)
     _effect_axis(axes, lines)
     figure.legend(loc="outside upper center", ncols=min(4, len(axis.others)))
@@ -91,16 +88,16 @@ def _effect_axis(axes: Axes, lines: Sequence[tuple[int, str]]) -> None:
     axes.set_xlabel("change of AP50 [points]; bar: 95 % interval over seeds")
 
 
-def count_figure(summary: Sequence[Row], dataset: str, metrics: dict[str, str]) -> Figure:
+def count_figure(summary: pl.DataFrame, dataset: str, metrics: dict[str, str]) -> Figure:
     """Metrics (rows of panels) against real images, a column per target."""
     axis = axes_of(summary)
     figure, panels = grid_of_panels(axis.targets, len(metrics), 1.75)
     for line, (metric, label) in zip(panels, metrics.items(), strict=True):
-        own = [row for row in summary if row["metric"] == metric]
+        means = {group: one.mean for group, one in by_group(summary, metric).items()}
         line[0].set_ylabel(label)
         for axes, target in zip(line, axis.targets, strict=True):
             for synthetic in axis.synthetics:
-                points = _count_points(own, metric, axis, Group(dataset, None, synthetic, target))
+                points = _count_points(means, axis, Group(dataset, None, synthetic, target))
                 draw_series(axes, points, line_style(synthetic, axis.synthetics), synthetic)
         from_zero(line[0])
     count_axis(panels[0][0], axis.real_counts)
@@ -108,13 +105,12 @@ def count_figure(summary: Sequence[Row], dataset: str, metrics: dict[str, str]) 
     return figure
 
 
-def _count_points(summary: Sequence[Row], metric: str, axis: Axis, every: Group) -> list[Point]:
+def _count_points(means: Mapping[Group, Interval], axis: Axis, every: Group) -> list[Point]:
     """Means over seeds of one series, in percent; the series stand a little beside each other."""
     offset = dodge(axis.synthetics.index(every.synthetic), len(axis.synthetics), 0.12)
     points = []
     for count in axis.real_counts:
-        row = find_summary(summary, metric, every._replace(real_count=count))
-        mean = mean_of(row or {})
+        mean = means.get(every._replace(real_count=count), UNKNOWN)
         tip = f"{every.synthetic}, {count} real, {every.target}: {with_bounds(mean)}"
         points.append(_percent(count * float(np.exp(offset)), mean, tip))
     return points
@@ -124,20 +120,19 @@ def _percent(x: float, mean: Interval, tip: str) -> Point:
     return Point(x, 100 * mean.mean, 100 * mean.low, 100 * mean.high, tip)
 
 
-def ap_t2t_metrics(summary: Iterable[Row]) -> dict[str, str]:
+def ap_t2t_metrics(score_thresholds: Sequence[float]) -> dict[str, str]:
     """AP_t2t columns of a sweep and what their axis says."""
-    headline = ap_t2t_of({text(row, "metric"): None} for row in summary)
-    return {one.name: f"AP_t2t [%]\nscore ≥ {one.threshold:g}" for one in headline}
+    return {ApT2t(score).name: f"AP_t2t [%]\nscore ≥ {score:g}" for score in score_thresholds}
 
 
-def iteration_figure(rows: Sequence[Row]) -> Figure:
+def iteration_figure(rows: pl.DataFrame) -> Figure:
     """AP50 against PTL iteration (0: off), a row of panels per real count, a column per target."""
     axis = axes_of(rows)
     figure, panels = grid_of_panels(axis.targets, len(axis.real_counts), 1.45)
     for line, count in zip(panels, axis.real_counts, strict=True):
         line[0].set_ylabel(f"{count} real\nAP50 [%]")
         for axes, target in zip(line, axis.targets, strict=True):
-            own = [r for r in rows if r["real_count"] == count and r["target"] == target]
+            own = rows.filter(real_count=count, target=target)
             for synthetic in axis.others:
                 points = _iteration_points(own, synthetic, f"{count} real, {target}")
                 draw_series(axes, points, line_style(synthetic, axis.synthetics), synthetic)
@@ -147,17 +142,18 @@ def iteration_figure(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def _iteration_points(rows: Sequence[Row], synthetic: str, place: str) -> list[Point]:
+def _iteration_points(rows: pl.DataFrame, synthetic: str, place: str) -> list[Point]:
     """Mean over seeds per iteration; the detector of `off` is iteration 0 of every method."""
-    values: dict[int, dict[float, float]] = {}
-    for row in sorted(rows, key=lambda row: row["synthetic"] != OFF):
-        iteration = number(row, "iteration")
-        belongs = row["synthetic"] == synthetic or (row["synthetic"] == OFF and iteration == 0)
-        if belongs and np.isfinite(iteration):
-            values.setdefault(int(iteration), {})[number(row, "seed")] = number(row, "AP50")
+    is_first = (pl.col("synthetic") == OFF) & (pl.col("iteration") == 0)
+    own = rows.filter(
+        is_first | (pl.col("synthetic") == synthetic), pl.col("iteration").is_not_null()
+    )
+    cells = own.sort(~is_first, maintain_order=True).unique(
+        ["iteration", "seed"], keep="last", maintain_order=True
+    )
     points = []
-    for iteration in sorted(values):
-        mean = mean_interval(np.array(list(values[iteration].values())))
+    for iteration, values in cells.group_by("iteration").agg("AP50").sort("iteration").iter_rows():
+        mean = mean_interval(np.array(values, np.float64))
         tip = f"{synthetic}, iteration {iteration}, {place}: {with_bounds(mean)}"
         points.append(_percent(float(iteration), mean, tip))
     return points

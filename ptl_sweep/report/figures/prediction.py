@@ -1,25 +1,24 @@
 """Does the train2test distance predict AP? One point per cell."""
 
+import itertools
 import textwrap
-from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ptl_sweep.report.evidence import Axis, axes_of, bounded_text, read_correlations
 from ptl_sweep.report.figures.saving import mark
 from ptl_sweep.report.figures.style import (
     INK,
     WIDTH,
-    Axis,
     LineStyle,
-    axes_of,
     from_zero,
     line_style,
     wrapped,
 )
-from ptl_sweep.study.groups import number, text
-from ptl_sweep.vocabulary import OFF, Distance, Row
+from ptl_sweep.vocabulary import OFF, Distance
 
 PREDICTOR = Distance("tp", "mean")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "p")  # of targets
@@ -27,19 +26,19 @@ FILLS = ("full", "left", "bottom", "right", "top")  # of values of synthetic bes
 SIZES = (3.0, 8.0)  # points, of the smallest and the largest real count
 
 
-def predicting_variant(rows: Sequence[Row]) -> str:
+def predicting_variant(rows: pl.DataFrame) -> str:
     """equal_n where it exists, else shrunk; empty where no cell has both a distance and AP50."""
-    for variant in ("equal_n", "shrunk"):
-        if any(np.isfinite(_value(row, variant) + number(row, "AP50")) for row in rows):
-            return variant
-    return ""
+    variants = ("equal_n", "shrunk")
+    return next((name for name in variants if not _drawn(rows, name).is_empty()), "")
 
 
-def _value(row: Row, variant: str) -> float:
-    return number(row, PREDICTOR._replace(variant=variant).name)
+def _drawn(rows: pl.DataFrame, variant: str) -> pl.DataFrame:
+    """Cells with both a `distance` and AP50."""
+    known = rows.with_columns(distance=pl.col(PREDICTOR._replace(variant=variant).name))
+    return known.filter(pl.col("distance").is_finite(), pl.col("AP50").is_finite())
 
 
-def prediction_figure(rows: Sequence[Row], variant: str, correlations: str) -> Figure:
+def prediction_figure(rows: pl.DataFrame, variant: str, correlations: str) -> Figure:
     """AP50 against the mean distance of true positives.
 
     The marker is the target, colour and fill are the synthetic images, the size is the real count;
@@ -48,12 +47,10 @@ def prediction_figure(rows: Sequence[Row], variant: str, correlations: str) -> F
     axis = axes_of(rows)
     figure = Figure(figsize=(WIDTH, 4.2), layout="constrained")
     axes = figure.subplots()
-    for target in axis.targets:
-        for synthetic in axis.synthetics:
-            for count in axis.real_counts:
-                wanted = (target, synthetic, count)
-                own = [r for r in rows if (r["target"], r["synthetic"], r["real_count"]) == wanted]
-                _draw_cells(axes, own, variant, axis)
+    groups = _drawn(rows, variant).partition_by("target", "synthetic", "real_count", as_dict=True)
+    for key in itertools.product(axis.targets, axis.synthetics, axis.real_counts):
+        if key in groups:
+            _draw_cells(axes, groups[key], key, axis)
     axes.set_xlabel(f"train2test distance, squared, {variant}: mean of true positives")
     axes.set_ylabel("AP50 [%]")
     axes.margins(x=0.04)
@@ -64,23 +61,18 @@ def prediction_figure(rows: Sequence[Row], variant: str, correlations: str) -> F
     return figure
 
 
-def _draw_cells(axes: Axes, rows: Sequence[Row], variant: str, axis: Axis) -> None:
+def _draw_cells(axes: Axes, rows: pl.DataFrame, group: tuple[str, str, int], axis: Axis) -> None:
     """Cells that differ in the seed only."""
-    drawn = [row for row in rows if np.isfinite(_value(row, variant) + number(row, "AP50"))]
-    if not drawn:
-        return
-    target, synthetic, count = (rows[0][key] for key in ("target", "synthetic", "real_count"))
-    x = [_value(row, variant) for row in drawn]
-    y = [100 * number(row, "AP50") for row in drawn]
-    look = _look(str(synthetic), axis) | {"marker": _marker(str(target), axis)}
-    size = _size(number(rows[0], "real_count"), axis)
-    (dots,) = axes.plot(x, y, **look, markersize=size)
+    target, synthetic, count = group
+    x, y = rows["distance"].to_numpy(), 100 * rows["AP50"].to_numpy()
+    look = _look(synthetic, axis) | {"marker": _marker(target, axis)}
+    (dots,) = axes.plot(x, y, **look, markersize=_size(count, axis))
     tips = [
-        f"{synthetic}, {count} real, {target}, seed {row['seed']}: AP50 {high:.1f} %, "
+        f"{synthetic}, {count} real, {target}, seed {seed}: AP50 {high:.1f} %, "
         f"distance {across:.3g}"
-        for row, across, high in zip(drawn, x, y, strict=True)
+        for seed, across, high in zip(rows["seed"], x, y, strict=True)
     ]
-    mark(dots, series=str(synthetic), tip=tips)
+    mark(dots, series=synthetic, tip=tips)
 
 
 def _look(synthetic: str, axis: Axis) -> LineStyle:
@@ -121,14 +113,10 @@ def _legends(figure: Figure, axes: Axes, axis: Axis) -> None:
     figure.legend(handles=handles, loc="outside right upper")
 
 
-def correlation_sentence(correlations: Sequence[Row], dataset: str, variant: str) -> str:
+def correlation_sentence(correlations: pl.DataFrame, variant: str) -> str:
     """`pooled -0.83 [-0.94, -0.70]; within real_count ...`: Spearman's rho of what is drawn."""
-    wanted = (dataset, PREDICTOR.predictor, variant, "AP50")
-    parts = []
-    for row in correlations:
-        own = tuple(text(row, key) for key in ("dataset", "predictor", "variant", "metric"))
-        rho, low, high = (number(row, key) for key in ("rho", "low", "high"))
-        if own == wanted and np.isfinite(rho):
-            bounds = f" [{low:+.2f}, {high:+.2f}]" if np.isfinite(low + high) else ""
-            parts.append(f"{row['scope']} {rho:+.2f}{bounds}")
-    return "; ".join(parts)
+    distance = PREDICTOR._replace(variant=variant)
+    return "; ".join(
+        f"{row.scope} {bounded_text(row.evidence[:3], '+.2f')}"
+        for row in read_correlations(correlations, distance)
+    )

@@ -4,22 +4,18 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from ptl_sweep.report.evidence import by_group
 from ptl_sweep.report.figures.saving import mark
-from ptl_sweep.report.figures.style import (
-    INK,
-    WIDTH,
-    LineStyle,
-    line_style,
-)
-from ptl_sweep.study.groups import number, text
-from ptl_sweep.study.summary import find_summary
-from ptl_sweep.vocabulary import OFF, Group, Row
+from ptl_sweep.report.figures.style import INK, WIDTH, LineStyle, line_style
+from ptl_sweep.vocabulary import OFF, Group
 
 METRICS = ("AP50", "AP")  # the first that both have
+PLACE = ("paper", "table", "target", "real_count")  # of a published baseline
 
 
 class Comparison(NamedTuple):
@@ -34,53 +30,45 @@ class Comparison(NamedTuple):
     ours: float
 
 
-def comparisons(published: Sequence[Row], summary: Sequence[Row], dataset: str) -> list[Comparison]:
+def comparisons(published: pl.DataFrame, summary: pl.DataFrame) -> list[Comparison]:
     """Cells of both; the published last iteration, never the one chosen on test data ("best")."""
-    rows = [row for row in published if row["dataset"] == dataset]
+    ours = {metric: _our_ratios(summary, metric) for metric in METRICS}
     found: dict[tuple[str, str, int, str], Comparison] = {}
-    for row in sorted(rows, key=_iteration):
-        if row["synthetic"] == OFF or np.isnan(_iteration(row)):
-            continue
+    for row in _published_ratios(published).iter_rows(named=True):
+        group = Group(row["dataset"], row["real_count"], row["synthetic"], row["target"])
         for metric in METRICS:
-            ratio = number(row, metric) / _baseline(rows, row, metric)
-            group = Group(
-                dataset, int(number(row, "real_count")), text(row, "synthetic"), text(row, "target")
-            )
-            ours = _our_ratio(summary, group, metric)
-            if np.isfinite(ratio) and np.isfinite(ours) and ratio > 0 and ours > 0:
-                key = (
-                    text(row, "paper"),
-                    group.target,
-                    int(number(row, "real_count")),
-                    group.synthetic,
-                )
-                found[key] = Comparison(*key, metric, ratio, ours)
+            ratios = (row[f"{metric}_ratio"], ours[metric].get(group, np.nan))
+            if np.isfinite(ratios).all() and min(ratios) > 0:
+                key = (row["paper"], group.target, row["real_count"], group.synthetic)
+                found[key] = Comparison(*key, metric, *ratios)
                 break
     return sorted(found.values(), key=lambda one: (one.target, one.real_count, one.paper))
 
 
-def _iteration(row: Row) -> float:
-    """NaN for `best`."""
-    return number(row, "iteration")
+def _published_ratios(own: pl.DataFrame) -> pl.DataFrame:
+    """AP over that without synthetic images, of the same paper, table, target and count.
+
+    The last iteration of a method is the last row.
+    """
+    numbered = pl.col("iteration").cast(pl.Int64, strict=False)
+    steps = own.with_columns(numbered).filter(
+        pl.col("synthetic") != OFF, pl.col("iteration").is_not_null()
+    )
+    off = own.filter(synthetic=OFF).unique(PLACE, keep="first", maintain_order=True)
+    return (
+        steps.join(off, on=PLACE, suffix="_off")
+        .with_columns(
+            (pl.col(name) / pl.col(f"{name}_off")).alias(f"{name}_ratio") for name in METRICS
+        )
+        .sort("iteration", maintain_order=True)
+    )
 
 
-def _baseline(rows: Sequence[Row], row: Row, metric: str) -> float:
-    """Published value without synthetic images, of the same paper, table, target and count."""
-    keys = ("paper", "table", "target", "real_count")
-    wanted = [row[key] for key in keys]
-    values = [
-        number(other, metric)
-        for other in rows
-        if other["synthetic"] == OFF and [other[key] for key in keys] == wanted
-    ]
-    return values[0] if values and values[0] > 0 else np.nan
-
-
-def _our_ratio(summary: Sequence[Row], group: Group, metric: str) -> float:
-    with_it = find_summary(summary, metric, group) or {}
-    without = find_summary(summary, metric, group._replace(synthetic=OFF)) or {}
-    below = number(without, "mean")
-    return number(with_it, "mean") / below if below > 0 else np.nan
+def _our_ratios(summary: pl.DataFrame, metric: str) -> dict[Group, float]:
+    """Mean over that of `off`, where that is positive."""
+    means = {group: one.mean.mean for group, one in by_group(summary, metric).items()}
+    off = {group: means.get(group._replace(synthetic=OFF), np.nan) for group in means}
+    return {group: mean / off[group] for group, mean in means.items() if off[group] > 0}
 
 
 def published_figure(found: Sequence[Comparison], synthetics: Sequence[str]) -> Figure:
@@ -103,14 +91,9 @@ def published_figure(found: Sequence[Comparison], synthetics: Sequence[str]) -> 
 
 def _draw(axes: Axes, index: int, one: Comparison, synthetics: Sequence[str]) -> None:
     place = f"{one.target}, {one.real_count} real"
-    theirs: LineStyle = {
-        "marker": "D",
-        "color": INK,
-        "markerfacecolor": "white",
-        "linestyle": "none",
-    }
+    theirs: LineStyle = {"color": INK, "markerfacecolor": "white", "linestyle": "none"}
     (joint,) = axes.plot([one.published, one.ours], [index] * 2, color="#bbbbbb", linewidth=1)
-    (point,) = axes.plot([one.published], [index], label="published", **theirs, markersize=6.5)
+    (point,) = axes.plot([one.published], [index], "D", label="published", **theirs, markersize=6.5)
     mark(joint, series=one.synthetic)
     mark(point, tip=[f"{one.paper}, {place}: {one.metric} times {one.published:.2f}"])
     style = line_style(one.synthetic, synthetics) | {"linestyle": "none"}

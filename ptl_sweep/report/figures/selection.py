@@ -115,8 +115,12 @@ def _draw_bins(
     """A square and a circle per bin, of an area that is proportional to the share."""
     style, series = look
     middles = [(bins[:-1] + bins[1:]) / 2 for bins in edges]
-    pool = {"marker": "s", "markerfacecolor": "#bbbbbb", "markeredgecolor": "none"}
-    chosen = {"marker": "o", "markerfacecolor": "none", "markeredgecolor": style["color"]}
+    pool: LineStyle = {"marker": "s", "markerfacecolor": "#bbbbbb", "markeredgecolor": "none"}
+    chosen: LineStyle = {
+        "marker": "o",
+        "markerfacecolor": "none",
+        "markeredgecolor": style["color"],
+    }
     labels = "pool", f"selected by {series}"
     for shares, drawn, label in zip(_shares(table), (pool, chosen), labels, strict=True):
         sizes = np.round(2 * LARGEST_DOT * np.sqrt(shares / largest)) / 2
@@ -124,20 +128,14 @@ def _draw_bins(
         for size in np.unique(sizes[shares > 0])[::-1]:  # one artist per size: small files
             at = np.argwhere((sizes == size) & (shares > 0))
             x, y = middles[1][at[:, 1]], middles[0][at[:, 0]]
-            (dots,) = axes.plot(
-                x, y, linestyle="none", **drawn, markersize=float(size), label=label
-            )
+            drawn |= {"linestyle": "none", "markersize": float(size), "label": label}
+            (dots,) = axes.plot(x, y, **drawn)
             if drawn is chosen:
-                mark(
-                    dots, series=series, tip=[_bin_tip(table, edges, tuple(b)) for b in at.tolist()]
-                )
+                tips = [_bin_tip(table, edges, tuple(place)) for place in at.tolist()]
+                mark(dots, series=series, tip=tips)
 
 
-def _bin_tip(
-    table: BinCounts,
-    edges: Sequence[Bins],
-    bin_: tuple[int, ...],
-) -> str:
+def _bin_tip(table: BinCounts, edges: Sequence[Bins], bin_: tuple[int, ...]) -> str:
     (low, high), (near, far) = ((b[i], b[i + 1]) for b, i in zip(edges, bin_, strict=True))
     pool, chosen = (int(counts[bin_]) for counts in table)
     return (
@@ -179,24 +177,25 @@ def _draw_gaps(
         return
     gap = np.concatenate([one.gap for one in selections])
     selected = np.concatenate([one.selected for one in selections])
-    infinite = []
-    for name, values in (("pool", gap), ("selected", gap[selected])):
-        shares = 100 * np.histogram(np.maximum(values, bins[0]), bins)[0] / max(1, len(values))
-        is_pool = name == "pool"
-        look = (
-            {"fill": True, "color": "#cccccc"}
-            if is_pool
-            else {"color": style["color"], "linestyle": style["linestyle"], "linewidth": 1.4}
-        )
-        label = "pool" if is_pool else f"selected by {series}"
-        steps = axes.stairs(shares, bins, label=label, **look)
-        never = 100 * float(np.mean(np.isinf(values))) if len(values) else 0.0
-        found = values[np.isfinite(values)]
-        median = f"median gap {np.median(found):.3g}" if len(found) else "no finite gap"
-        tip = f"{label}: {len(values)} images, {median}, {never:.0f} % never detected"
-        mark(steps, series="" if is_pool else series, tip=tip)
-        infinite.append(never)
-    words = f"inf: {infinite[0]:.0f} % of pool,\n{infinite[1]:.0f} % of selected"
-    axes.text(
-        0.98, 0.98, words, transform=axes.transAxes, ha="right", va="top", fontsize=8, color=INK
-    )
+    line = {"color": style["color"], "linestyle": style["linestyle"], "linewidth": 1.4}
+    never = [
+        _draw_shares(axes, gap, bins, "pool", {"fill": True, "color": "#cccccc"}, ""),
+        _draw_shares(axes, gap[selected], bins, f"selected by {series}", line, series),
+    ]
+    words = f"inf: {never[0]:.0f} % of pool,\n{never[1]:.0f} % of selected"
+    place: LineStyle = {"transform": axes.transAxes, "ha": "right", "va": "top"}
+    axes.text(0.98, 0.98, words, **place, fontsize=8, color=INK)
+
+
+def _draw_shares(
+    axes: Axes, gap: Float[ndarray, " g"], bins: Bins, label: str, look: LineStyle, series: str
+) -> float:
+    """Finite gaps in percent of all images; returns the percent that are infinite."""
+    shares = 100 * np.histogram(np.maximum(gap, bins[0]), bins)[0] / max(1, len(gap))
+    steps = axes.stairs(shares, bins, label=label, **look)
+    never = 100 * float(np.mean(np.isinf(gap))) if len(gap) else 0.0
+    found = gap[np.isfinite(gap)]
+    median = f"median gap {np.median(found):.3g}" if len(found) else "no finite gap"
+    tip = f"{label}: {len(gap)} images, {median}, {never:.0f} % never detected"
+    mark(steps, series=series, tip=tip)
+    return never

@@ -5,8 +5,8 @@ hatch. A figure is at most as wide as a printed page, so that its letters keep t
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from collections.abc import Sequence
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -15,9 +15,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
-from ptl_sweep.study.groups import number, text
+from ptl_sweep.report.evidence import bounded_text, plural
 from ptl_sweep.study.statistics import Interval
-from ptl_sweep.vocabulary import ALL_TARGETS, OFF, Row
+from ptl_sweep.vocabulary import ALL_TARGETS, OFF
 
 STYLE: Any = {
     "font.size": 9.0,
@@ -56,29 +56,6 @@ LINE, TICK_WIDTH, GAP = 0.17, 0.48, 0.13  # inches: of text, of numbers beside a
 POINT_SIZE = 4.5
 
 Panels: TypeAlias = list[list[Axes]]
-
-
-class Axis(NamedTuple):
-    """Values of the axes of one data set's sweep, in the order of display."""
-
-    real_counts: list[int]
-    synthetics: list[str]  # off first
-    targets: list[str]
-
-    @property
-    def others(self) -> list[str]:
-        """Values of `synthetic` that are compared with off."""
-        return [name for name in self.synthetics if name != OFF]
-
-
-def axes_of(rows: Iterable[Row]) -> Axis:
-    """Values in the rows; failed and missing cells included, averages left out."""
-    own = [row for row in rows if row["target"] != ALL_TARGETS and row["real_count"] is not None]
-    return Axis(
-        sorted({int(number(row, "real_count")) for row in own}),
-        sorted({text(row, "synthetic") for row in own}, key=lambda name: (name != OFF, name)),
-        sorted({text(row, "target") for row in own}),
-    )
 
 
 def line_style(synthetic: str, synthetics: Sequence[str]) -> LineStyle:
@@ -122,11 +99,8 @@ def shown_target(target: str) -> str:
 
 def with_bounds(interval: Interval, unit: str = " %", sign: str = "") -> str:
     """`26.7 % [22.1, 31.3], 3 seeds`, in hundredths: the hover text of a mean over seeds."""
-    seeds = f"{interval.num} seed{'' if interval.num == 1 else 's'}"
-    mean = f"{100 * interval.mean:{sign}.1f}{unit}"
-    if not interval.known:
-        return f"{mean}, {seeds}"
-    return f"{mean} [{100 * interval.low:{sign}.1f}, {100 * interval.high:{sign}.1f}], {seeds}"
+    shown = bounded_text(interval.bounded, f"{sign}.1f", unit=unit, scale=100)
+    return f"{shown}, {plural(interval.num, 'seed')}"
 
 
 def grid_of_panels(
@@ -216,8 +190,3 @@ def log_axis(axes: Axes, low: float, high: float) -> None:
 def from_zero(axes: Axes, room: float = 0.06) -> None:
     """Scale from zero, with `room` above the highest as a share of it."""
     axes.set_ylim(0, (1 + room) * axes.get_ylim()[1])
-
-
-def finite(values: Iterable[float]) -> list[float]:
-    """The values that are numbers."""
-    return [float(value) for value in values if np.isfinite(value)]

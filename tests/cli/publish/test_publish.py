@@ -171,15 +171,18 @@ def test_no_two_panels_of_a_grid_overlap_and_all_lie_within_its_width(
 
 BUILD = """
 import json, sys
-from ptl_sweep.cli.publish.dashboards import (
-    DashboardPlace, build_report, build_workspace, report_json, workspace_json,
-)
+from pathlib import Path
+from ptl_sweep.cli.publish.dashboards import DashboardPlace, build_report, build_workspace
+from ptl_sweep.cli.publish.save import write_dashboards
+from ptl_sweep.study.schemas import frame_of, results_schema
 from ptl_sweep.study.study import Study
 content = json.load(sys.stdin)
 place = DashboardPlace(entity="team", project="project", sweep=content["sweep"])
-study = Study(rows=content["rows"], iteration_rows=(), summary=())
-built = workspace_json(build_workspace(place, study)), report_json(build_report(place, study))
-print(json.dumps(dict(zip(("workspace", "report"), built))))
+rows = frame_of(content["rows"], results_schema((0.01, 0.1, 0.5)))
+study = Study(rows=rows, iteration_rows=rows.clear())
+made = build_workspace(place, study), build_report(place, study)
+paths = write_dashboards(Path(content["folder"]), place, *made)
+print(json.dumps({name: json.loads(Path(path).read_text()) for name, path in paths.items()}))
 """
 
 
@@ -201,7 +204,7 @@ def built(plan: Plan) -> dict[str, Json]:
     rows = [{**c.id._asdict(), "iteration": c.readings[-1].iteration} for c in plan.cells]
     done = subprocess.run(
         [sys.executable, "-c", BUILD],
-        input=json.dumps({"sweep": plan.name, "rows": rows}),
+        input=json.dumps({"sweep": plan.name, "rows": rows, "folder": str(plan.folder)}),
         check=True,
         capture_output=True,
         text=True,

@@ -92,7 +92,7 @@ def test_a_bad_entry_is_named_with_its_fix(
     ("content", "words"),
     [
         ('{"images": [\n', ("line 2", "is not valid JSON")),
-        ("[]", ("is no COCO instances file",)),
+        ("[]", ("is not a COCO instances file",)),
         ('{"images": []}', ("images is an empty list",)),
         ('{"images": [3]}', ("images[0] is 3",)),
         ('{"images": [{"id": 1}]}', ("images[0] has no file_name",)),

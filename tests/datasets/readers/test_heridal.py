@@ -236,13 +236,13 @@ def test_names_of_another_form_are_scenes_by_what_precedes_their_number(original
 
 
 def test_an_unknown_class_and_a_pointer_are_named(original: Read, tmp_path: Path) -> None:
-    where = f"{tmp_path / 'testImages' / 'labels' / 'test_BLI_0001.xml'}, line"
+    where = str(tmp_path / "testImages" / "labels" / "test_BLI_0001.xml")
     with pytest.raises(DataError, match=r"class 'humn' is not known .*nearest is 'human'") as error:
         original({"test_BLI_0001": annotation(("humn", "1", "2", "3", "4"))})
-    assert str(error.value).startswith(f"{where} 8: ")
+    assert str(error.value).startswith(f"{where}, line 8: ")
     with pytest.raises(DataError, match="git-LFS pointer") as error:
         original({"test_BLI_0001": "version https://git-lfs.github.com/spec/v1\n"})
-    assert str(error.value).startswith(f"{where} 1: ")
+    assert str(error.value).startswith(f"{where}: ")
 
 
 def test_keys_that_do_not_fit_are_refused(original: Read) -> None:

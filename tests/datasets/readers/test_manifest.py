@@ -14,15 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ptl_sweep.config.schema import ConfigError
-from ptl_sweep.datasets.readers.manifest import (
-    COLUMNS,
-    ManifestRow,
-    build_manifest,
-    mask_box,
-    read_manifest,
-    read_mask,
-    require_mask,
-)
+from ptl_sweep.datasets.readers.build_manifest import build_manifest
+from ptl_sweep.datasets.readers.manifest import COLUMNS, ManifestRow, read_manifest
+from ptl_sweep.datasets.readers.masks import mask_box, read_mask, require_mask
 from ptl_sweep.datasets.validation import DataError
 
 SIZE = (100, 80)
@@ -101,7 +95,7 @@ def test_json_lines_say_the_same_as_csv(rows: Any) -> None:
         ("image,mask,altitude", "a,b,9", 1, "'altitude' is unknown; the nearest is 'altitude_m'"),
         ("image,mask,image", "a,b,a", 1, "column image is there twice"),
         ("image,x1", "a,1", 1, "has no column mask"),
-        ("image,mask", 'a,"b', 2, "is no CSV"),
+        ("image,mask", 'a,"b', 2, "is not valid CSV"),
         ("image,mask", ",b", 2, "image is None, must be a path below"),
         ("image,mask", "a,../b", 2, "mask is '../b', must be a path below"),
         ("image,mask", "/etc/a,b", 2, "image is '/etc/a'"),
@@ -218,7 +212,7 @@ def test_files_that_are_no_mask_are_refused(tmp_path: Path) -> None:
     for mode in ("RGB", "RGBA", "LA", "P"):
         grey.convert(mode).save(tmp_path / f"{mode}.png")
     for name in ("grey.jpg", "RGB.png", "RGBA.png", "LA.png", "P.png"):
-        with pytest.raises(DataError, match=rf"{name}: is no greyscale PNG of 8 bits"):
+        with pytest.raises(DataError, match=rf"{name}: is not a greyscale PNG of 8 bits"):
             require_mask(tmp_path / name, SIZE)
     with pytest.raises(DataError, match="is 100x80, its image is 80x100"):
         require_mask(tmp_path / "grey.png", (80, 100))
@@ -313,7 +307,7 @@ def test_masks_that_are_nowhere_are_an_error_that_names_one(pool: Path) -> None:
 @pytest.mark.parametrize(
     ("pattern", "masks", "words"),
     [
-        ("(", "{stem}", "is no regular expression"),
+        ("(", "{stem}", "is not a regular expression"),
         ("images/(?P<altitude>.*)", "{stem}", "the nearest is 'altitude_m'"),
         (
             "images/(?P<altitude_m>.*)",

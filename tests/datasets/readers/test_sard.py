@@ -217,7 +217,7 @@ def test_further_classes_of_a_repack_need_a_meaning(repack: Callable[..., Path])
     assert image_set.num_persons == 0
     assert len(image_set.records[0].ignored) == 1
     image_set = _read(folder, "test", categories={"boat": "other", "dgo": "other"})
-    assert image_set.warnings == ("categories that data.yaml lacks: dgo",)
+    assert image_set.warnings == ("categories that data.yaml lacks: 1 (files: 1, first: dgo)",)
 
 
 def test_a_repack_without_data_yaml_says_what_to_write(repack: Callable[..., Path]) -> None:

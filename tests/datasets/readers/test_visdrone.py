@@ -67,6 +67,49 @@ def test_persons_of_score_zero_are_ignored_counted_and_reported(visdrone: Read) 
     )
 
 
+def test_a_person_half_in_ignored_regions_is_left_out_and_counted(visdrone: Read) -> None:
+    """One pixel row decides; two regions count as their union, and other ignored boxes do not."""
+    regions = "0,0,40,10,0,0,0,0\n0,5,40,15,0,0,0,0\n"
+    rows = "0,10,10,20,1,1,0,0\n20,10,10,21,1,2,0,0\n"  # 10 of 20 rows inside, 10 of 21
+    image_set = visdrone({"1": f"{regions}{rows}60,0,9,9,1,1,0,0\n60,0,9,9,0,1,0,0\n"})
+    (record,) = image_set.records
+    assert record.boxes.tolist() == [[20, 10, 30, 31], [60, 0, 69, 9]]
+    assert record.ignored.tolist() == [[0, 0, 40, 10], [0, 5, 40, 20], [60, 0, 69, 9]]
+    assert image_set.drops["person at least half in ignored regions"] == 1
+    changed = visdrone({}, categories={"ignored regions": "other"})
+    assert changed.num_persons == 3
+
+
+PIXELS = st.tuples(st.integers(0, 95), st.integers(0, 75), st.integers(1, 60), st.integers(1, 60))
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(PIXELS, max_size=4), st.lists(PIXELS, max_size=6, unique=True))
+def test_the_persons_left_are_those_that_a_count_of_pixels_leaves(
+    visdrone: Read, regions: list[tuple[int, ...]], persons: list[tuple[int, ...]]
+) -> None:
+    rows = [(*region, 0, 0) for region in regions] + [(*person, 1, 1) for person in persons]
+    text = "".join(f"{','.join(map(str, row))},0,0\n" for row in rows)
+    image_set = visdrone({"1": text})
+    expected = uncovered(np.array(rows, dtype=np.int64).reshape(-1, 6), (100, 80))
+    clipped = {tuple(np.minimum([x, y, x + w, y + h], [100, 80] * 2)) for x, y, w, h in expected}
+    assert set(map(tuple, image_set.records[0].boxes.tolist())) == clipped
+    dropped = image_set.drops.get("person at least half in ignored regions", 0)
+    assert dropped == len(persons) - len(expected)
+
+
+def uncovered(rows: np.ndarray, size: tuple[int, int]) -> list[list[int]]:
+    """Left, top, width, height of the persons of whom less than half the pixels are ignored."""
+    ignored = np.zeros(size[::-1])
+    for left, top, width, height in rows[rows[:, 5] == 0, :4]:
+        ignored[top : top + height, left : left + width] = 1
+    return [
+        [left, top, width, height]
+        for left, top, width, height in rows[np.isin(rows[:, 5], (1, 2)), :4].tolist()
+        if 2 * ignored[top : top + height, left : left + width].sum() < width * height
+    ]
+
+
 def test_mixed_line_ends_and_duplicates_are_reported(visdrone: Read) -> None:
     image_set = visdrone({"1": f"{ROW}\r\n{ROW}\r\n1,2,9,9,1,1,0,0\n"})
     assert len(image_set.records[0].boxes) == 2
@@ -139,7 +182,9 @@ def test_a_mutated_row_is_parsed_right_or_named(
     x, y, width, height, score, category = values[:6]
     box = np.clip([x, y, x + width, y + height], 0, [100, 80, 100, 80])
     seen = min(box[2:] - box[:2]) >= 1
-    expected = [[10, 20, 40, 60]]
+    shared = np.minimum(box[2:], [40, 60]) - np.maximum(box[:2], [10, 20])
+    covered = category == 0 and min(shared) > 0 and shared.prod() >= 30 * 40 / 2
+    expected = [] if covered else [[10, 20, 40, 60]]
     if seen and category in (1, 2) and score == 1 and box.tolist() not in expected:
         expected.append(box.tolist())
     assert record.boxes.tolist() == expected
@@ -224,6 +269,21 @@ def test_genuine_files_have_the_known_number_of_persons() -> None:
         record.pixels.read().shape == (record.height, record.width, 3)
         for record in image_set.records
     )
+
+
+@genuine
+@pytest.mark.parametrize(("split", "num_dropped"), [("train", 38), ("val", 1)])
+def test_genuine_persons_in_ignored_regions_are_those_that_a_count_of_pixels_finds(
+    split: str, num_dropped: int
+) -> None:
+    root = Path(SAMPLES or "") / "visdrone_small"
+    image_set = read_visdrone(DatasetConfig(name="v", reader="visdrone", root=str(root)), split)
+    assert image_set.drops["person at least half in ignored regions"] == num_dropped
+    for record in image_set.records:
+        path = root / f"VisDrone2019-DET-{split}/annotations/{record.image_id}.txt"
+        rows = np.loadtxt(path, delimiter=",", usecols=range(8), dtype=np.int64, ndmin=2)
+        expected = uncovered(rows, (record.width, record.height))
+        assert len(record.boxes) == len({tuple(box) for box in expected if min(box[2:])})
 
 
 @genuine

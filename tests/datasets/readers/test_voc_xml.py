@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
 from ptl_sweep.config.schema import ConfigError, DatasetConfig
-from ptl_sweep.datasets.readers.voc_xml import Classes, VocImage, add_voc
-from ptl_sweep.datasets.validation import DataError, Validator
+from ptl_sweep.datasets.readers.pairs import Pairs
+from ptl_sweep.datasets.readers.validator import Validator
+from ptl_sweep.datasets.readers.voc_xml import Classes, add_voc
+from ptl_sweep.datasets.validation import DataError
 
 # As LabelImg writes it; the image is 100 x 80. Line 1 is <annotation>.
 HEAD = """<annotation>
@@ -61,7 +63,8 @@ def voc(tmp_path: Path, write_image: Callable[..., Path]) -> Read:
         path.write_bytes(text if isinstance(text, bytes) else text.encode())
         config = DatasetConfig(name="mine", reader="voc", **keys)
         validator = Validator(config, "all")
-        add_voc([VocImage("a", "scene", image, path)], Classes(BUILT_IN, config), validator)
+        pairs = Pairs({"a": image}, {"a": path})
+        add_voc(["a"], pairs, lambda _: "scene", Classes(BUILT_IN, config), validator)
         return validator.image_set()
 
     return read
@@ -150,11 +153,11 @@ LAUGHS = """<?xml version="1.0"?>
         (" \r\n", None, ("is empty",)),
         (LAUGHS, 2, ("has a DOCTYPE",)),
         ('<!DOCTYPE a SYSTEM "file:///etc/passwd"><annotation/>', 1, ("has a DOCTYPE",)),
-        ("<annotation>&b;</annotation>", 1, ("is no XML: undefined entity",)),
-        ("version https://git-lfs.github.com/spec/v1\noid 1", 1, ("git-LFS pointer", "git lfs")),
-        (VALID[:-30], 23, ("is no XML: unclosed token",)),
-        (VALID.replace(TAIL, ""), 25, ("is no XML: no element found",)),
-        (VALID + "<annotation/>", 26, ("is no XML: junk after document element",)),
+        ("<annotation>&b;</annotation>", 1, ("is not valid XML: undefined entity",)),
+        ("version https://git-lfs.github.com/spec/v1\noid 1", None, ("git-LFS pointer", "git lfs")),
+        (VALID[:-30], 23, ("is not valid XML: unclosed token",)),
+        (VALID.replace(TAIL, ""), 25, ("is not valid XML: no element found",)),
+        (VALID + "<annotation/>", 26, ("is not valid XML: junk after document element",)),
         (VALID.encode().replace(b"frames", b"Slike \xe8"), 4, ("is not UTF-8", "b'\\xe8'")),
         ("<html><body/></html>", 1, ("starts with <html>", "must be <annotation>")),
         ("\n<annotations/>", 2, ("starts with <annotations>",)),

@@ -19,11 +19,11 @@ from ptl_sweep.launchers.slurm.job import (
     put_back,
     run_to_the_end,
 )
-from ptl_sweep.launchers.worker import StopOnSignal, run_stage
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.pipeline.provenance import code_fingerprint
 from ptl_sweep.stages.train import TrainStage
 from ptl_sweep.tracking import Companion
+from ptl_sweep.worker.running import StopOnSignal, run_stage
 
 MakePlan = Callable[..., Plan]
 
@@ -222,3 +222,13 @@ def test_an_unknown_task_is_refused_and_reduces_nothing(
     monkeypatch.setattr(job, "reduce", lambda *_: pytest.fail("the reducer ran"))
     with pytest.raises(ConfigError, match="has no task nobody"):
         task_job(plan, task="nobody")()
+
+
+def test_a_warning_after_the_last_stage_neither_kills_the_job_nor_puts_it_back(
+    plan: Plan, requeued: list[int]
+) -> None:
+    assert run_to_the_end(plan, plan.tasks[0]) == "done"
+    os.kill(os.getpid(), signal.SIGUSR2)
+    assert requeued == []
+    # Python restores handlers of its own when it ends, and leaves alone what is ignored
+    assert signal.getsignal(signal.SIGUSR2) is signal.SIG_IGN

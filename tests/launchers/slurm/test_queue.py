@@ -8,7 +8,7 @@ from ptl_sweep.launchers.slurm import commands
 from ptl_sweep.launchers.slurm.commands import SlurmJob
 from ptl_sweep.launchers.slurm.journal import REDUCE, JobBook
 from ptl_sweep.launchers.slurm.queue import view_jobs
-from ptl_sweep.pipeline import describe, status
+from ptl_sweep.pipeline import status, status_text
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.pipeline.queue import EndedJob, QueuedJob, QueueSnapshot
 from ptl_sweep.pipeline.status import stage_states
@@ -86,7 +86,7 @@ def test_a_job_that_ended_without_a_result_is_a_failure_with_its_fix(plan: Plan)
     states = stage_states(plan, view)
     assert states.pop(train) == "failed"
     assert set(states.values()) == {"blocked"}
-    text = describe.status_text(plan, view)
+    text = status_text.status_text(plan, view)
     assert "SLURM job 4_0 ended without a result (OUT_OF_MEMORY)" in text
     assert "more launcher.train.mem_gb" in text
 
@@ -122,7 +122,7 @@ def test_jobs_that_need_help_are_named_with_their_fix(plan: Plan) -> None:
         scheduler="SLURM",
         own=[queued("7_1", reason="BadConstraints"), queued("8", reason="JobHeldUser")],
     )
-    text = describe.status_text(plan, view)
+    text = status_text.status_text(plan, view)
     assert "STUCK   SLURM job 7_1 cannot start: BadConstraints" in text
     assert "scontrol release 8" in text
 
@@ -145,7 +145,7 @@ def test_a_slurm_that_does_not_answer_leaves_the_states_to_the_store(
     assert view.error is not None
     assert "`squeue` not found" in view.error
     assert set(stage_states(plan, view).values()) == {"waiting"}
-    assert "the states are the store's: `squeue` not found" in describe.status_text(plan, view)
+    assert "the states are the store's: `squeue` not found" in status_text.status_text(plan, view)
 
 
 def test_the_mark_of_the_reducer_is_read_back(plan: Plan) -> None:

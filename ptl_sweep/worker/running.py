@@ -1,7 +1,4 @@
-"""Runs stages of a plan: hit, resume or compute, then publish. One process per task.
-
-``python -m ptl_sweep.launchers.worker SWEEP_FOLDER TASK``; exit codes are in `ExitCode`.
-"""
+"""Runs stages of a plan: hit, resume or compute, then publish."""
 
 import dataclasses
 import enum
@@ -9,7 +6,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,22 +13,20 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ptl_sweep.config.schema import THREAD_VARIABLES, ConfigError
-from ptl_sweep.launchers.attempts import Attempts
-from ptl_sweep.launchers.peak_memory import peak_mb, restart_peak
 from ptl_sweep.pipeline.graph import Task
-from ptl_sweep.pipeline.plan import PLAN, Plan, load_plan
+from ptl_sweep.pipeline.plan import PLAN, Plan
 from ptl_sweep.pipeline.provenance import code_fingerprint, software
 from ptl_sweep.pipeline.wandb_runs import follow_stage
 from ptl_sweep.stages.base import Stage
 from ptl_sweep.store import HISTORY, StageClaimedError, StoreError
+from ptl_sweep.worker.attempts import Attempts
+from ptl_sweep.worker.peak_memory import peak_mb, restart_peak
 
 if TYPE_CHECKING:
     from ptl_sweep.stages.context import StageContext
     from ptl_sweep.tracking import Companion
 
 log = logging.getLogger(__name__)
-
-USER_MISTAKE = 2  # exit code
 
 
 class ExitCode(enum.IntEnum):
@@ -224,21 +218,3 @@ class StopOnSignal:
 def worker_environment(num_threads: int) -> dict[str, str]:
     """Environment of a worker process: thread counts are read when libraries load."""
     return {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(num_threads))}
-
-
-def main(arguments: list[str]) -> int:
-    """Entry point of a worker process: sweep folder, task name."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    plan = load_plan(Path(arguments[0]))
-    try:
-        task = task_named(plan, arguments[1])
-    except ConfigError as error:
-        log.error("%s", error)  # noqa: TRY400 a mistake of the caller needs no traceback
-        return USER_MISTAKE
-    return int(run_task(plan, task))
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -8,9 +8,10 @@ import pytest
 from rich.console import Console
 
 from ptl_sweep.config.schema import LauncherConfig
-from ptl_sweep.launchers.local import run_inline
-from ptl_sweep.pipeline import describe, status
-from ptl_sweep.pipeline.plan import STAGES, Plan
+from ptl_sweep.detection.architectures.retinanet_tiny import TinyRetinaNet
+from ptl_sweep.launchers.inline import InlineLauncher
+from ptl_sweep.pipeline import costs, plan_text, status, status_text
+from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.terminal import WIDTH, duration, text_table
 
 MakePlan = Callable[..., Plan]
@@ -28,7 +29,7 @@ def failed(plan: Plan) -> Plan:
     key = [key for key, stage in plan.stages.items() if stage.kind == "ptl"][1]
     plan.store.root.mkdir(parents=True)
     (plan.store.root / f"fail-{key}").touch()
-    run_inline(plan, LauncherConfig(name="inline"), Console(quiet=True))
+    InlineLauncher(plan, LauncherConfig(name="inline"), Console(quiet=True)).run()
     return plan
 
 
@@ -53,18 +54,18 @@ def test_columns_of_a_table_are_aligned_first_left_others_right() -> None:
 
 
 def test_the_grid_is_shown_as_a_product(plan: Plan) -> None:
-    line = describe.grid_line(plan)
+    line = plan_text.grid_line(plan)
     assert line == "grid    4 cells = 1 real_count x 2 synthetic x 2 target x 1 seed"
 
 
 def test_a_grid_with_holes_is_no_product(plan: Plan) -> None:
     plan.cells.pop()
-    line = describe.grid_line(plan)
+    line = plan_text.grid_line(plan)
     assert line == "grid    3 cells of 1 real_count x 2 synthetic x 2 target x 1 seed"
 
 
 def test_plan_and_status_fit_into_100_columns_without_ansi(failed: Plan) -> None:
-    for text in (describe.plan_text(failed), describe.status_text(failed)):
+    for text in (plan_text.plan_text(failed), status_text.status_text(failed)):
         assert "\x1b" not in text
         tables = [line for line in text.splitlines() if "/" not in line]
         assert max(map(len, tables)) <= WIDTH
@@ -72,16 +73,16 @@ def test_plan_and_status_fit_into_100_columns_without_ansi(failed: Plan) -> None
 
 def test_data_that_is_not_there_is_named_in_the_plan(make_plan: MakePlan) -> None:
     plan = make_plan("real_count=2", "dataset=visdrone", "target=okutama", "detector=retinanet_r50")
-    text = describe.plan_text(plan)
+    text = plan_text.plan_text(plan)
     for name in ("dataset visdrone", "target okutama", "detector weights imagenet"):
         assert name in text
-    assert describe.missing_data(plan) == sorted(describe.missing_data(plan))
+    assert plan_text.missing_data(plan) == sorted(plan_text.missing_data(plan))
 
 
 def test_a_failure_is_shown_once_and_last_with_what_where_kept_effect_and_fix(
     failed: Plan,
 ) -> None:
-    text = describe.status_text(failed)
+    text = status_text.status_text(failed)
     assert text.count("FAILED  ") == 1
     block = text[text.index("FAILED") :].splitlines()
     assert [line.split()[0] for line in block] == [
@@ -95,37 +96,41 @@ def test_a_failure_is_shown_once_and_last_with_what_where_kept_effect_and_fix(
 def test_a_running_stage_shows_its_step(plan: Plan) -> None:
     key = next(iter(plan.stages))
     with plan.store.claim(key) as folder:
-        assert describe.progress_note(plan, key).startswith("starting, ")
-        assert describe.progress_note(plan, key).endswith(f"{socket.gethostname()}, seen 0 s ago")
+        assert status_text.progress_note(plan, key).startswith("starting, ")
+        assert status_text.progress_note(plan, key).endswith(
+            f"{socket.gethostname()}, seen 0 s ago"
+        )
         (folder / "history.jsonl").write_text('{"translate/step": 40}\n')
-        assert describe.progress_note(plan, key).startswith("translator step 40, ")
+        assert status_text.progress_note(plan, key).startswith("translator step 40, ")
         row = {"train/step": 40, "train/images_per_second": 12.34}
         (folder / "history.jsonl").write_text(json.dumps(row) + "\n")
-        assert describe.progress_note(plan, key).startswith("train 40/360, 12.3 images/s, ")
-        assert f"running {key}" in describe.status_text(plan)
+        assert status_text.progress_note(plan, key).startswith("train 40/360, 12.3 images/s, ")
+        assert f"running {key}" in status_text.status_text(plan)
 
 
 def test_the_live_view_counts_stages_and_estimates_the_time_left(plan: Plan) -> None:
     console = Console(record=True, width=WIDTH, quiet=True)
     with plan.store.claim(next(iter(plan.stages))):
-        view = describe.progress_view(plan, status.stage_states(plan), elapsed_s=5, num_workers=2)
+        view = status_text.progress_view(
+            plan, status.stage_states(plan), elapsed_s=5, num_workers=2
+        )
         with console.capture() as captured:
             console.quiet = False
             console.print(view)
     shown = captured.get()
-    guess = {kind: s.default_seconds["retinanet_tiny"] for kind, s in STAGES.items()}
+    guess = TinyRetinaNet.default_seconds._asdict()
     left = (guess["train"] + 2 * guess["ptl"] + 4 * guess["evaluate"]) / 2
     assert f"5 s so far, about {duration(left)} left" in shown
     assert "train miniature-n2-s0" in shown
 
 
 def test_json_says_the_same_as_the_text(failed: Plan) -> None:
-    plan = describe.plan_json(failed)
+    plan = plan_text.plan_json(failed)
     assert plan["cells"] == 4
     assert plan["stages"]["ptl"] == {
         **plan["stages"]["ptl"], "naive": 4, "unique": 2, "cached": 1, "to_run": 1,
     }  # fmt: skip
-    assert describe.status_json(failed)["stages"] == status.stage_states(failed)
+    assert status_text.status_json(failed)["stages"] == status.stage_states(failed)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +141,7 @@ def test_json_says_the_same_as_the_text(failed: Plan) -> None:
     ],
 )  # fmt: skip
 def test_what_is_left_is_all_that_may_still_run(plan: Plan, state: str, is_left: bool) -> None:
-    left = describe.time_left(plan, dict.fromkeys(plan.stages, state), 1)
-    guess = {kind: s.default_seconds["retinanet_tiny"] for kind, s in STAGES.items()}
+    left = costs.time_left(plan, dict.fromkeys(plan.stages, state), 1)
+    guess = TinyRetinaNet.default_seconds._asdict()
     whole = guess["train"] + 2 * guess["ptl"] + 4 * guess["evaluate"]
     assert left == (whole if is_left else 0)

@@ -16,9 +16,15 @@ import pytest
 
 from ptl_sweep import store as store_module
 from ptl_sweep.detection.training import Interrupted
-from ptl_sweep.launchers import worker
-from ptl_sweep.launchers.peak_memory import peak_mb, restart_peak
-from ptl_sweep.launchers.worker import (
+from ptl_sweep.pipeline.plan import Plan, load_plan, save_plan
+from ptl_sweep.stages.ptl import PtlStage
+from ptl_sweep.stages.train import TrainStage
+from ptl_sweep.store import StageClaimedError
+from ptl_sweep.tracking import Companion
+from ptl_sweep.worker import running
+from ptl_sweep.worker.__main__ import main
+from ptl_sweep.worker.peak_memory import peak_mb, restart_peak
+from ptl_sweep.worker.running import (
     ExitCode,
     StageFailedError,
     run_single,
@@ -26,11 +32,6 @@ from ptl_sweep.launchers.worker import (
     run_task,
     worker_environment,
 )
-from ptl_sweep.pipeline.plan import Plan, load_plan, save_plan
-from ptl_sweep.stages.ptl import PtlStage
-from ptl_sweep.stages.train import TrainStage
-from ptl_sweep.store import StageClaimedError
-from ptl_sweep.tracking import Companion
 
 MakePlan = Callable[..., Plan]
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -204,7 +205,7 @@ def test_one_stage_can_be_repeated_by_itself(plan: Plan, no_training: list[str])
 
 def test_threads_of_a_worker_are_those_of_the_config() -> None:
     environment = worker_environment(3)
-    assert {environment[name] for name in worker.THREAD_VARIABLES} == {"3"}
+    assert {environment[name] for name in running.THREAD_VARIABLES} == {"3"}
     assert environment["PATH"] == os.environ["PATH"]
 
 
@@ -212,7 +213,7 @@ def test_threads_of_a_worker_are_those_of_the_config() -> None:
 
 
 def worker_command(plan: Plan, key: str) -> list[str]:
-    module = "ptl_sweep.launchers.worker"
+    module = "ptl_sweep.worker"
     return [sys.executable, "-m", module, str(plan.folder), plan.task_of(key).name]
 
 
@@ -285,7 +286,7 @@ def test_a_stage_that_was_killed_ends_with_the_same_files_as_one_that_was_not(
 
 
 def test_a_worker_refuses_a_task_that_its_plan_does_not_have(plan: Plan) -> None:
-    assert worker.main([str(plan.folder), "nobody"]) == 2
+    assert main(str(plan.folder), "nobody") == 2
 
 
 def test_seconds_are_those_of_all_attempts(plan: Plan, monkeypatch: pytest.MonkeyPatch) -> None:

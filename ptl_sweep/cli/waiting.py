@@ -8,10 +8,10 @@ from rich.live import Live
 
 from ptl_sweep.launchers.slurm.journal import JobBook
 from ptl_sweep.launchers.slurm.queue import view_jobs
-from ptl_sweep.pipeline import describe, status
+from ptl_sweep.pipeline import status, status_text
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.pipeline.queue import QueueSnapshot
-from ptl_sweep.pipeline.status import Reduction
+from ptl_sweep.pipeline.status import Reduction, StageState, States
 
 LOOK_S = 1.0  # for the reducer's mark, in our own folder
 ASK_S = 10.0  # between two looks at SLURM's queue and at the stages
@@ -70,31 +70,31 @@ class Waiting:
         self._show(live, jobs, states)
         if jobs is not None and jobs.error is not None:
             return None  # SLURM will answer again
-        if "running" in states.values() or (jobs is not None and jobs.can_progress):
+        if StageState.RUNNING in states.values() or (jobs is not None and jobs.can_progress):
             self.fruitless_looks = 0
             return None
         self.fruitless_looks += 1
         if self.fruitless_looks < LOOKS_BEFORE_GIVING_UP:
             return None
-        text = describe.status_text(self.plan, view_jobs(self.plan))
+        text = status_text.status_text(self.plan, view_jobs(self.plan))
         why = "no job of it can go on" if jobs and jobs.own else "nothing of it runs or is queued"
         return WaitOutcome(
             is_ok=False, text=f"{text}\n{self.plan.name}: {why}; the same command queues the rest"
         )
 
-    def _show(self, live: Live, jobs: QueueSnapshot | None, states: dict[str, str]) -> None:
+    def _show(self, live: Live, jobs: QueueSnapshot | None, states: States) -> None:
         if self.is_quiet:
             return
         if self.console.is_terminal:
-            view = describe.progress_view(
+            view = status_text.progress_view(
                 self.plan, states, elapsed_s=time.monotonic() - self.started, num_workers=None
             )
             live.update(view, refresh=True)
             return
         counts = status.count_states(self.plan, states).values()
-        total = {state: sum(count[state] for count in counts) for state in status.STATES}
+        total = {state: sum(count[state] for count in counts) for state in StageState}
         lines = [", ".join(f"{number} {state}" for state, number in total.items() if number)]
-        lines += [line for line in describe.queue_lines(jobs) if line.startswith("STUCK")]
+        lines += [line for line in status_text.queue_lines(jobs) if line.startswith("STUCK")]
         text = "\n".join(lines)
         if text != self.shown:
             self.shown = text

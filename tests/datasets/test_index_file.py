@@ -18,7 +18,7 @@ from PIL import Image
 from ptl_sweep.config.schema import DatasetConfig, PoolConfig
 from ptl_sweep.datasets.images import FileImage
 from ptl_sweep.datasets.index import look_up, read_indexed
-from ptl_sweep.datasets.index_table import NotIndexedError, decode, encode
+from ptl_sweep.datasets.index_file import NotIndexedError, decode, encode
 from ptl_sweep.datasets.readers.archangel import PersonMask, PoolImage
 from ptl_sweep.datasets.readers.icg import BOXES
 from ptl_sweep.datasets.readers.manifest import COLUMNS
@@ -61,9 +61,9 @@ def write_visdrone(root: Path, rng: np.random.Generator) -> None:
         stem = f"{number // 3:07d}_{number:05d}_d_{number:07d}"
         picture(folder / "images" / f"{stem}.jpg")
         rows = [
-            f"{left},{top},{right - left},{bottom - top},{number % 2},{category},0,0\n"
+            f"{left},{top},{(right - left) // part},{bottom - top},{number % 2},{category},0,0\n"
             for left, top, right, bottom in corners(rng)
-            for category in (0, 1, 4)
+            for category, part in ((0, 3), (1, 1), (4, 1))
         ]
         text(folder / "annotations" / f"{stem}.txt", "".join(rows))
     (folder / "annotations" / f"{stem}.txt").unlink()
@@ -343,7 +343,7 @@ def test_any_image_set_comes_back_as_it_was(
     values: dict[str, Any], is_pool: bool, tmp_path: Path
 ) -> None:
     image_set = built(values, is_pool=is_pool)
-    path = tmp_path / "index.parquet"
+    path = tmp_path / "index.jsonl"
     path.write_bytes(encode(image_set, ROOT, KEY))
     assert_same(decode(path, ROOT, KEY), image_set)
     moved = decode(path, Path("/elsewhere"), KEY)

@@ -1,4 +1,4 @@
-"""Tables for the terminal: at most 100 columns, units in headers, no ANSI when piped."""
+"""How far a sweep is: the table of `status`, the live view, and each failure with its fix."""
 
 import textwrap
 from collections import Counter
@@ -9,93 +9,14 @@ from rich.console import Group
 from rich.table import Table
 
 from ptl_sweep.pipeline import status
+from ptl_sweep.pipeline.costs import time_left
 from ptl_sweep.pipeline.plan import Plan
+from ptl_sweep.pipeline.plan_text import grid_line
 from ptl_sweep.pipeline.queue import QueueSnapshot
-from ptl_sweep.pipeline.store_listing import StoreListing
-from ptl_sweep.stages.base import KINDS
-from ptl_sweep.stages.inputs import MISSING_WEIGHTS
+from ptl_sweep.pipeline.status import StageState, States
 from ptl_sweep.stages.train import DetectorStage
 from ptl_sweep.store import read_claim
 from ptl_sweep.terminal import WIDTH, duration, text_table, wrap
-
-
-def grid_line(plan: Plan) -> str:
-    """`grid    12 cells = 2 real_count x 2 synthetic x 3 target x 1 seed`."""
-    axes = plan.cells[0].id._fields
-    counts = {axis: len({getattr(cell.id, axis) for cell in plan.cells}) for axis in axes}
-    shown = [f"{n} {axis}" for axis, n in counts.items() if n > 1 or axis != "dataset"]
-    total = len(plan.cells)
-    product = 1
-    for n in counts.values():
-        product *= n
-    sign = "=" if product == total else "of"
-    return f"grid    {total} cell{'s' * (total != 1)} {sign} {' x '.join(shown)}"
-
-
-def plan_text(plan: Plan, listing: StoreListing | None = None) -> str:
-    """The plan: stages naive, unique, cached and to run, with their time."""
-    listing = listing or StoreListing(plan.store)
-    lines = status.kind_counts(plan, listing)
-    rows = [_plan_row(line) for line in lines]
-    header = [
-        "stage", "naive", "unique", "cached", "to run", "per stage",
-        "hours naive", "unique", "to run",
-    ]  # fmt: skip
-    notes = ["m: measured median, d: default guess; hours of one core (tiny) or one GPU (r50)"]
-    missing = missing_data(plan)
-    if missing:
-        notes.append(f"no data yet for {', '.join(missing)}: their keys are provisional")
-    if any(line.naive > line.unique for line in lines):
-        notes.append(
-            "shared  no training reads the target; synthetic=off is the first detector of on"
-        )
-    reasons = status.reasons_to_run(plan, listing)
-    if reasons:
-        notes.append(f"to run  {reasons}")
-    wrapped = [wrap(note) for note in notes]
-    return "\n".join([f"sweep   {plan.name}", grid_line(plan), text_table(header, rows), *wrapped])
-
-
-def _plan_row(line: status.KindCount) -> list[str]:
-    seconds = line.cost.seconds
-    counts = (line.naive, line.unique, line.cached, line.to_run)
-    hours = (f"{n * seconds / 3600:.2f}" for n in (line.naive, line.unique, line.to_run))
-    per_stage = f"{duration(seconds)} {'m' if line.cost.is_measured else 'd'}"
-    return [line.kind, *map(str, counts), per_stage, *hours]
-
-
-def plan_json(plan: Plan, listing: StoreListing | None = None) -> dict[str, Any]:
-    """The same, for scripts."""
-    listing = listing or StoreListing(plan.store)
-    return {
-        "sweep": plan.name,
-        "cells": len(plan.cells),
-        "stages": {
-            line.kind: {
-                "naive": line.naive,
-                "unique": line.unique,
-                "cached": line.cached,
-                "to_run": line.to_run,
-                "seconds_per_stage": line.cost.seconds,
-                "measured": line.cost.is_measured,
-            }
-            for line in status.kind_counts(plan, listing)
-        },
-        "missing_data": missing_data(plan),
-        "reasons": status.reasons_to_run(plan, listing),
-    }
-
-
-def missing_data(plan: Plan) -> list[str]:
-    """Names of data sets whose files are not there."""
-    names = set()
-    for stage in plan.stages.values():
-        for role, data in stage.inputs.items():
-            if data.fingerprint is None:
-                names.add(f"{role} {data.place.name}")
-        if isinstance(stage, DetectorStage) and stage.detector.weights_sha256 == MISSING_WEIGHTS:
-            names.add(f"detector weights {stage.detector.weights}")
-    return sorted(names)
 
 
 def status_text(plan: Plan, jobs: QueueSnapshot | None = None) -> str:
@@ -103,19 +24,21 @@ def status_text(plan: Plan, jobs: QueueSnapshot | None = None) -> str:
     states = status.stage_states(plan, jobs)
     counts = status.count_states(plan, states)
     rows = [
-        [kind, *(str(count[state]) if count[state] else "." for state in status.STATES)]
+        [kind, *(str(count[state]) if count[state] else "." for state in StageState)]
         for kind, count in counts.items()
     ]
     cells = Counter(status.cell_states(plan, states).values())
-    rows.append(["cells", *(str(cells[state]) if cells[state] else "." for state in status.STATES)])
-    parts = [f"sweep   {plan.name}", grid_line(plan), text_table(["stage", *status.STATES], rows)]
+    rows.append(["cells", *(str(cells[state]) if cells[state] else "." for state in StageState)])
+    parts = [f"sweep   {plan.name}", grid_line(plan), text_table(["stage", *StageState], rows)]
     parts += [
         f"running {key}  {progress_note(plan, key, jobs)}"
         for key, state in states.items()
-        if state == "running"
+        if state == StageState.RUNNING
     ]
     parts += queue_lines(jobs)
-    parts += [failure_text(plan, key, states, jobs) for key, s in states.items() if s == "failed"]
+    parts += [
+        failure_text(plan, key, states, jobs) for key, s in states.items() if s == StageState.FAILED
+    ]
     return "\n".join(parts)
 
 
@@ -202,12 +125,12 @@ def what_failed(plan: Plan, key: str, jobs: QueueSnapshot | None) -> str:
     return f"{jobs.scheduler} {jobs.ended[key]}"
 
 
-def failure_text(
-    plan: Plan, key: str, states: dict[str, str], jobs: QueueSnapshot | None = None
-) -> str:
+def failure_text(plan: Plan, key: str, states: States, jobs: QueueSnapshot | None = None) -> str:
     """What, where, what is kept, what waits for it, and how to fix it."""
     failure = plan.store.failure(key) or {}
-    waiting = {key} | {k for k, s in states.items() if s == "blocked" and _needs(plan, k, key)}
+    waiting = {key} | {
+        k for k, s in states.items() if s == StageState.BLOCKED and _needs(plan, k, key)
+    }
     cells = sum(any(r.evaluate in waiting for r in cell.readings) for cell in plan.cells)
     log = failure.get("log") or plan.log_path(plan.task_of(key))
     return "\n".join(
@@ -239,35 +162,22 @@ def _needs(plan: Plan, key: str, ancestor: str) -> bool:
 
 
 def progress_view(
-    plan: Plan, states: dict[str, str], *, elapsed_s: float, num_workers: int | None
+    plan: Plan, states: States, *, elapsed_s: float, num_workers: int | None
 ) -> Group:
     """Live view: stages by state, how far the running ones are, time left.
 
     `num_workers` None: on a cluster, where the queue decides; the work that is left is shown.
     """
     counts = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("stage", *status.STATES):
+    for name in ("stage", *StageState):
         counts.add_column(name, justify="left" if name == "stage" else "right")
     for kind, count in status.count_states(plan, states).items():
-        counts.add_row(kind, *(str(count[state] or ".") for state in status.STATES))
+        counts.add_row(kind, *(str(count[state] or ".") for state in StageState))
     running = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     for key, state in states.items():
-        if state == "running":
+        if state == StageState.RUNNING:
             stage = plan.stages[key]
-            running.add_row("running", f"{stage.kind} {stage.label}", progress_note(plan, key))
+            running.add_row(state, f"{stage.kind} {stage.label}", progress_note(plan, key))
     left = duration(time_left(plan, states, num_workers or 1))
     what = "left" if num_workers else "of work left"
     return Group(counts, running, f"{duration(elapsed_s)} so far, about {left} {what}")
-
-
-def time_left(plan: Plan, states: dict[str, str], num_workers: int) -> float:
-    """Seconds: the work that is left, spread over the workers.
-
-    A failed stage, and what it blocks, is no work until somebody fixes its cause.
-    """
-    costs = status.measured_seconds(plan)
-    left = dict.fromkeys(KINDS, 0)
-    for key, state in states.items():
-        if state not in ("published", "failed", "blocked"):
-            left[plan.stages[key].kind] += 1
-    return sum(left[kind] * costs[kind].seconds for kind in KINDS) / num_workers

@@ -1,0 +1,64 @@
+"""What the classes of a data set mean: person, other or ignore; `categories` of its config says."""
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ptl_sweep.config.checks import ConfigError
+from ptl_sweep.config.schema import DatasetConfig
+from ptl_sweep.datasets.validation import data_error, nearest, quoted
+
+
+def class_meanings(names: Iterable[str], config: DatasetConfig, path: Path) -> dict[str, str]:
+    """Say what each class of the files means: person, other or ignore.
+
+    Without `categories`, the class called person is one and every other class is other.
+    Raises: DataError for a class that `categories` lacks, and when no class is a person.
+    """
+    allowed = config.categories
+    meanings: dict[str, str] = {}
+    for name in names:
+        if not allowed:
+            meanings[name] = "person" if name.lower() == "person" else "other"
+        elif name in allowed:
+            meanings[name] = allowed[name]
+        else:
+            raise data_error(
+                path,
+                f"class {quoted(name)} is not in categories of data set {config.name!r}; "
+                f"the nearest is {nearest(name, allowed)!r}",
+                f"add it to categories as person, other or ignore (now: {', '.join(allowed)})",
+            )
+    if "person" not in meanings.values():
+        raise data_error(
+            path,
+            f"none of its classes is a person: {', '.join(meanings) or 'there are none'}",
+            f"set categories of data set {config.name!r}, for example "
+            "+dataset.categories.NAME=person (or +target.categories.NAME=person)",
+        )
+    return meanings
+
+
+def merged_meanings(built_in: Mapping[str, str], config: DatasetConfig) -> dict[str, str]:
+    """Say what each class name means: `categories` changes meanings in `built_in` and adds names.
+
+    Names are compared by their `loose` form.
+    Raises: ConfigError when no class is a person.
+    """
+    changed = {loose(name): meaning for name, meaning in config.categories.items()}
+    meanings = {name: changed.get(loose(name), meaning) for name, meaning in built_in.items()}
+    meanings |= config.categories
+    if "person" not in meanings.values():
+        raise ConfigError(f"{config.name}.categories leaves no class that is a person")
+    return meanings
+
+
+def added_names(built_in: Mapping[str, str], config: DatasetConfig) -> dict[str, str]:
+    """Find the names in `categories` that `built_in` lacks, by their `loose` form."""
+    known = {loose(name) for name in built_in}
+    return {loose(name): name for name in config.categories if loose(name) not in known}
+
+
+def loose(name: str) -> str:
+    """Reduce a name to what names are compared by: no case, spaces, underscores or hyphens."""
+    return re.sub(r"[\s_-]+", "", name).lower()
