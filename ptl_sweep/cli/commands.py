@@ -26,7 +26,7 @@ from ptl_sweep.compose.leakage import require_separate
 from ptl_sweep.config.schema import Config, ConfigError, DatasetConfig
 from ptl_sweep.datasets import registry
 from ptl_sweep.datasets.validation import DataError
-from ptl_sweep.detection import weights
+from ptl_sweep.detection.initial_weights.files import resolve_weights
 from ptl_sweep.launchers import find_launcher
 from ptl_sweep.launchers.slurm.queue import view_jobs
 from ptl_sweep.pipeline import plan_text, status_text
@@ -85,7 +85,7 @@ def require_data(cells: Iterable[Config]) -> None:
         pairs.setdefault(canonical_json([asdict(data) for data in pair]), pair)
         if config.synthetic.method != "off" and registry.pool_fingerprint(config.pool) is None:
             registry.read_pool(config.pool)
-        weights.resolve_weights(config.detector, Path(config.sweep.root) / WEIGHTS_FOLDER)
+        resolve_weights(config.detector, Path(config.sweep.root) / WEIGHTS_FOLDER)
     for dataset, target in pairs.values():
         require_separate(dataset, target)
 

@@ -10,7 +10,7 @@ from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.terminal import answer
 
 if TYPE_CHECKING:
-    from ptl_sweep.report.comparison import Compared
+    from ptl_sweep.report.comparison.page import Compared
 
 
 def report_command(arguments: list[str]) -> int:
@@ -41,7 +41,7 @@ def _compare(first: Plan, second: Plan, *, as_json: bool) -> int:
     """Write the page into the folder of the second sweep."""
     if first.folder.resolve() == second.folder.resolve():
         raise ConfigError(f"{first.name} is compared with itself; name another sweep")
-    from ptl_sweep.report.comparison import write_comparison
+    from ptl_sweep.report.comparison.page import write_comparison
 
     path = write_comparison(second.folder, _compared(first), _compared(second))
     content = {"first": first.name, "second": second.name, "comparison": str(path)}
@@ -50,7 +50,7 @@ def _compare(first: Plan, second: Plan, *, as_json: bool) -> int:
 
 
 def _compared(plan: Plan) -> "Compared":
-    from ptl_sweep.report.comparison import Compared
+    from ptl_sweep.report.comparison.page import Compared
     from ptl_sweep.study.study import Study
     from ptl_sweep.study.tables import read_table
 

@@ -4,14 +4,16 @@ A calibrated distance is the shrunk one divided by it, so that 1 means "as far a
 of the source" (docs/method.md, section 2; ours, in none of the papers).
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from ptl_sweep.distance.gaussian import Gaussian, GaussianRefusal, fit_gaussian, squared_mahalanobis
+from ptl_sweep.distance.gaussian import GaussianRefusal, fit_gaussian, squared_mahalanobis
 
+Form = TypeVar("Form")  # what a distance is measured by
 NUM_FOLDS = 5  # of calibration=crossfit (ours)
 
 
@@ -24,19 +26,23 @@ class Calibration(NamedTuple):
 
 
 def calibrate_on_validation(
-    shrunk: Gaussian | GaussianRefusal, validation: Float[ndarray, "m d"] | None
+    form: Form | GaussianRefusal,
+    validation: Float[ndarray, "m d"] | None,
+    measure: Callable[[Float[ndarray, "m d"], Form], Float[ndarray, " m"]],
+    *,
+    what: str,
 ) -> Calibration:
-    """Mean shrunk distance of the true positives on the source's validation split.
+    """Take the mean distance of detections or persons (`what`) on the source's validation split.
 
-    None: the split was not evaluated.
+    `measure` gives their squared distances by `form`. None: the split was not evaluated.
     """
-    if isinstance(shrunk, GaussianRefusal):
-        return Calibration(np.nan, 0, shrunk.reason)
+    if isinstance(form, GaussianRefusal):
+        return Calibration(np.nan, 0, form.reason)
     if validation is None:
         return Calibration(np.nan, 0, "no validation split was evaluated")
     if not len(validation):
-        return Calibration(np.nan, 0, "no true positive on the validation split")
-    return calibration_of(squared_mahalanobis(validation, shrunk))
+        return Calibration(np.nan, 0, f"no {what} on the validation split")
+    return calibration_of(measure(validation, form))
 
 
 def calibrate_by_crossfit(

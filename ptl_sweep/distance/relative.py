@@ -6,7 +6,6 @@ without synthetic images (docs/method.md, section 2; ours, in none of the papers
 set does to every distance alike cancels, and no detector chooses the persons it is measured on.
 """
 
-import hashlib
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy import ndarray
 
 from ptl_sweep.config.analysis import AnalysisConfig
 from ptl_sweep.detection.table import DetectionTable
-from ptl_sweep.distance.calibration import Calibration, calibration_of
+from ptl_sweep.distance.calibration import Calibration, calibrate_on_validation
 from ptl_sweep.distance.equal_n import QuadraticForm, mean_quadratic_form
 from ptl_sweep.distance.gaussian import GaussianRefusal, StoredFeatures
 from ptl_sweep.distance.train2test import distances
@@ -28,7 +27,6 @@ class PersonDistances(NamedTuple):
     squared: Float[ndarray, " m"]  # mean over the draws, squared Mahalanobis; NaN: no Gaussian
     unit: float  # its mean over the source's validation persons; NaN when not known
     log_det: float  # mean over the draws of log det Sigma; NaN: no Gaussian
-    persons: str  # digest of their images and boxes: two detectors' persons are the same or not
 
     @property
     def relative(self) -> Float[ndarray, " m"]:
@@ -63,7 +61,7 @@ class RelativeDistance(NamedTuple):
         """The distances of every ground truth of a target, found or not."""
         log_det = np.nan if isinstance(self.form, GaussianRefusal) else self.form.log_det
         squared = distances(table.truths.features, self.form)
-        return PersonDistances(squared, self.unit.scale, log_det, _digest(table))
+        return PersonDistances(squared, self.unit.scale, log_det)
 
     def columns(self) -> dict[str, Value]:
         """What stands behind them: the last columns of schemas.GAUSSIANS."""
@@ -97,46 +95,5 @@ def fit_relative(
         rng=rng,
         per_image=settings.relative_per_image,
     )
-    return RelativeDistance(form, _unit(form, validation))
-
-
-def _unit(
-    form: QuadraticForm | GaussianRefusal, validation: Float[ndarray, "m d"] | None
-) -> Calibration:
-    if isinstance(form, GaussianRefusal):
-        return Calibration(np.nan, 0, form.reason)
-    if validation is None:
-        return Calibration(np.nan, 0, "no validation split was evaluated")
-    if not len(validation):
-        return Calibration(np.nan, 0, "no ground truth on the validation split")
-    return calibration_of(distances(validation, form))
-
-
-class PairedDistances(NamedTuple):
-    """Two detectors of one seed on the same persons."""
-
-    differences: Float[ndarray, " m"]  # relative distance, on - off, person by person
-    mean: float  # over the persons: the one number of this seed
-
-
-def paired_distances(off: PersonDistances, on: PersonDistances) -> PairedDistances:
-    """By how much the relative distance of each person changes from `off` to `on`.
-
-    Raises: ValueError when these are not the same persons in the same order.
-    """
-    if off.persons != on.persons:
-        raise ValueError(
-            f"distances of {len(off.squared)} and {len(on.squared)} ground truths that are not the "
-            "same: pair evaluations of one target"
-        )
-    differences = on.relative - off.relative
-    mean = float(differences.mean()) if len(differences) else np.nan
-    return PairedDistances(differences, mean)
-
-
-def _digest(table: DetectionTable) -> str:
-    """Of images, in their order, and the boxes on them."""
-    names = "\n".join(image.image_id for image in table.images).encode()
-    return hashlib.sha256(
-        names + table.truths.image.tobytes() + table.truths.boxes.tobytes()
-    ).hexdigest()[:16]
+    unit = calibrate_on_validation(form, validation, distances, what="ground truth")
+    return RelativeDistance(form, unit)

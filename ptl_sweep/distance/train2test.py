@@ -81,7 +81,9 @@ def fit_measures(
     form = _equal_n_form(training, settings, equal_n, rng)
     calibration = Calibration(np.nan, 0, None)
     if settings.calibration == "validation":
-        calibration = calibrate_on_validation(shrunk, validation)
+        calibration = calibrate_on_validation(
+            shrunk, validation, squared_mahalanobis, what="true positive"
+        )
     elif settings.calibration == "crossfit":
         calibration = calibrate_by_crossfit(*training, settings.shrinkage, rng)
     return Measures(

@@ -16,7 +16,7 @@ from ptl_sweep.config.analysis import AnalysisConfig
 from ptl_sweep.detection.table import FEATURE_MIN_SCORE, DetectionTable, load_detections
 from ptl_sweep.distance.diagnostics import diagnose
 from ptl_sweep.distance.gaussian import GaussianRefusal, StoredFeatures
-from ptl_sweep.distance.relative import PersonDistances, RelativeDistance, fit_relative
+from ptl_sweep.distance.relative import RelativeDistance, fit_relative
 from ptl_sweep.distance.train2test import (
     DistanceHistogram,
     DistanceSummary,
@@ -90,8 +90,7 @@ class CellMetrics:
     errors: Rows
     curves: Rows
     boxes: tuple[ErrorBox, ...]
-    persons: PersonDistances | None  # None for iterations that are no cell's last, as is the next
-    replicates: Replicates | None
+    replicates: Replicates | None  # None for iterations that are no cell's last
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +157,6 @@ def _measure_cell(
     by_distance = ap_t2t_columns(
         table, distances, thresholds, rule, np.random.default_rng([job.seed, 1])
     )
-    persons = relative.of(table)
     final = evaluation.is_final
     return CellMetrics(
         columns={
@@ -168,7 +166,7 @@ def _measure_cell(
             **_distance_columns(summaries),
             **_gaussian_columns(measures),
             "t2t_auroc": summaries["shrunk"].auroc,
-            **persons.means(),
+            **relative.of(table).means(),
         },
         reasons=(
             *_reasons(table, summaries["shrunk"]),
@@ -183,7 +181,6 @@ def _measure_cell(
         errors=error_rows(table) if final else [],
         curves=curve_rows(table, shrunk, thresholds) if final else [],
         boxes=_error_boxes(table, shrunk, thresholds[0]) if final else (),
-        persons=persons if final else None,
         replicates=cell_replicates(table, shrunk, job.settings, thresholds, evaluation.seed)
         if final
         else None,

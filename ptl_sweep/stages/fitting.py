@@ -8,10 +8,10 @@ import torch
 
 from ptl_sweep.config.schema import TilingConfig
 from ptl_sweep.detection.detector import Detector, build_detector
+from ptl_sweep.detection.initial_weights.files import resolve_weights
+from ptl_sweep.detection.initial_weights.loading import load_weights
 from ptl_sweep.detection.pixels import View
-from ptl_sweep.detection.pretrained import load_weights
 from ptl_sweep.detection.training import CHECKPOINT_NAME, train_detector
-from ptl_sweep.detection.weights import resolve_weights
 from ptl_sweep.ptl.domain_gap import collect_training_features
 from ptl_sweep.stages.base import Summary
 from ptl_sweep.stages.context import StageContext

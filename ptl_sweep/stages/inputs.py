@@ -16,8 +16,8 @@ from ptl_sweep.config.schema import (
     TrainRecipe,
 )
 from ptl_sweep.datasets import registry
-from ptl_sweep.detection import weights
 from ptl_sweep.detection.architectures import architecture_of
+from ptl_sweep.detection.initial_weights.files import weights_sha256
 
 NOT_IN_KEY = {"in_key": False}  # of a field that says where something lies, or what it is called
 WEIGHTS_FOLDER = "weights"  # below sweep.root: published initial weights, put there by hand
@@ -157,7 +157,7 @@ class DetectorSpec:
 
 def _sha256(config: DetectorConfig, weights_folder: Path) -> str | None:
     try:
-        return weights.weights_sha256(config, weights_folder)
+        return weights_sha256(config, weights_folder)
     except ConfigError:
         return MISSING_WEIGHTS
 

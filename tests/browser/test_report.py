@@ -14,7 +14,7 @@ from helpers.demo_context import demo_context
 from helpers.demo_study import demo_study
 
 from ptl_sweep.report import write_report
-from ptl_sweep.report.comparison import Compared, write_comparison
+from ptl_sweep.report.comparison.page import Compared, write_comparison
 
 CHROMIUM = shutil.which("chromium")
 IS_REQUIRED = os.environ.get("PTL_REQUIRE_BROWSER") == "1"  # then its absence is a failure

@@ -15,10 +15,9 @@ from torchvision.models.detection import RetinaNet_ResNet50_FPN_Weights, retinan
 from torchvision.ops import FrozenBatchNorm2d
 
 from ptl_sweep.config.schema import ConfigError
-from ptl_sweep.detection import weights
 from ptl_sweep.detection.detector import build_detector
-from ptl_sweep.detection.pretrained import load_weights
-from ptl_sweep.detection.weights import (
+from ptl_sweep.detection.initial_weights import files as weights
+from ptl_sweep.detection.initial_weights.files import (
     PUBLISHED,
     PublishedWeights,
     WeightsFile,
@@ -26,6 +25,7 @@ from ptl_sweep.detection.weights import (
     weights_path,
     weights_sha256,
 )
+from ptl_sweep.detection.initial_weights.loading import load_weights
 from ptl_sweep.store import sha256_of
 
 
@@ -46,7 +46,7 @@ def test_addresses_are_those_of_torchvision() -> None:
 
 
 def test_planning_with_weights_needs_no_torch() -> None:
-    code = "import sys, ptl_sweep.detection.weights; sys.exit('torch' in sys.modules)"
+    code = "import sys, ptl_sweep.detection.initial_weights.files; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

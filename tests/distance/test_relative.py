@@ -1,7 +1,5 @@
 """The relative distance beside equal_n: what moves one and not the other, in simulated features."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from scipy import stats
@@ -10,7 +8,7 @@ from ptl_sweep.config.analysis import AnalysisConfig
 from ptl_sweep.detection.table import DetectionTable
 from ptl_sweep.distance.equal_n import QuadraticForm, mean_quadratic_form
 from ptl_sweep.distance.gaussian import GaussianRefusal, StoredFeatures
-from ptl_sweep.distance.relative import PersonDistances, fit_relative, paired_distances
+from ptl_sweep.distance.relative import PersonDistances, fit_relative
 
 D, N = 32, 1000
 SETTINGS = AnalysisConfig()
@@ -124,7 +122,7 @@ def test_minus_log_p_is_that_of_the_density_up_to_its_constant() -> None:
     covariance = np.cov(features.T, bias=True)
     covariance = 0.75 * covariance + 0.25 * np.trace(covariance) / 3 * np.eye(3)
     density = stats.multivariate_normal(features.mean(axis=0), covariance)
-    persons = PersonDistances(fit.form.distances(tests), fit.unit.scale, fit.form.log_det, "")
+    persons = PersonDistances(fit.form.distances(tests), fit.unit.scale, fit.form.log_det)
     expected = -density.logpdf(tests) - 1.5 * np.log(2 * np.pi)
     np.testing.assert_allclose(persons.neg_log_p, expected, rtol=1e-9)
 
@@ -143,24 +141,14 @@ def test_minus_log_p_rises_where_a_spread_training_set_lets_all_distances_fall()
     assert spread[1] > tight[1]
 
 
-def test_persons_are_paired_and_their_mean_is_the_difference_of_the_columns(
+def test_columns_differ_by_the_mean_of_the_differences_person_by_person(
     random_table: DetectionTable,
 ) -> None:
     off = target(random_table)
     on = target(random_table, settings=AnalysisConfig(relative_n=20, equal_n_shrinkage=0.8))
-    found = paired_distances(off, on)
-    np.testing.assert_allclose(found.differences, on.relative - off.relative)
     columns = on.means()["d_relative"] - off.means()["d_relative"]
-    assert found.mean == pytest.approx(columns, abs=1e-12)
-    assert abs(found.mean) > 1e-3
-    assert paired_distances(off, off).mean == 0
-
-
-def test_persons_of_another_target_are_not_paired(random_table: DetectionTable) -> None:
-    truths = random_table.truths
-    moved = replace(random_table, truths=replace(truths, boxes=truths.boxes + np.float32(1)))
-    with pytest.raises(ValueError, match="pair evaluations of one target"):
-        paired_distances(target(random_table), target(moved))
+    assert (on.relative - off.relative).mean() == pytest.approx(columns, abs=1e-12)
+    assert abs(columns) > 1e-3
 
 
 def test_a_missing_distance_is_nan_and_says_why(random_table: DetectionTable) -> None:
@@ -191,6 +179,5 @@ def test_too_few_images_are_refused_however_many_persons_they_hold(
 
 
 def test_a_target_without_persons_has_no_distance() -> None:
-    found = PersonDistances(np.zeros(0), 1.0, 0.0, "")
+    found = PersonDistances(np.zeros(0), 1.0, 0.0)
     assert np.isnan(found.means()["d_relative"])
-    assert np.isnan(paired_distances(found, found).mean)

@@ -9,8 +9,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from ptl_sweep.report.comparison import Compared, sentences, write_comparison
-from ptl_sweep.report.differences import (
+from ptl_sweep.report.comparison.differences import (
     GroupDifference,
     Pairing,
     cell_differences,
@@ -19,6 +18,7 @@ from ptl_sweep.report.differences import (
     group_differences,
     pair_cells,
 )
+from ptl_sweep.report.comparison.page import Compared, sentences, write_comparison
 from ptl_sweep.study.schemas import frame_of, results_schema
 from ptl_sweep.study.study import Study
 from ptl_sweep.vocabulary import ALL_TARGETS

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ptl_sweep.config.schema import ConfigError, DetectorConfig
 from ptl_sweep.detection.detector import Detector
-from ptl_sweep.detection.weights import WeightsFile
+from ptl_sweep.detection.initial_weights.files import WeightsFile
 
 NUM_COCO_CLASSES = 91  # of torchvision's COCO detectors, background included
 COCO_PERSON = 1

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from ptl_sweep.report.aggregates import OVER_TARGETS
 from ptl_sweep.report.columns import CELL, NOTE, REAL, SOURCE, SYNTHETIC, TARGET
-from ptl_sweep.report.differences import (
+from ptl_sweep.report.comparison.differences import (
     HEADLINE,
     GroupDifference,
     Pairing,
