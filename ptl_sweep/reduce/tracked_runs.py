@@ -15,7 +15,7 @@ from ptl_sweep.terminal import progress_bar
 from ptl_sweep.tracking import Order, Value, mode_of, unreachable
 from ptl_sweep.tracking.companion import carry_out
 from ptl_sweep.tracking.media import MEDIA
-from ptl_sweep.tracking.server import Server, ServerError, has_key
+from ptl_sweep.tracking.server import Server, ServerError, end_service, has_key
 from ptl_sweep.tracking.syncing import FAILED, LocalRun, SyncOutcome, sync_runs, unsent
 from ptl_sweep.vocabulary import DISTANCES, ApT2t
 
@@ -161,7 +161,7 @@ def brought_up(tracking: TrackingConfig, runs: Sequence[LocalRun]) -> list[SyncO
         with _bar("syncing", len(runs)) as advance:
             return sync_runs(placed, server, advance)
     finally:
-        server.close()
+        end_service()
 
 
 @contextmanager

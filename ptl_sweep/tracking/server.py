@@ -1,19 +1,24 @@
 """Asks W&B's server what it has of the runs that `sync` compares with the rows on disk."""
 
+import contextlib
 import netrc
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from ptl_sweep.tracking.wandb import bounded
 from ptl_sweep.vocabulary import Value
 
 KEY_VARIABLES = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
 TIMEOUT_S = 20  # of one question
+START_S = (
+    60  # of W&B's service and the first question together; W&B's own limits do not always hold
+)
+END_S = 5  # of W&B's service, which after questions has nothing left to bring up
 
 
 class ServerError(RuntimeError):
@@ -44,9 +49,11 @@ class Server:
         self._lock = threading.Lock()
         wandb.setup(wandb.Settings(silent=True))
         try:
-            self._api = wandb.Api(timeout=TIMEOUT_S)
-            found = entity or os.environ.get("WANDB_ENTITY") or self._api.default_entity
+            with bounded(limit=START_S):
+                self._api = wandb.Api(timeout=TIMEOUT_S)
+                found = entity or os.environ.get("WANDB_ENTITY") or self._api.default_entity
         except Exception as error:
+            end_service()
             raise ServerError(f"no answer from {base_url()}: {_first_line(error)}") from error
         if not found:
             raise ServerError(f"{base_url()} names no default entity; add --entity")
@@ -86,10 +93,12 @@ class Server:
                 return None
             raise
 
-    def close(self) -> None:
-        """End W&B's service."""
-        import wandb
 
+def end_service() -> None:
+    """End W&B's service now: at the interpreter's end it would wait for a server that is dead."""
+    import wandb
+
+    with bounded(limit=END_S), contextlib.suppress(Exception):
         wandb.teardown()
 
 
@@ -98,7 +107,7 @@ def holds(summary: Mapping[str, object], expected: Mapping[str, Value]) -> bool:
     return all(summary.get(name) == value for name, value in expected.items())
 
 
-@contextmanager
+@contextlib.contextmanager
 def _answered() -> Iterator[None]:
     """Turn whatever W&B raises into a ServerError."""
     try:

@@ -80,12 +80,13 @@ def kill_children() -> None:
 
 
 @contextlib.contextmanager
-def bounded(kill: Callable[[], None] = kill_children) -> Iterator[None]:
-    """Kill W&B's service when the block takes longer than a run's end may.
+def bounded(kill: Callable[[], None] = kill_children, limit: float | None = None) -> Iterator[None]:
+    """Kill W&B's service when the block takes longer than `limit` seconds; None: than a run's end.
 
     W&B's own limits do not hold against a server that dies in the middle: its service tries on.
     """
-    limit = setting("finish_timeout")
+    if limit is None:
+        limit = setting("finish_timeout")
     timer = threading.Timer(limit + GRACE_S, kill)
     timer.daemon = True
     if limit > 0:

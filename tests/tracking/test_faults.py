@@ -33,7 +33,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from helpers.local_runs import order_of
 from ptl_sweep.tracking import syncing
-from ptl_sweep.tracking.server import Server
+from ptl_sweep.tracking.server import Server, end_service
 
 syncing.PAUSE_S = 0.1
 root, sweep, summary, *keys = Path(sys.argv[1]), sys.argv[2], json.loads(sys.argv[3]), *sys.argv[4:]
@@ -41,7 +41,7 @@ server = Server(project="ptl-sweep", entity=None)
 orders = [replace(order_of(root, key), sweep=sweep, summary=summary) for key in keys]
 runs = [syncing.LocalRun(order=order, num_steps=order.num_steps()) for order in orders]
 print(json.dumps([asdict(outcome) for outcome in syncing.sync_runs(runs, server)]))
-server.close()
+end_service()
 """
 
 

@@ -8,7 +8,7 @@ from ptl_sweep.cli.tables import reduce_where_needed
 from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.terminal import answer
-from ptl_sweep.tracking.server import Server, ServerError, base_url, has_key
+from ptl_sweep.tracking.server import Server, ServerError, base_url, end_service, has_key
 
 if TYPE_CHECKING:
     from ptl_sweep.cli.publish.dashboards import DashboardPlace
@@ -27,23 +27,31 @@ def publish_command(arguments: list[str]) -> int:
     parser.add_argument("--entity", help="W&B user or team; default: as the sweep, else your own")
     parser.add_argument("--project", help="W&B project; default: as the sweep")
     plan, options = parse_sweep(parser, arguments)
+    found = _publish(plan, options.entity, options.project, asks=not options.dry_run)
+    text = "\n".join(f"{name:<9}  {where}" for name, where in found.items())
+    answer({"sweep": plan.name, **found}, text, as_json=options.json)
+    return OK
+
+
+def _publish(plan: Plan, entity: str | None, project: str | None, *, asks: bool) -> dict[str, str]:
+    """Write or save both; where they are, by name.
+
+    Raises: ConfigError without wandb-workspaces, an account or a server.
+    """
     try:
         from ptl_sweep.cli.publish import dashboards, save
     except ImportError as error:
         raise ConfigError(EXTRA.format(error=error)) from error
-    place = _place(plan, options.entity, options.project, asks=not options.dry_run)
+    place = _place(plan, entity, project, asks=asks)
     reduce_where_needed(plan, "summary.parquet")
     study = _study(plan)
-    publish = save.write_dashboards if options.dry_run else save.save_dashboards
-    found = publish(
-        plan.folder,
-        place,
-        dashboards.build_workspace(place, study),
-        dashboards.build_report(place, study, [TOY_NOTE] if plan.is_toy else []),
-    )
-    text = "\n".join(f"{name:<9}  {where}" for name, where in found.items())
-    answer({"sweep": plan.name, **found}, text, as_json=options.json)
-    return OK
+    workspace = dashboards.build_workspace(place, study)
+    report = dashboards.build_report(place, study, [TOY_NOTE] if plan.is_toy else [])
+    publish = save.save_dashboards if asks else save.write_dashboards
+    try:
+        return publish(plan.folder, place, workspace, report)
+    finally:
+        end_service()
 
 
 def _place(plan: Plan, entity: str | None, project: str | None, *, asks: bool) -> "DashboardPlace":

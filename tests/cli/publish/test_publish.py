@@ -61,6 +61,7 @@ def publish(sweep: Any, *flags: str, **environment: str) -> subprocess.Completed
         text=True,
         cwd=sweep.root,
         env=own | {"HOME": str(sweep.root), "WANDB_ERROR_REPORTING": "false"} | environment,
+        timeout=150,  # W&B's service must not outlive an answer
     )
 
 
