@@ -16,11 +16,22 @@ KINDS = ("tp", "fp", "all", "missed")  # whose distance; missed (on disk): false
 BANDS = ("low", "medium", "high")  # of the score: [s0, s1), [s1, s2), [s2, 1]
 # One row per cell and kind of false positive that occurs.
 FALSE_POSITIVE_TYPES = ("localisation", "duplicate", "background")
+MISSED = "missed"  # persons that no detection hits, nor nearly hits as a localisation error
+UNHIT = "unhit"  # persons that no detection hits: the false negatives at every score
+ERROR_TYPES = (*FALSE_POSITIVE_TYPES, MISSED, UNHIT)  # what costs AP50
 SIZES = ("small", "medium", "large")  # area < 32^2, < 96^2, above: pixels of the stored image, COCO
 NEARNESS = ("near", "middle", "far", "unknown")  # nearer than the median true positive of the cell;
 # than 95 % of them; farther; no distance exists
 RANKINGS = ("distance", "score")  # what a curve ranks by; both over the same detections
 CellKey: TypeAlias = tuple[str, int, str, str, int]  # dataset, real_count, synthetic, target, seed
+
+
+class Condition(StrEnum):
+    """Whether something that a sentence rests on is as it should be."""
+
+    HOLDS = "holds"
+    FAILS = "fails"
+    NOT_JUDGED = "not judged"  # too little to judge by
 
 
 class Domain(StrEnum):
@@ -40,6 +51,7 @@ class ApT2tVariant(StrEnum):
     LIFT = "_lift"  # over the null
     NULL = "_null"  # random order
     MATCHED = "_matched"  # recall over the ground truths that the detections hit
+    MATCHED_LIFT = "_matched_lift"  # the same over its own null
     REMATCHED = "_rematched"  # matched in the order of the distances
     IOU_50_95 = "_50_95"  # mean over ten IoU thresholds, matched in the order of the scores
 
@@ -68,7 +80,10 @@ class ApT2tAtCount(NamedTuple):
         return f"AP_t2t_{self.per_image:g}_per_image{self.variant}"
 
 
-AT_COUNT = (ApT2tVariant.SHRUNK, ApT2tVariant.LIFT, ApT2tVariant.NULL, ApT2tVariant.MATCHED)
+AT_COUNT = (
+    ApT2tVariant.SHRUNK, ApT2tVariant.LIFT, ApT2tVariant.NULL, ApT2tVariant.MATCHED,
+    ApT2tVariant.MATCHED_LIFT,
+)  # fmt: skip
 
 
 class Distance(NamedTuple):
@@ -101,6 +116,11 @@ NEG_LOG_P = "neg_log_p"  # the same mean of -log p, nats up to a constant
 def band_name(band: str) -> str:
     """The column of AP_t2t (shrunk) over the scores of one band: `AP_t2t_medium`."""
     return f"AP_t2t_{band}"
+
+
+def cost_name(error_type: str) -> str:
+    """The AP50 that the errors of a type cost, by cell: `cost_duplicate`."""
+    return f"cost_{error_type}"
 
 
 def bounded(name: str) -> tuple[str, str, str]:

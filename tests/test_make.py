@@ -14,11 +14,11 @@ from ptl_sweep.config.schema import ConfigError, conf_dir
 
 ROOT = Path(__file__).resolve().parent.parent
 CELLS = {  # target -> cells in the miniature world, in the paper's
-    "paper": (18, 96),
-    "table-crossdomain": (18, 96),
-    "figure-t2t": (18, 96),
-    "figure-apt2t": (18, 96),
-    "figure-curve": (18, 96),
+    "paper": (18, 192),
+    "table-crossdomain": (18, 192),
+    "figure-t2t": (18, 192),
+    "figure-apt2t": (18, 192),
+    "figure-curve": (18, 192),
     "first-experiments": (18, 12),
 }
 WORLDS = ("miniature", "real")

@@ -20,7 +20,7 @@ from ptl_sweep.distance.train2test import (
     distances,
     expected_raw_distance,
 )
-from ptl_sweep.vocabulary import Value
+from ptl_sweep.vocabulary import Condition, Value
 
 LEVELS = (0.5, 0.9, 0.99)  # quantiles of Hotelling's law that shares are compared with
 FEATURES_PER_COMPONENT = 10  # validation features for each principal component of Mardia's kurtosis
@@ -34,10 +34,13 @@ MAX_DEAD_SHARE = 0.25  # of the channels
 def diagnose(
     measures: Measures, training: StoredFeatures, validation: Float[ndarray, "m d"] | None
 ) -> dict[str, Value]:
-    """The columns of schemas.GAUSSIANS from `n` to `warning`; NaN or None: does not exist."""
+    """The columns of `n` to `gaussian_check` of schemas.GAUSSIANS; NaN or None: does not exist."""
     shares = shares_below(measures.raw, validation)
     kurtosis = _kurtosis_of(measures.shrunk, validation)
     form = measures.equal_n
+    limits = tuple(_limits(measures, validation))
+    failures = tuple(_failures(measures, validation, shares, kurtosis))
+    is_judged = _is_enough(validation) and bool(np.isfinite(shares).all())
     return {
         "n": len(training.features),
         "num_images": len(np.unique(training.images)),
@@ -52,7 +55,8 @@ def diagnose(
         },
         "mardia": kurtosis.ratio,
         "mardia_z": kurtosis.z,
-        "warning": "; ".join(_warnings(measures, validation, shares, kurtosis)) or None,
+        "warning": "; ".join((*limits, *failures)) or None,
+        "gaussian_check": _check(has_failed=bool(failures), is_judged=is_judged),
     }
 
 
@@ -144,29 +148,46 @@ def _shrunk_columns(shrunk: Gaussian | GaussianRefusal) -> dict[str, Value]:
     }
 
 
-def _warnings(
+def _check(*, has_failed: bool, is_judged: bool) -> Condition:
+    if has_failed:
+        return Condition.FAILS
+    return Condition.HOLDS if is_judged else Condition.NOT_JUDGED
+
+
+def _is_enough(validation: Float[ndarray, "m d"] | None) -> bool:
+    return validation is not None and len(validation) >= MIN_VALIDATION
+
+
+def _limits(measures: Measures, validation: Float[ndarray, "m d"] | None) -> Iterator[str]:
+    """What could not be looked at."""
+    if isinstance(measures.shrunk, GaussianRefusal):
+        return
+    if isinstance(measures.raw, GaussianRefusal):
+        yield f"no raw Gaussian: {measures.raw.reason}"
+    if validation is None:
+        yield "too few to judge: no validation split was evaluated"
+    elif not _is_enough(validation):
+        yield (
+            f"too few to judge: {len(validation)} validation true positives, {MIN_VALIDATION} are "
+            "needed"
+        )
+
+
+def _failures(
     measures: Measures,
     validation: Float[ndarray, "m d"] | None,
     shares: tuple[float, ...],
     kurtosis: Kurtosis,
 ) -> Iterator[str]:
+    """What is not as a Gaussian has it."""
     shrunk = measures.shrunk
     if isinstance(shrunk, GaussianRefusal):
         yield f"no Gaussian: {shrunk.reason}"
         return
-    if isinstance(measures.raw, GaussianRefusal):
-        yield f"no raw Gaussian: {measures.raw.reason}"
     num_all = shrunk.num_dropped + len(shrunk.kept)
     if shrunk.num_dropped > MAX_DEAD_SHARE * num_all:
         yield f"{shrunk.num_dropped} of {num_all} channels are dead"
-    if validation is None:
-        yield "too few to judge: no validation split was evaluated"
-    elif len(validation) < MIN_VALIDATION:
-        yield (
-            f"too few to judge: {len(validation)} validation true positives, {MIN_VALIDATION} are "
-            "needed"
-        )
-    else:
+    if validation is not None and _is_enough(validation):
         yield from _share_warnings(shares, len(validation))
         if _is_off(kurtosis):
             yield f"tails are not Gaussian: Mardia kurtosis {kurtosis.ratio:.2f} of the expected"

@@ -73,6 +73,8 @@ def ap_t2t_columns(
         columns[ApT2t(s, ApT2tVariant.EQUAL_N).name] = equal_n.precision(rule, s)
         null = random_order_null(table, s, rng, rule)
         columns |= {ApT2t(s, kind).name: v for kind, v in _of_shrunk(shrunk, rule, s, null)}
+        lift = _matched_lift(shrunk, rule, s, rng.spawn(1)[0])
+        columns[ApT2t(s, ApT2tVariant.MATCHED_LIFT).name] = lift
     for band, low, below in zip(BANDS, thresholds, (*thresholds[1:], None), strict=True):
         columns[band_name(band)] = shrunk.precision(rule, low, below=below)
     at_count = _at_equal_counts(shrunk, rule, rng)
@@ -95,16 +97,25 @@ def _at_equal_counts(
     found: dict[ApT2tAtCount, float] = {}
     for count, orders in zip(rule.equal_counts, rng.spawn(len(rule.equal_counts)), strict=True):
         low = score_at(shrunk.table, count)
-        headline = null = matched = np.nan
+        headline = null = matched = matched_lift = np.nan
         if np.isfinite(low):
             headline = shrunk.precision(rule, low)
             null = random_order_null(shrunk.table, low, orders, rule)
             matched = shrunk.precision(replace(rule, recall="matched"), low)
-        values = (headline, headline - null, null, matched)
+            matched_lift = _matched_lift(shrunk, rule, low, orders)
+        values = (headline, headline - null, null, matched, matched_lift)
         found |= {
             ApT2tAtCount(count, kind): value for kind, value in zip(AT_COUNT, values, strict=True)
         }
     return found
+
+
+def _matched_lift(
+    shrunk: NearestFirst, rule: ApT2tConfig, low: float, rng: np.random.Generator
+) -> float:
+    """Over the null, both with recall over the ground truths that the detections hit."""
+    matched = replace(rule, recall="matched")
+    return shrunk.precision(matched, low) - random_order_null(shrunk.table, low, rng, matched)
 
 
 def _reasons(table: DetectionTable, rule: ApT2tConfig) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""False positives by type, size, score and distance; the AP they cost; which ones to look at.
+"""False positives by type, size, score and distance, and which ones to look at.
 
 The types are those of TIDE (Bolya et al., ECCV 2020) for one class, at IoU 0.5, after matching in
 the order of the scores.
@@ -13,7 +13,7 @@ from numpy import ndarray
 
 from ptl_sweep.datasets.boxes import box_areas
 from ptl_sweep.detection.table import FEATURE_MIN_SCORE, DetectionTable
-from ptl_sweep.metrics.average_precision import average_precision, ranking
+from ptl_sweep.metrics.average_precision import ranking
 from ptl_sweep.vocabulary import BANDS, FALSE_POSITIVE_TYPES, NEARNESS, SIZES, Value
 
 DUPLICATE_IOU = 0.5  # from here on the best ground truth is taken, else it would be a hit
@@ -47,7 +47,7 @@ def false_positive_rows(
     names = (FALSE_POSITIVE_TYPES, BANDS, SIZES, NEARNESS)
     shape = [len(values) for values in names]
     band = np.sum([table.score >= threshold for threshold in thresholds], axis=0) - 1
-    size = np.searchsorted(SIZE_LIMITS, box_areas(table.boxes), side="right")
+    size = size_classes(table.boxes)
     nearness = _nearness(table, distance, table.true_positive & (band >= 0))
     types = false_positive_types(table)
     chosen = (types >= 0) & (band >= 0)
@@ -64,6 +64,11 @@ def false_positive_rows(
         }
         for place in np.argwhere(counts.reshape(shape)).tolist()
     ]
+
+
+def size_classes(boxes: Float[ndarray, "n 4"]) -> Int[ndarray, " n"]:
+    """Index into SIZES by area: square pixels of the stored image."""
+    return np.asarray(np.searchsorted(SIZE_LIMITS, box_areas(boxes), side="right"))
 
 
 def _nearness(
@@ -84,35 +89,6 @@ def _per_row(table: DetectionTable, distance: Float[ndarray, " n_f"]) -> Float[n
     every = np.full(len(table.score), np.nan)
     every[table.featured] = distance
     return every
-
-
-def error_rows(table: DetectionTable) -> list[dict[str, Value]]:
-    """AP50 without the false positives of each type, and of all types, over every score.
-
-    They are *removed*: TIDE's "fixed" instead turns a localisation error into a hit where its
-    ground truth was missed, so that its gains are larger there. Gains of types do not add up to
-    that of "all". NaN without ground truth.
-    """
-    types = false_positive_types(table)
-    order = ranking(-table.score, table.score, table.image, table.box_index)
-    order = order[table.counted[order]]
-
-    def ap50(kept: Bool[ndarray, " n"]) -> float:
-        return average_precision(table.true_positive[order[kept[order]]], table.num_truths)
-
-    full = ap50(np.ones(len(types), dtype=bool))
-    members = {name: types == index for index, name in enumerate(FALSE_POSITIVE_TYPES)}
-    members["all"] = types >= 0
-    return [
-        {
-            "type": name,
-            "num": int(of_type.sum()),
-            "AP50": full,
-            "AP50_without": ap50(~of_type),
-            "gain": ap50(~of_type) - full,
-        }
-        for name, of_type in members.items()
-    ]
 
 
 def sheet_rows(

@@ -29,12 +29,13 @@ from ptl_sweep.distance.train2test import (
 from ptl_sweep.metrics.ap_t2t import curve_rows
 from ptl_sweep.metrics.ap_t2t_columns import ap_t2t_columns
 from ptl_sweep.metrics.bootstrap import Replicates
+from ptl_sweep.metrics.error_costs import error_rows, missed_rows, repair
 from ptl_sweep.metrics.false_positives import (
-    error_rows,
     false_positive_rows,
     false_positive_types,
     sheet_rows,
 )
+from ptl_sweep.metrics.reliability import UNKNOWN, reliability
 from ptl_sweep.metrics.replicates import cell_replicates
 from ptl_sweep.vocabulary import DISTANCES, FALSE_POSITIVE_TYPES, VARIANTS, Value
 
@@ -88,6 +89,7 @@ class CellMetrics:
     spreads: Rows
     false_positives: Rows
     errors: Rows
+    missed_persons: Rows
     curves: Rows
     boxes: tuple[ErrorBox, ...]
     replicates: Replicates | None  # None for iterations that are no cell's last
@@ -124,9 +126,10 @@ def measure_detector(job: DetectorJob) -> DetectorMetrics:
         validation=None if held_out is None else held_out.truths.features,
         rng=np.random.default_rng([job.seed, 2]),
     )
+    scores = UNKNOWN if held_out is None else reliability(held_out, job.score_thresholds[1])
     return DetectorMetrics(
         key=job.key,
-        gaussian=diagnose(measures, training, validation) | relative.columns(),
+        gaussian=diagnose(measures, training, validation) | relative.columns() | scores.columns(),
         cells={
             evaluation.key: _measure_cell(job, evaluation, measures, relative)
             for evaluation in job.evaluations
@@ -151,7 +154,8 @@ def _measure_cell(
 ) -> CellMetrics:
     table = load_detections(evaluation.folder)
     thresholds, rule = job.score_thresholds, job.settings.ap_t2t
-    distances = measures.distances(table.features)
+    distances, persons = measures.distances(table.features), relative.of(table)
+    repairs = repair(table)
     shrunk = distances["shrunk"]
     summaries = {name: summarise_distances(table, distances[name]) for name in VARIANTS}
     by_distance = ap_t2t_columns(
@@ -166,7 +170,7 @@ def _measure_cell(
             **_distance_columns(summaries),
             **_gaussian_columns(measures),
             "t2t_auroc": summaries["shrunk"].auroc,
-            **relative.of(table).means(),
+            **persons.means(),
         },
         reasons=(
             *_reasons(table, summaries["shrunk"]),
@@ -178,7 +182,8 @@ def _measure_cell(
         histogram=distance_histogram(table, shrunk, thresholds),
         spreads=_spreads(table, distances, measures, thresholds) if final else [],
         false_positives=false_positive_rows(table, shrunk, thresholds) if final else [],
-        errors=error_rows(table) if final else [],
+        errors=error_rows(table, repairs) if final else [],
+        missed_persons=missed_rows(table, repairs, persons.relative) if final else [],
         curves=curve_rows(table, shrunk, thresholds) if final else [],
         boxes=_error_boxes(table, shrunk, thresholds[0]) if final else (),
         replicates=cell_replicates(table, shrunk, job.settings, thresholds, evaluation.seed)

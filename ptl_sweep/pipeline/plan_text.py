@@ -1,6 +1,6 @@
 """What a sweep would compute, and why: the table of `plan`, also printed before every run."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,23 +53,34 @@ def plan_text(plan: Plan, listing: StoreListing | None = None) -> str:
         "stage", "naive", "unique", "cached", "to run", "per stage",
         "hours naive", "unique", "to run",
     ]  # fmt: skip
-    notes = ["m: measured median, d: default guess; hours of one core (tiny) or one GPU (r50)"]
+    notes = [wrap(note) for note in _notes(plan, listing, lines)]
+    return "\n".join([f"sweep   {plan.name}", grid_line(plan), text_table(header, rows), *notes])
+
+
+def _notes(plan: Plan, listing: StoreListing, lines: Sequence[KindCount]) -> Iterator[str]:
+    """What stands below the table."""
+    yield "m: measured median, d: default guess; hours of one core (tiny) or one GPU (r50)"
     missing = missing_data(plan)
     if missing:
-        notes.append(f"no data yet for {', '.join(missing)}: their keys are provisional")
+        yield f"no data yet for {', '.join(missing)}: their keys are provisional"
     if any(line.naive > line.unique for line in lines):
-        notes.append(
-            "shared  no training reads the target; synthetic=off is the first detector of on"
-        )
+        yield "shared  no training reads the target; synthetic=off is the first detector of on"
     resumed = sum(line.resumed for line in lines)
     if resumed:
         others = sum(line.cached for line in lines) - resumed
-        notes.append(f"cached  {resumed} resumed: this sweep's own work; {others} of other sweeps")
+        yield f"cached  {resumed} resumed: this sweep's own work; {others} of other sweeps"
     reasons = reasons_to_run(plan, listing)
     if reasons:
-        notes.append(f"to run  {reasons}")
-    wrapped = [wrap(note) for note in notes]
-    return "\n".join([f"sweep   {plan.name}", grid_line(plan), text_table(header, rows), *wrapped])
+        yield f"to run  {reasons}"
+    power = _power(plan)
+    if power:
+        yield f"power   {power}"
+
+
+def _power(plan: Plan) -> str:
+    from ptl_sweep.pipeline.power import power_text  # half a second of SciPy, for these texts alone
+
+    return power_text(plan)
 
 
 def _plan_row(line: KindCount) -> list[str]:
@@ -100,6 +111,7 @@ def plan_json(plan: Plan, listing: StoreListing | None = None) -> dict[str, Any]
         },
         "missing_data": missing_data(plan),
         "reasons": reasons_to_run(plan, listing),
+        "power": _power(plan),
     }
 
 

@@ -19,8 +19,10 @@ from ptl_sweep.reduce.tables import study_of, write_study
 from ptl_sweep.reduce.tracked_runs import project_sweep
 from ptl_sweep.reduce.wandb import write_sweep_media
 from ptl_sweep.report import write_report
-from ptl_sweep.report.answers import answers
-from ptl_sweep.report.sentences import medium_confidence
+from ptl_sweep.report.breaks.marks import marked_sentences
+from ptl_sweep.report.verdicts.answers import answers
+from ptl_sweep.report.verdicts.claim_row import read_claims
+from ptl_sweep.study.claims.table import Statement
 from ptl_sweep.study.study import Study
 from ptl_sweep.study.tables import demo_table
 from ptl_sweep.terminal import duration, wrap
@@ -103,8 +105,11 @@ def _closing_text(reducer: Reducer, study: Study, report: Path, num_failed: int)
 
 
 def _findings(study: Study) -> list[str]:
-    """The report's sentences on AP50 and on medium confidence, per value of synthetic."""
-    found = [answer.sentence for answer in answers(study.summary)]
-    if not study.contrasts.is_empty():
-        found += medium_confidence(study.contrasts)
-    return [wrap(f"found   {sentence}") for sentence in found]
+    """The report's sentences, each behind its verdict: found, none or open."""
+    claims = study.claims
+    found = [(one.verdict, one.sentence) for one in answers(claims, study.summary)]
+    medium = read_claims(claims, Statement.MEDIUM)
+    found += zip(
+        (row.verdict for row in medium), marked_sentences(study, Statement.MEDIUM), strict=False
+    )
+    return [wrap(f"{verdict:<8}{sentence}") for verdict, sentence in found]

@@ -41,6 +41,7 @@ def _selection(plan: Plan, stage: PtlStage) -> PoolSelection:
         gap=np.array([np.inf if gap is None else gap for gap in gaps.values()], np.float64),
         selected=np.array([name in chosen for name in names], dtype=bool),
         attributes=_attributes(stage.pool, names),
+        effective_sample_size=content["summary"]["effective_sample_size"],
     )
 
 

@@ -12,8 +12,10 @@ from ptl_sweep.reduce.rows import Measured, Reducer
 from ptl_sweep.reduce.selections import read_selections
 from ptl_sweep.seeds import derive_seed
 from ptl_sweep.study import schemas
+from ptl_sweep.study.claims.table import Thresholds, claims
 from ptl_sweep.study.contrast import contrasts
 from ptl_sweep.study.correlation import correlations
+from ptl_sweep.study.groups import over_foreign_targets, split_domains
 from ptl_sweep.study.published import load_published
 from ptl_sweep.study.schemas import frame_of
 from ptl_sweep.study.study import Study
@@ -28,10 +30,12 @@ STEMS = {  # table of the study -> its file
     "gaussians": "gaussians",
     "false_positives": "false_positives",
     "errors": "errors",
+    "missed_persons": "missed_persons",
     "curves": "curves",
     "contrasts": "contrasts",
     "correlations": "correlations",
     "summary": "summary",
+    "claims": "claims",
 }
 FILES = tuple(f"{stem}.csv" for stem in STEMS.values())
 
@@ -41,26 +45,34 @@ def study_of(reducer: Reducer) -> Study:
     readings = reducer.measure_all()
     results = [one for one in readings if one.is_final]
     settings = reducer.plan.settings
-    schema = schemas.results_schema(
-        settings.score_thresholds, settings.analysis.ap_t2t.equal_counts
-    )
+    scores, equal_counts = settings.score_thresholds, settings.analysis.ap_t2t.equal_counts
+    schema = schemas.results_schema(scores, equal_counts)
     rows = frame_of([one.row for one in results], schema)
+    errors = _with_place(results, "errors", schemas.ERRORS)
     replicates = _replicates(results)
     return Study(
         rows=rows,
         iteration_rows=frame_of([one.row for one in readings], schema),
-        summary=summarise(rows, settings.score_thresholds, replicates, _rng("summary")),
+        summary=over_foreign_targets(
+            lambda cells: summarise(cells, scores, replicates, _rng("summary")), rows
+        ),
         spreads=_with_place(results, "spreads", schemas.TRAIN2TEST),
         gaussians=_gaussians(reducer, readings),
         false_positives=_with_place(results, "false_positives", schemas.FALSE_POSITIVES),
-        errors=_with_place(results, "errors", schemas.ERRORS),
+        errors=errors,
+        missed_persons=_with_place(results, "missed_persons", schemas.MISSED_PERSONS),
         curves=_with_place(results, "curves", schemas.CURVES),
-        contrasts=contrasts(rows, settings.score_thresholds, replicates, _rng("contrasts")),
-        correlations=correlations(rows, settings.analysis.num_resamples, _rng("correlations")),
+        contrasts=over_foreign_targets(
+            lambda cells: contrasts(cells, scores, replicates, _rng("contrasts")), rows
+        ),
+        correlations=correlations(
+            split_domains(rows)[0], settings.analysis.num_resamples, _rng("correlations")
+        ),
+        claims=claims(rows, Thresholds(scores, equal_counts), errors),
         published=load_published(),
         selections=read_selections(reducer.plan),
         crops=cut_errors(reducer.plan, reducer.measurements.cells),
-        score_thresholds=settings.score_thresholds,
+        score_thresholds=scores,
     )
 
 

@@ -4,11 +4,16 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
-from scipy.stats import rankdata
 
 from ptl_sweep.distance.sample_size_bias import DriftRow
-from ptl_sweep.report.answers import equivalent_text
-from ptl_sweep.report.evidence import GroupSummary, axes_of, group_summaries, read_contrasts
+from ptl_sweep.report.evidence import (
+    GroupSummary,
+    axes_of,
+    equivalent_text,
+    group_summaries,
+    read_contrasts,
+)
+from ptl_sweep.study.claims.selection import nearer_probability
 from ptl_sweep.study.statistics import mean_interval
 from ptl_sweep.study.study import PoolSelection
 from ptl_sweep.vocabulary import ALL_TARGETS, BANDS, NEARNESS, OFF, SIZES, bounded
@@ -92,12 +97,12 @@ def spread_lines(spreads: pl.DataFrame) -> pl.DataFrame:
 
 
 def error_lines(errors: pl.DataFrame) -> pl.DataFrame:
-    """AP50 that a type of false positive costs: means over seeds, the dearest first."""
+    """AP50 that a type of error costs: means over seeds, the dearest first."""
     lines = errors.group_by(*GROUP, "type", maintain_order=True).agg(
-        _mean("num", "AP50", "AP50_without"), "gain"
+        _mean("num", "AP50", "AP50_without", "gain", "AP50_fixed"), "gain_fixed"
     )
-    dearest = -pl.col("gain").fill_nan(0)
-    return with_intervals(lines, "gain").sort(dearest, maintain_order=True)
+    dearest = -pl.col("gain_fixed").fill_nan(0)
+    return with_intervals(lines, "gain_fixed").sort(dearest, maintain_order=True)
 
 
 def composition_lines(false_positives: pl.DataFrame) -> pl.DataFrame:
@@ -112,20 +117,6 @@ def composition_lines(false_positives: pl.DataFrame) -> pl.DataFrame:
     ]  # fmt: skip
     lines = false_positives.group_by("dataset", "synthetic", "type", maintain_order=True)
     return lines.agg(num.sum(), *parts).sort(-num, maintain_order=True)
-
-
-def nearer_probability(selection: PoolSelection) -> float:
-    """Probability that a selected image has a smaller gap than one left, ties half; Mann-Whitney.
-
-    NaN when all or none were selected, or no image has a finite gap.
-    """
-    chosen = selection.selected
-    num, rest = int(chosen.sum()), int((~chosen).sum())
-    if not num or not rest or not np.isfinite(selection.gap).any():
-        return np.nan
-    ranks = rankdata(selection.gap)
-    farther = float(ranks[chosen].sum()) - num * (num + 1) / 2
-    return 1 - farther / (num * rest)
 
 
 def selection_rows(selections: Sequence[PoolSelection]) -> pl.DataFrame:

@@ -46,6 +46,7 @@ def grid_columns(ap_t2t: Sequence[ApT2t]) -> list[PageColumn]:
         PageColumn("status", "status"),
         *AP,
         *headline,
+        PageColumn(measured.RELATIVE_DISTANCE, "train2test", "relative", 1, 2),
         PageColumn(COMPARABLE_DISTANCE.name, "TP mean", "equal_n d²", 1),
         PageColumn(SHRUNK_DISTANCE.name, "TP mean", SQUARED, 1),
         PageColumn("gaussian_n", "n", "of fit", 1, 0),
@@ -98,6 +99,15 @@ EFFECTS = (
     NOTE,
 )  # fmt: skip
 TRAINING_SETS = [column for column in EFFECTS if column.name not in ("target", "p_holm")]
+KEY_RESULTS = (
+    PageColumn("statement", "the paper says", style="long"),
+    SOURCE,
+    SYNTHETIC,
+    PageColumn("agreement", "our trainings"),
+    PageColumn("number", "number [95 % over seeds]", style="long"),
+    PageColumn("control", "beside it", style="long", missing=""),
+    PageColumn("readings", "readings", style="long", missing=""),
+)
 CONTRASTS = (
     *GROUP,
     PageColumn("scale", "scores"),
@@ -130,11 +140,13 @@ SPREADS = (
 )
 ERRORS = (
     *GROUP,
-    PageColumn("type", "without"),
-    PageColumn("num", "detections", "per seed", 1, 0),
+    PageColumn("type", "type"),
+    PageColumn("num", "errors", "per seed", 1, 0),
     PageColumn("AP50", "AP50", "%", 100),
-    PageColumn("AP50_without", "AP50", "% without", 100),
-    _points("gain", "gain", "points [over seeds]"),
+    PageColumn("AP50_fixed", "AP50", "% fixed", 100),
+    _points("gain_fixed", "cost", "points [over seeds]"),
+    PageColumn("AP50_without", "AP50", "% removed", 100, missing=""),
+    PageColumn("gain", "gain", "points, removed", 100, sign="+", missing=""),
     SEEDS,
 )
 COMPOSITION = (

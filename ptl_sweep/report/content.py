@@ -6,9 +6,15 @@ from typing import TypeAlias
 
 import polars as pl
 
-from ptl_sweep.report import aggregates, answers, columns, sentences
+from ptl_sweep.report import aggregates, columns, sentences
+from ptl_sweep.report.breaks import conditions
+from ptl_sweep.report.breaks.marks import marked_sentences
 from ptl_sweep.report.context import ReportContext, StageCost, StageFailure
+from ptl_sweep.report.errors import costs, persons
 from ptl_sweep.report.tables import PageColumn, PageTable, make_table
+from ptl_sweep.report.verdicts.effects import effects
+from ptl_sweep.report.verdicts.key_results import key_result_lines, key_results
+from ptl_sweep.study.claims.table import Statement
 from ptl_sweep.study.published import published_beside
 from ptl_sweep.study.study import Study
 from ptl_sweep.vocabulary import ApT2t
@@ -56,7 +62,7 @@ def _long_tables(study: Study) -> dict[str, TableContent]:
         "effects": ("AP50 by target", columns.EFFECTS, by_target),
         "contrasts": ("Gain of AP_t2t by band", columns.CONTRASTS, contrasts),
         "spreads": ("Distances at equal n", columns.SPREADS, spreads),
-        "errors": ("AP50 without a type of false positive", columns.ERRORS, errors),
+        "errors": ("What each type of error costs", columns.ERRORS, errors),
         "gaussians": ("Gaussian of each detector", columns.GAUSSIANS, gaussians),
     }
 
@@ -73,10 +79,21 @@ def _short_tables(context: ReportContext, study: Study) -> dict[str, TableConten
     drift = aggregates.drift_lines(context.drift)
     return {
         "summary": ("AP50 by training set", columns.TRAINING_SETS, pooled),
+        "key_results": (
+            "Key results of the paper",
+            columns.KEY_RESULTS,
+            key_result_lines(study.claims),
+        ),
         "published": ("Published and ours", columns.PUBLISHED, beside(study)),
         "correlations": ("Correlations", columns.CORRELATIONS, study.correlations),
         "selections": ("Selection by iteration", columns.SELECTIONS, selections),
         "composition": ("What false positives are", columns.COMPOSITION, composition),
+        "breaks": ("Break conditions", conditions.COLUMNS, conditions.break_lines(study)),
+        "persons": (
+            "Persons that no detection hits",
+            persons.COLUMNS,
+            persons.person_lines(_foreign(study, study.missed_persons)),
+        ),
         "failures": ("Stages that failed", columns.FAILURES, failures),
         "costs": ("Stages and time", columns.COSTS, costs),
         "drift": ("Mean distances of test data, simulated", columns.DRIFT, drift),
@@ -86,18 +103,27 @@ def _short_tables(context: ReportContext, study: Study) -> dict[str, TableConten
 def leads(context: ReportContext, study: Study) -> Mapping[str, Sequence[str]]:
     """The sentence that opens each section; one for each value of synthetic where it needs that."""
     return {
-        "levels": answers.levels(study.summary),
+        "levels": sentences.levels(study.summary),
         "published": [sentences.published(beside(study))],
-        "prediction": sentences.prediction(study.correlations),
-        "effects": answers.effects(study.summary),
-        "bands": sentences.medium_confidence(study.contrasts),
-        "distances": sentences.distances(study.summary),
+        "key_results": key_results(study.claims),
+        "prediction": marked_sentences(study, Statement.PREDICTION),
+        "effects": effects(study.claims),
+        "bands": marked_sentences(study, Statement.MEDIUM),
+        "distances": marked_sentences(study, Statement.NEARER),
         "selection": sentences.selection(study.selections),
-        "errors": sentences.errors(study.errors),
+        "errors": [
+            *costs.error_costs(_foreign(study, study.errors)),
+            *costs.cost_changes(study.claims),
+            *persons.missed_persons(_foreign(study, study.missed_persons)),
+        ],
         "health": [sentences.health(study.rows, study.gaussians, len(context.failures))],
         "drift": sentences.drift(context.drift),
         "cost": [sentences.cost(context.stage_costs)],
     }
+
+
+def _foreign(study: Study, table: pl.DataFrame) -> pl.DataFrame:
+    return costs.of_foreign_targets(table, study.rows)
 
 
 def missing_reasons(rows: pl.DataFrame) -> Counter[str]:

@@ -21,20 +21,6 @@ class Evidence(NamedTuple):
     high: float
     over: str
 
-    @property
-    def verdict(self) -> str:
-        """One of up, down, none (zero is inside) and unknown (no interval)."""
-        if not np.isfinite(self.low + self.high):
-            return "unknown"
-        if self.low <= 0 <= self.high:
-            return "none"
-        return "up" if self.low > 0 else "down"
-
-    def bounds(self, decimals: int = 1, scale: float = 100) -> str:
-        """`95 % interval +8.5 to +13.5 over 3 seeds`."""
-        low, high = scale * self.low, scale * self.high
-        return f"95 % interval {low:+.{decimals}f} to {high:+.{decimals}f} {self.over}"
-
 
 class Bounds(NamedTuple):
     """A value with an interval; NaN: not known."""
@@ -56,20 +42,6 @@ class GroupSummary(NamedTuple):
     worth: Bounds  # real images that alone give the same AP50; 0, inf: outside the counts
     ratio: float  # worth over the real images that were used
 
-    @property
-    def evidence(self) -> Evidence:
-        """The effect with its interval over seeds, or over test images."""
-        return evidence(Bounds(*self.effect.bounded), self.over_images, self.effect.num)
-
-
-class PooledEffect(NamedTuple):
-    """What one value of `synthetic` changes in one metric, with one source."""
-
-    whole: GroupSummary  # over all targets and real counts
-    by_count: list[GroupSummary]  # over all targets
-    by_target: list[GroupSummary]
-    axis: "Axis"  # of the source
-
 
 class Contrast(NamedTuple):
     """One row of contrasts.csv: what AP_t2t gains at each confidence."""
@@ -81,19 +53,13 @@ class Contrast(NamedTuple):
     claim: Bounds  # gain at medium confidence minus the larger of the others
     claim_over_images: tuple[float, float]
 
-    @property
-    def evidence(self) -> Evidence:
-        """The claim with its interval over seeds, or over test images."""
-        return evidence(self.claim, self.claim_over_images, self.num_seeds)
-
 
 class Correlation(NamedTuple):
     """One row of correlations.csv."""
 
     dataset: str
     scope: str
-    num_cells: int
-    evidence: Evidence  # rho, over blocks of a seed
+    rho: Bounds  # interval over blocks of a seed
 
 
 class Axis(NamedTuple):
@@ -145,12 +111,14 @@ def count_text(value: float, counts: Sequence[int]) -> str:
     return f"< {min(counts)}" if value <= 0 else f"{value:.0f}"
 
 
-def evidence(found: Bounds, over_images: tuple[float, float], num_seeds: int) -> Evidence:
-    """The interval over seeds; with one seed that over test images, and it says so."""
-    if np.isfinite(found.low + found.high):
-        return Evidence(*found, f"over {plural(num_seeds, 'seed')}")
-    over = "over test images alone (1 seed: variation of seeds unknown)"
-    return Evidence(found.value, *over_images, over)
+def equivalent_text(worth: Bounds, counts: Sequence[int]) -> str:
+    """A real-image equivalent, `34 [28, > 200]`; empty when there is none."""
+    if np.isnan(worth.value):
+        return ""
+    shown = count_text(worth.value, counts)
+    if np.isnan([worth.low, worth.high]).any():
+        return shown
+    return f"{shown} [{count_text(worth.low, counts)}, {count_text(worth.high, counts)}]"
 
 
 def group_summaries(summary: pl.DataFrame) -> list[GroupSummary]:
@@ -176,24 +144,6 @@ def group_summaries(summary: pl.DataFrame) -> list[GroupSummary]:
 def by_group(summary: pl.DataFrame, metric: str) -> dict[Group, GroupSummary]:
     """The rows of one metric."""
     return {one.group: one for one in group_summaries(summary.filter(metric=metric))}
-
-
-def pooled_effects(summary: pl.DataFrame, metric: str) -> list[PooledEffect]:
-    """Effects over all targets and real counts, per (source, value of synthetic)."""
-    groups = group_summaries(summary.filter(pl.col("metric") == metric, pl.col("synthetic") != OFF))
-    found = []
-    for whole in (one for one in groups if one.group.real_count is None):
-        series = (whole.group.dataset, whole.group.synthetic)
-        own = [one for one in groups if (one.group.dataset, one.group.synthetic) == series]
-        found.append(
-            PooledEffect(
-                whole,
-                [one for one in own if one.group.target == ALL_TARGETS and one is not whole],
-                [one for one in own if one.group.target != ALL_TARGETS],
-                axes_of(summary.filter(dataset=whole.group.dataset)),
-            )
-        )
-    return found
 
 
 def read_contrasts(contrasts: pl.DataFrame) -> list[Contrast]:
@@ -222,17 +172,9 @@ def read_correlations(
         metric=metric,
     )
     return [
-        Correlation(
-            row["dataset"],
-            row["scope"],
-            row["num_cells"] or 0,
-            Evidence(
-                row["rho"], row["low"], row["high"],
-                f"over {plural(row['num_blocks'] or 0, 'block')} of a seed",
-            ),
-        )
+        Correlation(row["dataset"], row["scope"], Bounds(row["rho"], row["low"], row["high"]))
         for row in _known(own).iter_rows(named=True)
-    ]  # fmt: skip
+    ]
 
 
 def _known(rows: pl.DataFrame) -> pl.DataFrame:

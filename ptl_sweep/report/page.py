@@ -9,7 +9,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ptl_sweep.report import content
-from ptl_sweep.report.answers import answers
 from ptl_sweep.report.context import ReportContext
 from ptl_sweep.report.evidence import off_first
 from ptl_sweep.report.figures import (
@@ -21,6 +20,7 @@ from ptl_sweep.report.figures import (
 )
 from ptl_sweep.report.figures.style import line_style
 from ptl_sweep.report.pictures import crop_plates, sample_plates
+from ptl_sweep.report.verdicts.answers import answers
 from ptl_sweep.store import write_atomically
 from ptl_sweep.study.study import Study
 
@@ -84,7 +84,7 @@ def _parts(context: ReportContext, study: Study) -> dict[str, object]:
     """Everything of the page but its figures."""
     return {
         "context": context,
-        "answers": answers(study.summary),
+        "answers": answers(study.claims, study.summary),
         "leads": content.leads(context, study),
         "tables": content.page_tables(context, study),
         "shares_published": (content.beside(study)["change"] != "").any(),

@@ -6,214 +6,104 @@ import numpy as np
 import polars as pl
 
 from ptl_sweep.distance.sample_size_bias import DriftRow
-from ptl_sweep.report.aggregates import selection_rows
-from ptl_sweep.report.answers import named
 from ptl_sweep.report.context import StageCost
 from ptl_sweep.report.evidence import (
-    Contrast,
-    Evidence,
-    PooledEffect,
+    UNKNOWN,
+    axes_of,
     bounded_text,
-    off_first,
+    by_group,
     plural,
-    pooled_effects,
-    read_contrasts,
-    read_correlations,
 )
-from ptl_sweep.study.statistics import Interval, mean_interval
+from ptl_sweep.study.claims.claim import MIN_SEEDS, Claim, Verdict
+from ptl_sweep.study.claims.selection import CHANCE, SelectionClaim, selection_claims
+from ptl_sweep.study.statistics import Interval
 from ptl_sweep.study.study import PoolSelection
-from ptl_sweep.vocabulary import ALL_TARGETS, COMPARABLE_DISTANCE, VARIANTS
-
-CHANCE = 0.5  # probability of the smaller domain gap, were selection blind to it
-CLAIM_SCOPE = "within real_count"  # of the correlation: the pooled one holds the artefact of n
+from ptl_sweep.vocabulary import ALL_TARGETS, VARIANTS, Group
 
 
-def medium_confidence(contrasts: pl.DataFrame) -> list[str]:
-    """The seed's claim that medium confidence gains most; reads contrasts over all targets."""
-    pooled = contrasts.filter(
-        pl.col("real_count").is_null(), target=ALL_TARGETS, scale="cumulative"
-    )
-    sentences = [_claim(row) for row in read_contrasts(pooled)]
-    return sentences or ["No evidence on medium confidence: no AP_t2t with and without exists."]
-
-
-def _claim(row: Contrast) -> str:
-    found, name = row.evidence, named(row.group)
-    if not np.isfinite(found.value):
-        return f"No evidence on medium confidence for {name}: no seed has all cells."
-    gains = ", ".join(f"{band} {100 * gain.value:+.1f}" for band, gain in row.gains.items())
-    size = (
-        f"AP_t2t at medium confidence gains {100 * found.value:+.1f} points over the larger of the "
-        f"gains at low and high (gains: {gains})"
-    )
-    if found.verdict == "unknown":
-        return (
-            f"No evidence either way that medium confidence gains most from {name}: {size}, "
-            f"no interval with {plural(row.num_seeds, 'seed')}."
-        )
-    opening = {
-        "none": f"No evidence that medium confidence gains most from {name}",
-        "up": f"Medium confidence gains most from {name}",
-        "down": f"Medium confidence does not gain most from {name}",
-    }[found.verdict]
-    return f"{opening}: {size}, {found.bounds()}."
-
-
-def prediction(correlations: pl.DataFrame) -> list[str]:
-    """Whether train2test predicts AP50; reads the equal_n correlation within a real count."""
+def levels(summary: pl.DataFrame) -> list[str]:
+    """How AP50 grows with real images, per source, mean over targets."""
+    means = {group: one.mean for group, one in by_group(summary, "AP50").items()}
     sentences = []
-    for row in read_correlations(correlations.filter(scope=CLAIM_SCOPE), COMPARABLE_DISTANCE):
-        cells = f"{plural(row.num_cells, 'cell')} of {row.dataset}"
-        rho = f"rho = {row.evidence.value:+.2f} within a real count over {cells}"
-        sentences.append(f"{_prediction(row.evidence, rho)}.")
-    return sentences or [
-        "No evidence that train2test predicts AP50: no correlation of equal_n distances exists."
-    ]
+    for dataset in sorted(summary["dataset"].unique()):
+        axis = axes_of(summary.filter(dataset=dataset))
+        ends = sorted({axis.real_counts[0], axis.real_counts[-1]})
+        parts = [_level(means, dataset, ends, synthetic) for synthetic in axis.synthetics]
+        if any(parts):
+            listed = "; ".join(part for part in parts if part)
+            listed += "" if "[" in listed else " (1 seed, no interval)"
+            at = " and ".join(map(str, ends))
+            sentences.append(
+                f"Mean AP50 over the targets, trained on {dataset} with {at} real images: {listed}."
+            )
+    return sentences or ["No AP50 over all targets exists: see the missing cells below."]
 
 
-def _prediction(found: Evidence, rho: str) -> str:
-    if found.verdict == "unknown":
-        return f"No evidence either way that train2test predicts AP50: {rho}, no interval"
-    bounds = found.bounds(2, 1)
-    if found.verdict == "none":
-        return f"No evidence that train2test predicts AP50: {rho}, {bounds}"
-    side = "nearer" if found.verdict == "down" else "farther"
-    return f"Detectors whose true positives lie {side} have the higher AP50: {rho}, {bounds}"
-
-
-def distances(summary: pl.DataFrame) -> list[str]:
-    """Whether synthetic moves true positives; equal_n alone is comparable across training sets."""
-    found = [
-        _distances(pooled) if pooled.whole.effect.num else _distances_by_count(pooled)
-        for pooled in pooled_effects(summary, COMPARABLE_DISTANCE.name)
-    ]
-    sentences = [sentence for sentence in found if sentence]
-    return sentences or ["No evidence that true positives move: no paired equal_n distance exists."]
-
-
-def _distances(pooled: PooledEffect) -> str:
-    found, name = pooled.whole.evidence, named(pooled.whole.group)
-    change = f"equal_n distance {found.value:+.1f}"
-    if found.verdict == "unknown":
-        return (
-            f"No evidence either way that {name} move true positives: {change}, no "
-            f"interval with {plural(pooled.whole.effect.num, 'seed')}."
-        )
-    if found.verdict == "none":
-        opening = f"No evidence that {name} move true positives"
-    else:
-        side = "nearer to" if found.verdict == "down" else "farther from"
-        opening = f"With {name} true positives lie {side} the training set"
-    return f"{opening}: {change}, {found.bounds(1, 1)}."
-
-
-def _distances_by_count(pooled: PooledEffect) -> str:
-    """Where some real count has too few features: the others, each on its own."""
-    own = [one for one in pooled.by_count if one.effect.known]
-    if not own:
+def _level(
+    means: Mapping[Group, Interval], dataset: str, counts: Sequence[int], synthetic: str
+) -> str:
+    """`off 14.3 % [12.1, 16.4] and 23.9 % [22.6, 25.2]`; empty when one does not exist."""
+    groups = [Group(dataset, count, synthetic, ALL_TARGETS) for count in counts]
+    own = [means.get(group, UNKNOWN) for group in groups]
+    if not all(one.num for one in own):
         return ""
-    num_clear = sum(not one.effect.includes_zero for one in own)
-    largest = max(own, key=lambda one: abs(one.effect.mean))
-    found = largest.evidence
-    return (
-        f"{named(largest.group).capitalize()} move true positives by an interval that excludes "
-        f"zero at {num_clear} of the {plural(len(own), 'real count')} where off and on have enough "
-        f"features; the largest change of the equal_n distance is {found.value:+.1f} at "
-        f"{largest.group.real_count} real images, {found.bounds(1, 1)} (not adjusted for their "
-        "number)."
-    )
-
-
-def errors(rows: pl.DataFrame) -> list[str]:
-    """Which false positives cost most AP50, per source; reads errors.
-
-    Means over the cells of a seed first; seeds that lack a cell are left out.
-    """
-    sources = sorted(rows["dataset"].unique())
-    sentences = [_errors(gains_by_type(rows.filter(dataset=dataset))) for dataset in sources]
-    return [one for one in sentences if one] or ["No false positive was examined in this sweep."]
-
-
-def gains_by_type(rows: pl.DataFrame) -> dict[str, dict[str, Interval]]:
-    """AP50 gained without a type, the dearest first, per value of synthetic, off first."""
-    keys = ("type", "synthetic")
-    seeds = rows.filter(pl.col("type") != "all").group_by(*keys, "seed", maintain_order=True)
-    cells = seeds.agg(pl.col("gain").mean(), num=pl.len())
-    complete = cells.filter(pl.col("num") == pl.col("num").max().over(*keys))
-    found: dict[str, dict[str, Interval]] = {}
-    for synthetic in off_first(complete["synthetic"].unique()):
-        for (kind,), own in complete.filter(synthetic=synthetic).group_by("type"):
-            gain = mean_interval(own["gain"].to_numpy())
-            if gain.num:
-                found.setdefault(str(kind), {})[synthetic] = gain
-    return dict(sorted(found.items(), key=lambda item: (-_mean(item[1]), item[0])))
-
-
-def _mean(gains: Mapping[str, Interval]) -> float:
-    return float(np.mean([gain.mean for gain in gains.values()]))
-
-
-def _errors(gains: Mapping[str, Mapping[str, Interval]]) -> str:
-    if not gains:
-        return ""
-    (dearest, own), *others = gains.items()
-    listed = ", ".join(
-        f"{bounded_text(gain.bounded, scale=100)} for {name}" for name, gain in own.items()
-    )
-    listed += "" if "[" in listed else " (1 seed, no interval)"
-    rest = ", ".join(f"{name} {100 * _mean(one):.1f}" for name, one in others)
-    return (
-        f"{dearest.capitalize()} false positives cost most points of AP50: {listed}"
-        f"{f'; the other types, on average: {rest}' if rest else ''}."
-    )
+    shown = [bounded_text(one.bounded, unit=" %", scale=100) for one in own]
+    return f"{synthetic} {' and '.join(shown)}"
 
 
 def published(beside: pl.DataFrame) -> str:
-    """Whether our changes go the published way; reads the rows of published_beside, AP50."""
+    """How many of our changes go the published way; reads the rows of published_beside, AP50."""
     rows = beside.filter(metric="AP50")
     ours = rows.filter(pl.col("change") != "")
     if ours.is_empty():
         why = "no published number was loaded" if rows.is_empty() else "different data"
         return f"Nothing published stands beside this sweep: {why}."
     same = (ours["change"] == ours["published_change"]).sum()
-    sure = (ours["note"] == "").sum()
     theirs, own = (np.median(ours[name].to_numpy()) for name in ("published_ratio", "ratio"))
     return (
         f"{same} of {plural(len(ours), 'change')} of AP50 that a paper reports too "
-        f"{'goes' if same == 1 else 'go'} its way, {sure} of ours with an interval that excludes "
-        f"zero; AP50 with synthetic over without has median {theirs:.2f} there and {own:.2f} here "
-        f"(no interval: the papers report no seeds)."
+        f"{'goes' if same == 1 else 'go'} its way, a count without a test; AP50 with synthetic "
+        f"over without has median {theirs:.2f} there and {own:.2f} here (no interval: the papers "
+        f"report no seeds)."
     )
 
 
 def selection(selections: Sequence[PoolSelection]) -> list[str]:
-    """Whether near images were taken: probability that a selected one has the smaller domain gap.
-
-    Per (source, synthetic): mean over iterations and real counts within a seed, then over seeds.
-    """
-    series = ("dataset", "synthetic")
-    known = selection_rows(selections).filter(pl.col("nearer").is_finite())
-    by_seed = known.group_by(*series, "seed", maintain_order=True).agg(pl.col("nearer").mean())
-    found = by_seed.group_by(*series, maintain_order=True).agg("nearer")
-    sentences = [
-        _selection(f"synthetic={name}", mean_interval(values.to_numpy()))
-        for name, values in zip(found["synthetic"], found["nearer"], strict=True)
+    """Whether near images were taken, and how evenly the weights spread, per value of synthetic."""
+    return [_selection(one) for one in selection_claims(selections)] or [
+        "No selection to judge: no virtual image was selected by its domain gap."
     ]
-    return sentences or ["No selection to judge: no virtual image was selected by its domain gap."]
 
 
-def _selection(name: str, found: Interval) -> str:
-    size = f"probability {found.mean:.2f} that a selected one has the smaller domain gap"
-    if not found.known:
+def _selection(found: SelectionClaim) -> str:
+    name, claim = f"synthetic={found.synthetic}", found.claim
+    size = (
+        f"probability {CHANCE + claim.value:.2f} that a selected one has the smaller domain gap "
+        f"({_around_chance(claim)}); effective sample size {_span(found.effective_sizes)} of "
+        f"{_span(found.pool_sizes)} images"
+    )
+    if claim.verdict is Verdict.OPEN:
         return (
-            f"No evidence either way that {name} prefers near images: {size}; 1 seed, no interval."
+            f"No verdict on whether {name} prefers near virtual images "
+            f"({plural(claim.num_seeds, 'seed')}, {MIN_SEEDS} are needed): {size}."
         )
-    over = f"over {plural(found.num, 'seed')}; {CHANCE} is chance"
-    bounds = f"95 % interval {found.low:.2f} to {found.high:.2f} {over}"
-    if found.low <= CHANCE <= found.high:
-        return f"No evidence that {name} prefers near virtual images: {size} ({bounds})."
-    side = "near" if found.mean > CHANCE else "far"
-    return f"Selection by {name} prefers {side} virtual images: {size} ({bounds})."
+    if claim.verdict is Verdict.NONE:
+        return f"No evidence that {name} prefers near virtual images: {size}."
+    side = "near" if claim.value > 0 else "far"
+    return f"Selection by {name} prefers {side} virtual images: {size}."
+
+
+def _around_chance(claim: Claim) -> str:
+    seeds = plural(claim.num_seeds, "seed")
+    if np.isnan(claim.low):
+        return f"no interval with {seeds}; {CHANCE} is chance"
+    low, high = CHANCE + claim.low, CHANCE + claim.high
+    return f"95 % interval {low:.2f} to {high:.2f} over {seeds}; {CHANCE} is chance"
+
+
+def _span(ends: tuple[float, float]) -> str:
+    """`142 to 192`; one number where both round to it."""
+    return " to ".join(dict.fromkeys(f"{end:.0f}" for end in ends))
 
 
 def health(rows: pl.DataFrame, gaussians: pl.DataFrame, num_failures: int) -> str:

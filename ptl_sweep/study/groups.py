@@ -3,7 +3,7 @@
 A series has a value per seed of the whole grid, by rising seed; NaN where the cell has no number.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -11,7 +11,7 @@ import polars as pl
 from jaxtyping import Float
 from numpy import ndarray
 
-from ptl_sweep.vocabulary import ALL_TARGETS, OFF, Group
+from ptl_sweep.vocabulary import ALL_TARGETS, OFF, Domain, Group
 
 Series: TypeAlias = Float[ndarray, " s"]
 
@@ -19,6 +19,27 @@ Series: TypeAlias = Float[ndarray, " s"]
 def seeds_of(results: pl.DataFrame) -> list[int]:
     """The seeds of a grid, rising: the places of a series."""
     return results["seed"].unique().sort().to_list()
+
+
+def split_domains(results: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The cells that means over targets are about, and the others: parts of the source itself.
+
+    A source without any foreign target keeps its own, because its grid asks about nothing else.
+    """
+    is_own = pl.col("domain").fill_null(Domain.CROSS) != Domain.CROSS
+    is_kept = ~is_own | is_own.all().over("dataset")
+    return results.filter(is_kept), results.filter(~is_kept)
+
+
+def over_foreign_targets(
+    table_of: Callable[[pl.DataFrame], pl.DataFrame], results: pl.DataFrame
+) -> pl.DataFrame:
+    """A table by group; targets of the source's own domain have rows, but enter no mean."""
+    foreign, own = split_domains(results)
+    if own.is_empty():
+        return table_of(foreign)
+    rows = table_of(own).filter(pl.col("target") != ALL_TARGETS)
+    return pl.concat([table_of(foreign), rows])
 
 
 def by_group(results: pl.DataFrame, metric: str) -> dict[Group, Series]:

@@ -12,6 +12,7 @@ import polars as pl
 import yaml
 
 from ptl_sweep.config.schema import ConfigError
+from ptl_sweep.study.claims.claim import MIN_SEEDS
 from ptl_sweep.study.schemas import BESIDE, PUBLISHED, frame_of
 from ptl_sweep.study.statistics import Interval
 from ptl_sweep.study.summary import MeanAndEffect, means_and_effects
@@ -176,8 +177,9 @@ def _ours(found: Mapping[Group, MeanAndEffect], group: Group, dataset: str) -> d
 
 
 def _doubt(effect: Interval) -> str:
-    if not effect.known:
-        return "one seed of ours, no interval"
+    if effect.num < MIN_SEEDS:
+        seeds = "1 seed" if effect.num == 1 else f"{effect.num} seeds"
+        return f"ours open: {seeds}, {MIN_SEEDS} are needed"
     return "ours not established: its 95 % interval includes 0" if effect.includes_zero else ""
 
 

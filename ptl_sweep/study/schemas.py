@@ -68,6 +68,7 @@ def results_schema(
             **_numbers(*ap_t2t(of.EQUAL_N), *distances("equal_n")),
             **_numbers(*ap_t2t(of.NULL, of.MATCHED, of.REMATCHED, of.IOU_50_95)),
             **_numbers(*map(band_name, BANDS)),
+            **_numbers(*ap_t2t(of.MATCHED_LIFT)),
             "domain": TEXT,  # vocabulary.Domain
             **_numbers(RELATIVE_DISTANCE, NEG_LOG_P),
             **_numbers(*(ApT2tAtCount(n, kind).name for kind in AT_COUNT for n in equal_counts)),
@@ -126,18 +127,38 @@ GAUSSIANS = pl.Schema(
         **_numbers("below_50", "below_90", "below_99"),
         "mardia": NUMBER,  # Mardia kurtosis over its expectation: 1 for a Gaussian
         "mardia_z": NUMBER,
-        "warning": TEXT,  # what fails, in words; null when nothing does
+        "warning": TEXT,  # what fails or was not looked at, in words; null when nothing is
+        "gaussian_check": TEXT,  # vocabulary.Condition: whether the Gaussian holds
         "relative_n": INTEGER,  # features per subset behind the relative distance
         "relative_unit": NUMBER,  # mean distance by them of the source's validation persons
         "num_relative": INTEGER,  # persons it is the mean of
+        "num_scores": INTEGER,  # validation detections with a medium or high score
+        "score_error": NUMBER,  # expected calibration error of these scores
+        "score_check": TEXT,  # vocabulary.Condition: whether scores say how precise they are
     }
 )
 
 FALSE_POSITIVES = pl.Schema({**CELL, **_texts("type", "band", "size", "nearness"), "num": INTEGER})
 
-# One row per cell and type, and one with type "all": AP50 if these false positives vanished.
+# One row per cell and type of error, "all" being all false positives: AP50 if these vanished, and
+# if the errors were fixed as TIDE defines it.
 ERRORS = pl.Schema(
-    {**CELL, "type": TEXT, "num": INTEGER, **_numbers("AP50", "AP50_without", "gain")}
+    {
+        **CELL,
+        "type": TEXT,
+        "num": INTEGER,
+        **_numbers("AP50", "AP50_without", "gain", "AP50_fixed", "gain_fixed"),
+    }
+)
+
+# One row per cell and class of persons by size, and by distance to the training set.
+MISSED_PERSONS = pl.Schema(
+    {
+        **CELL,
+        **_texts("split", "part"),  # size | distance, and which class
+        **_integers("num_ground_truth", "num", "num_missed"),
+        **_numbers("AP50_fixed", "gain_fixed"),
+    }
 )
 
 # Precision by rank: one row per cell (last iteration), score threshold, ranking and recall.
@@ -173,6 +194,24 @@ CORRELATIONS = pl.Schema(
         **_numbers("rho", "low", "high"),
         **_integers("num_cells", "num_blocks"),
         "note": TEXT,
+    }
+)
+
+# What the study may say: one row per statement, and one per part that it is judged by (`part`).
+# Columns of the statement alone are empty in its parts.
+CLAIMS = pl.Schema(
+    {
+        **_texts("statement", "part", "dataset", "treated", "reference"),
+        "real_count": INTEGER,  # null: all of real_counts
+        "target": TEXT,  # null: all of targets
+        **_texts("real_counts", "targets", "metric"),
+        **_texts("verdict", "agreement"),  # found | none | open; with the papers' direction
+        **_numbers("value", "sd", "low", "high"),  # over seeds; Student t interval
+        "num_seeds": INTEGER,
+        "p": NUMBER,  # exact, over seeds
+        "family": TEXT,  # of tests that p_family is adjusted over
+        **_numbers("p_family", "control", "control_low", "control_high"),
+        **_texts("disagreeing", "undecided"),  # readings with another answer, or with none
     }
 )
 

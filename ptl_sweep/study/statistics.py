@@ -1,5 +1,6 @@
 """Intervals and tests over seeds (docs/method.md, section 4): Student t, exact sign flips, Holm."""
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -47,8 +48,13 @@ def mean_interval(values: Float[ndarray, " n"], confidence: float = 0.95) -> Int
     if num < 2:
         return Interval(mean, np.nan, np.nan, np.nan, num)
     sd = float(kept.std(ddof=1))
-    half = float(stats.t.ppf(0.5 + confidence / 2, num - 1)) * sd / np.sqrt(num)
+    half = _t_quantile(0.5 + confidence / 2, num - 1) * sd / np.sqrt(num)
     return Interval(mean, sd, float(mean - half), float(mean + half), num)
+
+
+@cache
+def _t_quantile(share: float, freedom: int) -> float:
+    return float(stats.t.ppf(share, freedom))
 
 
 def sign_flip_p(differences: Float[ndarray, " n"], rng: np.random.Generator | None = None) -> float:

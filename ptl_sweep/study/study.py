@@ -29,6 +29,7 @@ class PoolSelection(NamedTuple):
     gap: Float[ndarray, " p"]  # domain gap, squared Mahalanobis distance; inf: never detected
     selected: Bool[ndarray, " p"]
     attributes: Mapping[str, ndarray]  # of each pool image, for example altitude_m, radius_m
+    effective_sample_size: float  # (sum w)^2 / sum w^2 of the weights that were drawn by
 
 
 class ErrorCrop(NamedTuple):
@@ -50,9 +51,11 @@ class Study:
     gaussians: pl.DataFrame = field(default_factory=schemas.GAUSSIANS.to_frame)
     false_positives: pl.DataFrame = field(default_factory=schemas.FALSE_POSITIVES.to_frame)
     errors: pl.DataFrame = field(default_factory=schemas.ERRORS.to_frame)
+    missed_persons: pl.DataFrame = field(default_factory=schemas.MISSED_PERSONS.to_frame)
     curves: pl.DataFrame = field(default_factory=schemas.CURVES.to_frame)
     contrasts: pl.DataFrame = field(default_factory=schemas.CONTRASTS.to_frame)
     correlations: pl.DataFrame = field(default_factory=schemas.CORRELATIONS.to_frame)
+    claims: pl.DataFrame = field(default_factory=schemas.CLAIMS.to_frame)
     published: pl.DataFrame = field(default_factory=schemas.PUBLISHED.to_frame)
     selections: Sequence[PoolSelection] = ()
     crops: Sequence[ErrorCrop] = ()

@@ -29,6 +29,7 @@ from ptl_sweep.study.statistics import (
 from ptl_sweep.vocabulary import (
     ALL_TARGETS,
     COMPARABLE_DISTANCE,
+    RELATIVE_DISTANCE,
     SHRUNK_DISTANCE,
     ApT2t,
     CellKey,
@@ -54,7 +55,8 @@ class MeanAndEffect(NamedTuple):
 def summary_metrics(thresholds: Sequence[float]) -> list[str]:
     """Columns that are summarised over seeds."""
     headline = [ApT2t(score).name for score in thresholds]
-    return [HEADLINE, "AP", *headline, SHRUNK_DISTANCE.name, COMPARABLE_DISTANCE.name]
+    distances = [RELATIVE_DISTANCE, SHRUNK_DISTANCE.name, COMPARABLE_DISTANCE.name]
+    return [HEADLINE, "AP", *headline, *distances]
 
 
 def summarise(

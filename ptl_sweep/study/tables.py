@@ -14,7 +14,7 @@ from pyarrow import parquet
 from ptl_sweep.store import write_atomically
 from ptl_sweep.study.statistics import Interval
 from ptl_sweep.study.summary import HEADLINE, MeanAndEffect, means_and_effects
-from ptl_sweep.vocabulary import ALL_TARGETS, OFF, SHRUNK_DISTANCE, ApT2t, Group, Value
+from ptl_sweep.vocabulary import ALL_TARGETS, OFF, RELATIVE_DISTANCE, ApT2t, Group, Value
 
 
 def write_table(table: pl.DataFrame, folder: Path, stem: str) -> Path:
@@ -59,15 +59,16 @@ def _arrow(table: pl.DataFrame) -> pa.Table:
 def demo_table(summary: pl.DataFrame, thresholds: Sequence[float]) -> str:
     """Plain text, at most 100 columns: off and on per real count, mean over targets per seed.
 
-    `+-` is half of the Student t 95 % interval over seeds, left out with one seed.
+    `+-` is half of the Student t 95 % interval over seeds, left out with one seed. train2test: the
+    relative distance of all persons, 1 for unseen persons of the source.
     """
     over = summary.filter(pl.col("real_count").is_not_null(), target=ALL_TARGETS)
-    names = (HEADLINE, SHRUNK_DISTANCE.name, *(ApT2t(score).name for score in thresholds))
+    names = (HEADLINE, RELATIVE_DISTANCE, *(ApT2t(score).name for score in thresholds))
     found = [means_and_effects(over, name) for name in names]
     header = [
         ["real", "synthetic", "seeds", "AP50", "change", "train2test"]
         + ["AP_t2t [%]"] * len(thresholds),
-        ["count", "", "", "[%]", "[points]", "TP, d^2"]
+        ["count", "", "", "[%]", "[points]", "relative"]
         + [f"s >= {score:.2f}" for score in thresholds],
     ]
     parts = []
@@ -89,13 +90,13 @@ def _demo_row(group: Group, found: Sequence[MeanAndEffect]) -> list[str]:
         str(ap50.mean.num),
         with_half_width(ap50.mean),
         "" if group.synthetic == OFF else with_half_width(ap50.effect, sign="+"),
-        _one_decimal(distance.mean.mean),
-        *(_one_decimal(100 * one.mean.mean) for one in ap_t2t),
+        _number(distance.mean.mean, 2),
+        *(_number(100 * one.mean.mean, 1) for one in ap_t2t),
     ]
 
 
-def _one_decimal(value: float) -> str:
-    return "-" if np.isnan(value) else f"{value:.1f}"
+def _number(value: float, decimals: int) -> str:
+    return "-" if np.isnan(value) else f"{value:.{decimals}f}"
 
 
 def with_half_width(interval: Interval, sign: str = "") -> str:

@@ -9,12 +9,14 @@ import subprocess
 import time
 from pathlib import Path
 
+import polars as pl
 import pytest
 from helpers.demo_context import demo_context
 from helpers.demo_study import demo_study
 
 from ptl_sweep.report import write_report
 from ptl_sweep.report.comparison.page import Compared, write_comparison
+from ptl_sweep.study.claims.between import Values
 
 CHROMIUM = shutil.which("chromium")
 IS_REQUIRED = os.environ.get("PTL_REQUIRE_BROWSER") == "1"  # then its absence is a failure
@@ -345,7 +347,7 @@ def test_printing_shows_every_section_and_no_controls(browser: Browser, report: 
     folded = "[...document.querySelectorAll('details')].filter(d => !d.open).length"
     assert browser.value(folded) == 0
     assert num_visible(browser, "nav, .toggles, .tools") == 0
-    assert num_visible(browser, "main > section > h2") == 13
+    assert num_visible(browser, "main > section > h2") == 14
     assert num_visible(browser, "#table-grid tr.series-on") > 0  # paper shows everything
     cut = (
         "[...document.querySelectorAll('.scroll')].filter(e => e.scrollHeight > e.clientHeight + 2)"
@@ -356,20 +358,26 @@ def test_printing_shows_every_section_and_no_controls(browser: Browser, report: 
 
 @pytest.fixture(scope="module")
 def comparison(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    first = demo_study(num_seeds=2, counts=(20, 50), synthetics=("off", "on"))
-    second = demo_study(num_seeds=2, counts=(20, 100))
-    return write_comparison(
-        tmp_path_factory.mktemp("comparison"),
-        Compared("first", first, {"train.lr": "0.01"}),
-        Compared("second", second, {"train.lr": "0.02"}),
-    )
+    other = demo_study(num_seeds=2, counts=(20, 50), synthetics=("off", "on"))
+    own = demo_study(num_seeds=2, counts=(20, 100))
+    keys = [pl.format("{}-own", name).alias(name) for name in ("train_key", "evaluate_key")]
+    sweeps = [
+        Compared(name, rows, own.score_thresholds, {"train.lr": rate},
+                 {key: {"train.lr": rate} for key in rows["evaluate_key"]})
+        for name, rows, rate in (
+            ("own", own.rows.with_columns(keys), "0.02"), ("other", other.rows, "0.01")
+        )
+    ]  # fmt: skip
+    values = [Values("off", "off"), Values("on", "on")]
+    folder = tmp_path_factory.mktemp("comparison")
+    return write_comparison(folder, "with-other", *sweeps, values).page
 
 
 def test_the_comparison_sorts_toggles_and_fits_a_phone(browser: Browser, comparison: Path) -> None:
     browser.open(comparison)
-    browser.click("#table-cells th:nth-child(5) button")
+    browser.click("#table-cells th:nth-child(6) button")
     order = browser.value(
-        "[...document.querySelectorAll('#table-cells tbody tr')].map(r => +r.cells[4].dataset.sort)"
+        "[...document.querySelectorAll('#table-cells tbody tr')].map(r => +r.cells[5].dataset.sort)"
     )
     assert order == sorted(order)
     assert num_visible(browser, "svg .series-on") > 0

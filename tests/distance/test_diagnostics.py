@@ -13,6 +13,11 @@ from ptl_sweep.distance.diagnostics import (
 from ptl_sweep.distance.gaussian import GaussianRefusal, StoredFeatures, fit_gaussian
 from ptl_sweep.distance.train2test import expected_raw_distance, fit_measures
 from ptl_sweep.study.schemas import GAUSSIANS
+from ptl_sweep.vocabulary import Condition
+
+ELSEWHERE = (  # columns of another Gaussian, and of the scores
+    "relative_n", "relative_unit", "num_relative", "num_scores", "score_error", "score_check",
+)  # fmt: skip
 
 
 def diagnosed(
@@ -134,8 +139,7 @@ def test_the_row_has_the_columns_of_the_table_and_its_numbers() -> None:
     features = np.concatenate([normal(10, 200), np.zeros((200, 1))], axis=1)
     validation = np.concatenate([normal(11, 100), np.zeros((100, 1))], axis=1)
     row = diagnosed(features, validation, equal_n=60)
-    relative = ("relative_n", "relative_unit", "num_relative")  # of another Gaussian
-    assert (*row, *relative) == tuple(GAUSSIANS)[6:]
+    assert (*row, *ELSEWHERE) == tuple(GAUSSIANS)[6:]
     assert (row["n"], row["num_images"], row["num_channels"], row["num_dropped"]) == (200, 50, 6, 1)
     assert (row["rank"], row["equal_n"], row["calibration"]) == (6, 60, "validation")
     assert row["num_calibration"] == 100
@@ -158,12 +162,15 @@ def test_mardia_looks_at_the_leading_components_of_the_training_features() -> No
 
 
 def test_gaussian_features_bring_no_warning() -> None:
-    warnings = [diagnosed(normal(2 * s, 400), normal(2 * s + 1, 300))["warning"] for s in range(20)]
-    assert warnings == [None] * 20
+    rows = [diagnosed(normal(2 * s, 400), normal(2 * s + 1, 300)) for s in range(20)]
+    assert [row["warning"] for row in rows] == [None] * 20
+    assert {row["gaussian_check"] for row in rows} == {Condition.HOLDS}
 
 
 def test_a_shift_and_heavy_tails_are_warned_about() -> None:
-    shifted = diagnosed(normal(13, 400), normal(14, 300) + np.arange(1, 7))["warning"]
+    row = diagnosed(normal(13, 400), normal(14, 300) + np.arange(1, 7))
+    assert row["gaussian_check"] is Condition.FAILS
+    shifted = row["warning"]
     assert "of the validation true positives lie where a Gaussian has 50% of them" in shifted
     assert "tails" not in shifted
     rng = np.random.default_rng(15)
@@ -172,32 +179,33 @@ def test_a_shift_and_heavy_tails_are_warned_about() -> None:
 
 
 def test_too_little_data_are_named_instead_of_judged() -> None:
-    far = normal(16, 29) + 100
-    assert diagnosed(normal(17, 400), far)["warning"] == (
-        "too few to judge: 29 validation true positives, 30 are needed"
-    )
+    far = diagnosed(normal(17, 400), normal(16, 29) + 100)
+    assert far["warning"] == "too few to judge: 29 validation true positives, 30 are needed"
+    assert far["gaussian_check"] is Condition.NOT_JUDGED
     nothing = diagnosed(normal(17, 400), None)
     assert nothing["warning"] == "too few to judge: no validation split was evaluated"
+    assert nothing["gaussian_check"] is Condition.NOT_JUDGED
     assert np.isnan([nothing["below_50"], nothing["mardia"], nothing["calibration_scale"]]).all()
 
 
 def test_too_few_training_features_and_dead_channels_are_named() -> None:
     few = diagnosed(normal(18, 8), normal(19, 50))
     assert few["warning"].startswith("no raw Gaussian: the ML covariance needs more than D + 2 = 8")
+    assert few["gaussian_check"] is Condition.NOT_JUDGED  # by the kurtosis alone
     assert np.isnan([few["raw_unshifted"], few["below_99"]]).all()
     assert np.isfinite([few["mardia"], few["condition"]]).all()
     alive = np.array([1, 1, 1, 1, 0, 0])
-    assert (
-        "2 of 6 channels are dead" in diagnosed(normal(20, 90) * alive, normal(21, 90))["warning"]
-    )
+    dead = diagnosed(normal(20, 90) * alive, normal(21, 90))
+    assert "2 of 6 channels are dead" in dead["warning"]
+    assert dead["gaussian_check"] is Condition.FAILS
     one_dead = np.array([1, 1, 1, 1, 1, 0])
     assert diagnosed(normal(20, 90) * one_dead, normal(21, 90))["warning"] is None
 
 
 def test_without_any_gaussian_the_row_is_still_complete() -> None:
     row = diagnosed(np.ones((9, 4)), np.ones((40, 4)))
-    relative = ("relative_n", "relative_unit", "num_relative")  # of another Gaussian
-    assert (*row, *relative) == tuple(GAUSSIANS)[6:]
+    assert (*row, *ELSEWHERE) == tuple(GAUSSIANS)[6:]
     assert row["warning"] == "no Gaussian: no channel varies over the 9 training features"
     assert (row["n"], row["equal_n"], row["num_calibration"]) == (9, None, 0)
+    assert row["gaussian_check"] is Condition.FAILS
     assert np.isnan([row["rank"], row["num_channels"], row["mardia"], row["below_90"]]).all()

@@ -5,23 +5,33 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ptl_sweep.config.analysis import EQUAL_COUNTS
 from ptl_sweep.distance.train2test import DISTANCE_EDGES, DistanceHistogram
 from ptl_sweep.report.figures import CellHistogram
 from ptl_sweep.study import schemas
+from ptl_sweep.study.claims.table import Thresholds, claims
 from ptl_sweep.study.schemas import frame_of
 from ptl_sweep.study.statistics import mean_interval
 from ptl_sweep.study.study import SCALES, SCOPES, PoolSelection, Study
 from ptl_sweep.study.summary import summarise
 from ptl_sweep.vocabulary import (
     ALL_TARGETS,
+    AT_COUNT,
     BANDS,
     FALSE_POSITIVE_TYPES,
     KINDS,
+    MISSED,
     NEARNESS,
+    NEG_LOG_P,
     OFF,
     RANKINGS,
+    RELATIVE_DISTANCE,
     SIZES,
+    UNHIT,
     VARIANTS,
+    ApT2tAtCount,
+    Condition,
+    Domain,
     Group,
 )
 
@@ -70,11 +80,12 @@ def result_row(demo: Demo, cell: tuple[int, str, int], synthetic: str, iteration
     row |= {
         "dataset": DATASET, "real_count": count, "synthetic": synthetic, "target": target,
         "seed": seed, "iteration": iteration, "status": "ok", "reason": "",
-        "num_train_images": count + num_synthetic, "num_synthetic": num_synthetic,
+        "domain": Domain.CROSS, "num_train_images": count + num_synthetic,
+        "num_synthetic": num_synthetic,
         "num_ground_truth": 400, "num_detections": 5000, "AP50": level, "AP": level / 3,
         "gaussian_n": count * 4 + num_synthetic, "gaussian_rank": DIMENSION,
         "t2t_auroc": 0.7 + 0.02 * rng.standard_normal(),
-        "train_key": f"train-town-n{count}-s{seed}-3f21a9c0de11",
+        "train_key": f"train-town-n{count}-s{seed}-{synthetic}{iteration}-3f21a9c0de11",
         "evaluate_key": f"evaluate-{target}-n{count}-s{seed}-{synthetic}{iteration}-91b2c3d4e5f6",
     }  # fmt: skip
     helped = 0.02 * GAIN.get(synthetic, 0.0) * iteration
@@ -84,6 +95,12 @@ def result_row(demo: Demo, cell: tuple[int, str, int], synthetic: str, iteration
         row[f"AP_t2t_{label}"] = value * 0.95
         row[f"AP_t2t_{label}_lift"] = value * 0.5
         row[f"AP_t2t_{label}_equal_n"] = value * 0.9
+        row[f"AP_t2t_{label}_matched"] = value * 1.6
+        row[f"AP_t2t_{label}_matched_lift"] = value * 0.7
+    for per_image, factor in zip(EQUAL_COUNTS, (0.6, 0.5, 0.3), strict=True):
+        value = (level + helped * 20 / count) * factor
+        for kind, share in zip(AT_COUNT, (1.0, 0.5, 0.5, 1.6, 0.7), strict=True):
+            row[ApT2tAtCount(per_image, kind).name] = value * share
     _fill_distances(row, rng, level)
     return row
 
@@ -96,6 +113,7 @@ def _fill_distances(row: dict, rng: np.random.Generator, level: float) -> None:
         for kind, factor in (("tp", 1.0), ("fp", 2.2)):
             row[f"t2t_{kind}_mean{suffix}"] = scale * factor * base
             row[f"t2t_{kind}_median{suffix}"] = 0.87 * scale * factor * base
+    row |= {RELATIVE_DISTANCE: 1.9 - 1.6 * level, NEG_LOG_P: 60 - 20 * level}
 
 
 def _leave_gap(row: dict, status: str, reason: str) -> None:
@@ -173,6 +191,8 @@ def _gaussians(rows: Sequence[Mapping]) -> list[dict]:
             "mardia": 1.31, "mardia_z": 6.2,
             "warning": "tails: 93 % of true positives below the 99 % quantile"
             if row["seed"] == 0 else None,
+            "gaussian_check": Condition.FAILS if row["seed"] == 0 else Condition.HOLDS,
+            "num_scores": 300, "score_error": 0.04, "score_check": Condition.HOLDS,
         }
         for row in first if row["target"] == target
     ]  # fmt: skip
@@ -198,16 +218,37 @@ def _errors(rows: Sequence[Mapping]) -> list[dict]:
     for row in _computed(rows):
         rng = np.random.default_rng([int(row["real_count"]), int(row["seed"]), 7])
         fewer = 1.0 if row["synthetic"] == OFF else 0.8
-        for kind, share in {**TYPE_SHARE, "all": 1.0}.items():
+        for kind, share in {**TYPE_SHARE, "all": 1.0, MISSED: 0.001, UNHIT: 0.03}.items():
             gain = fewer * row["AP50"] * 0.5 * share**0.6 * (1 + 0.1 * rng.standard_normal())
             num = int(4600 * share * fewer * (1 + 0.05 * rng.standard_normal()))
+            fixed = gain * (1.5 if kind in ("localisation", "all") else 1.0)
+            removed = np.nan if kind in (MISSED, UNHIT) else gain
             result.append(
                 _cell(row) | {
                     "type": kind, "num": num, "AP50": row["AP50"],
-                    "AP50_without": row["AP50"] + gain, "gain": gain,
+                    "AP50_without": row["AP50"] + removed, "gain": removed,
+                    "AP50_fixed": row["AP50"] + fixed, "gain_fixed": fixed,
                 }
             )  # fmt: skip
     return result
+
+
+def _missed_persons(rows: Sequence[Mapping]) -> list[dict]:
+    """Small and far ones are missed more often; fewer with synthetic images."""
+    return [
+        _cell(row) | {
+            "split": split, "part": part, "num_ground_truth": num,
+            "num": int((1.0 if row["synthetic"] == OFF else 0.8) * share * num),
+            "num_missed": int(0.1 * share * num), "AP50_fixed": row["AP50"] * (1 + share / 3),
+            "gain_fixed": row["AP50"] * share / 3,
+        }
+        for row in _computed(rows)
+        for split, parts in (
+            ("size", (("small", 120, 0.7), ("medium", 200, 0.25), ("large", 80, 0.05))),
+            ("distance", (("near", 150, 0.1), ("middle", 150, 0.3), ("far", 100, 0.75))),
+        )
+        for part, num, share in parts
+    ]  # fmt: skip
 
 
 def _curves(rows: Sequence[Mapping]) -> list[dict]:
@@ -320,6 +361,7 @@ def _selections(demo: Demo) -> list[PoolSelection]:
                 for iteration in range(1, demo.num_iterations + 1):
                     pool = np.flatnonzero(left)
                     scores = rng.gumbel(size=len(pool))
+                    weight = np.exp(-gap[pool] / 12) if synthetic == "on" else np.ones(len(pool))
                     if synthetic == "on":
                         scores = scores - gap[pool] / 12
                     chosen = np.zeros(len(pool), bool)
@@ -327,7 +369,7 @@ def _selections(demo: Demo) -> list[PoolSelection]:
                     facts = {name: values[pool] for name, values in about.items()}
                     result.append(
                         PoolSelection(DATASET, count, synthetic, seed, iteration, gap[pool], chosen,
-                                  facts)
+                                  facts, weight.sum() ** 2 / (weight**2).sum())
                     )  # fmt: skip
                     left[pool[chosen]] = False
     return result
@@ -370,6 +412,7 @@ def demo_study(**changes: object) -> Study:
         _leave_gap(rows[-1], "failed", "ptl 2 failed: CUDA out of memory at CycleGAN step 412")
         _leave_gap(rows[-demo.num_seeds - 1], "missing", "not computed yet")
     results = schemas.results_schema(THRESHOLDS)
+    errors = frame_of(_errors(rows), schemas.ERRORS)
     return Study(
         rows=frame_of(rows, results),
         iteration_rows=frame_of([*off, *steps], results),
@@ -377,10 +420,12 @@ def demo_study(**changes: object) -> Study:
         spreads=frame_of(_spreads(rows), schemas.TRAIN2TEST),
         gaussians=frame_of(_gaussians(rows), schemas.GAUSSIANS),
         false_positives=frame_of(_false_positives(rows), schemas.FALSE_POSITIVES),
-        errors=frame_of(_errors(rows), schemas.ERRORS),
+        errors=errors,
+        missed_persons=frame_of(_missed_persons(rows), schemas.MISSED_PERSONS),
         curves=frame_of(_curves(rows), schemas.CURVES),
         contrasts=frame_of(_contrasts(demo, rows), schemas.CONTRASTS),
         correlations=frame_of(_correlations(), schemas.CORRELATIONS),
+        claims=claims(frame_of(rows, results), Thresholds(THRESHOLDS, EQUAL_COUNTS), errors),
         published=frame_of(_published(demo), schemas.PUBLISHED),
         selections=_selections(demo),
         score_thresholds=THRESHOLDS,

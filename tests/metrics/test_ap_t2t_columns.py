@@ -45,7 +45,8 @@ def test_every_column_is_what_its_name_says(rule: ApT2tConfig) -> None:
     raw, equal_n = some_distances(table, 1), some_distances(table, 2)
     near = stored_distances(table)
     found = measured(table, rule, raw=raw, shrunk=near, equal_n=equal_n).columns
-    by_score, rng = replace(rule, matching="score"), np.random.default_rng(0)
+    by_score, matched_rule = replace(rule, matching="score"), replace(rule, recall="matched")
+    rng = np.random.default_rng(0)
     expected = {
         "AP_t2t_low": ap_t2t(table, near, 0.01, rule, below=0.1),
         "AP_t2t_medium": ap_t2t(table, near, 0.1, rule, below=0.5),
@@ -54,6 +55,8 @@ def test_every_column_is_what_its_name_says(rule: ApT2tConfig) -> None:
     for label, s in zip(("001", "010", "050"), THRESHOLDS, strict=True):
         null = random_order_null(table, s, rng, rule)
         headline = ap_t2t(table, near, s, rule)
+        matched = ap_t2t(table, near, s, matched_rule)
+        matched_null = random_order_null(table, s, rng.spawn(1)[0], matched_rule)
         every = [ap_t2t(table, near, s, by_score, iou=index) for index in range(10)]
         expected |= {
             f"AP_t2t_{label}": ap_t2t(table, raw, s, rule),
@@ -61,7 +64,8 @@ def test_every_column_is_what_its_name_says(rule: ApT2tConfig) -> None:
             f"AP_t2t_{label}_equal_n": ap_t2t(table, equal_n, s, rule),
             f"AP_t2t_{label}_null": null,
             f"AP_t2t_{label}_lift": headline - null,
-            f"AP_t2t_{label}_matched": ap_t2t(table, near, s, replace(rule, recall="matched")),
+            f"AP_t2t_{label}_matched": matched,
+            f"AP_t2t_{label}_matched_lift": matched - matched_null,
             f"AP_t2t_{label}_rematched": ap_t2t(table, near, s, replace(rule, matching="distance")),
             f"AP_t2t_{label}_50_95": sum(every) / 10,
         }
@@ -69,13 +73,14 @@ def test_every_column_is_what_its_name_says(rule: ApT2tConfig) -> None:
         s = np.sort(table.score[table.counted])[-int(per_image * table.num_images)]
         null = random_order_null(table, float(s), orders, rule)
         headline = ap_t2t(table, near, float(s), rule)
+        matched = ap_t2t(table, near, float(s), matched_rule)
+        matched_null = random_order_null(table, float(s), orders, matched_rule)
         expected |= {
             f"AP_t2t_{label}_per_image_shrunk": headline,
             f"AP_t2t_{label}_per_image_null": null,
             f"AP_t2t_{label}_per_image_lift": headline - null,
-            f"AP_t2t_{label}_per_image_matched": ap_t2t(
-                table, near, float(s), replace(rule, recall="matched")
-            ),
+            f"AP_t2t_{label}_per_image_matched": matched,
+            f"AP_t2t_{label}_per_image_matched_lift": matched - matched_null,
         }
     assert found == pytest.approx(expected, abs=1e-12)
     assert tuple(found) == ap_t2t_column_names(THRESHOLDS, COUNTS)

@@ -1,16 +1,12 @@
 from collections import Counter
 
 import numpy as np
-import pytest
-from helpers.crowded import crowded_table, scene, stacked, without
+from helpers.crowded import crowded_table, scene, stacked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ptl_sweep.detection.matching import match_image
 from ptl_sweep.detection.table import DetectionTable
-from ptl_sweep.metrics.average_precision import average_precision, ranking
 from ptl_sweep.metrics.false_positives import (
-    error_rows,
     false_positive_rows,
     false_positive_types,
     sheet_rows,
@@ -154,59 +150,6 @@ def test_nearness_is_unknown_without_distances_or_without_hits() -> None:
 def test_no_detection_gives_no_kind() -> None:
     table = one_scene(NONE, [], [], [SQUARE])
     assert false_positive_rows(table, np.zeros(0), THRESHOLDS) == []
-
-
-def test_what_each_type_costs_by_hand() -> None:
-    """By score: background, hit, duplicate, localisation, hit; two persons, both found.
-
-    Precision 1/2 up to recall 1/2 (51 recalls), then 2/5 (50).
-    """
-    persons = [SQUARE, [20.0, 0.0, 30.0, 10.0]]
-    boxes = [FAR_AWAY, SQUARE, SQUARE, [20.0, 0.0, 30.0, 3.0], persons[1]]
-    scores = [0.9, 0.8, 0.7, 0.6, 0.004]
-    table = one_scene(boxes, scores, scores, persons)
-    rows = {row["type"]: row for row in error_rows(table)}
-    full = (51 / 2 + 50 * 2 / 5) / 101
-    without_one = (51 / 2 + 50 * 2 / 4) / 101  # of the two that lie between the hits
-    expected = {
-        "localisation": without_one,
-        "duplicate": without_one,
-        "background": (51 * 1 + 50 * 2 / 4) / 101,
-        "all": 1.0,
-    }
-    assert [row["type"] for row in rows.values()] == [*FALSE_POSITIVE_TYPES, "all"]
-    assert {name: row["AP50_without"] for name, row in rows.items()} == pytest.approx(expected)
-    assert [row["AP50"] for row in rows.values()] == pytest.approx([full] * 4)
-    assert [row["num"] for row in rows.values()] == [1, 1, 1, 3]
-    assert rows["all"]["gain"] == pytest.approx(1 - full)
-
-
-def average_precision_of(table: DetectionTable) -> float:
-    """Every image matched from scratch, then ranked by score."""
-    hit = np.zeros(len(table.score), dtype=bool)
-    for image in range(table.num_images):
-        rows = np.flatnonzero(table.image == image)
-        truths = table.truths.boxes[table.truths.image == image]
-        match = match_image(table.boxes[rows], table.score[rows], truths, NONE, np.array([0.5]))
-        hit[rows] = match.truth[0] >= 0
-    order = ranking(-table.score, table.score, table.image, table.box_index)
-    return average_precision(hit[order][(hit | ~table.ignored)[order]], table.num_truths)
-
-
-@settings(max_examples=50, deadline=None)
-@given(seed=st.integers(0, 10**6))
-def test_ap_without_a_type_is_that_of_a_detector_that_never_made_it(seed: int) -> None:
-    table = crowded_table(seed)
-    types = false_positive_types(table)
-    for row in error_rows(table):
-        name = row["type"]
-        dropped = types >= 0 if name == "all" else types == FALSE_POSITIVE_TYPES.index(name)
-        assert row["num"] == dropped.sum()
-        expected = average_precision_of(without(table, dropped))
-        assert row["AP50_without"] == pytest.approx(expected, nan_ok=True)
-        assert row["AP50"] == pytest.approx(average_precision_of(table), nan_ok=True)
-        assert row["gain"] == pytest.approx(row["AP50_without"] - row["AP50"], nan_ok=True)
-        assert not row["gain"] < 0
 
 
 def test_a_sheet_shows_the_most_confident_and_the_nearest() -> None:

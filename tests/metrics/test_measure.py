@@ -19,6 +19,7 @@ from ptl_sweep.study.schemas import (
     ERRORS,
     FALSE_POSITIVES,
     GAUSSIANS,
+    MISSED_PERSONS,
     TRAIN2TEST,
     results_schema,
 )
@@ -70,6 +71,7 @@ def test_every_column_of_the_results_comes_from_somewhere(make_job: MakeJob) -> 
         (cell.spreads, TRAIN2TEST),
         (cell.false_positives, FALSE_POSITIVES),
         (cell.errors, ERRORS),
+        (cell.missed_persons, MISSED_PERSONS),
         (cell.curves, CURVES),
     ):
         assert rows
@@ -118,6 +120,21 @@ def test_relative_is_a_multiple_of_what_all_persons_of_the_validation_split_have
     assert cell.columns["d_relative"] == pytest.approx(1)
     assert np.isfinite(cell.columns["neg_log_p"])
     assert (found.gaussian["relative_n"], found.gaussian["num_relative"]) == (8, 200)
+
+
+def test_the_scores_are_judged_on_the_validation_split(
+    make_job: MakeJob, random_table: DetectionTable
+) -> None:
+    (kept,) = np.nonzero(random_table.counted & (random_table.score >= THRESHOLDS[1]))
+    score = random_table.score[kept].astype(float)
+    gap = random_table.true_positive[kept] - score
+    bins = [gap[(score >= low) & (score < low + 0.1)].sum() for low in np.arange(10) / 10]
+    found = measure_detector(make_job()).gaussian
+    assert found["num_scores"] == len(kept)
+    assert found["score_error"] == pytest.approx(np.abs(bins).sum() / len(kept))
+    without = measure_detector(make_job(validation=None)).gaussian
+    assert (without["num_scores"], without["score_check"]) == (0, "not judged")
+    assert without["gaussian_check"] == "not judged"
 
 
 def test_relative_needs_features_on_as_many_images_and_nothing_else_does(

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ptl_sweep.compose.compose import compose_grid
 from ptl_sweep.config.schema import Config, ConfigError, LauncherConfig
 from ptl_sweep.datasets.validation import DataError
 from ptl_sweep.pipeline.plan import PLAN, Plan, load_plan, newest_sweep, plan_sweep, save_plan
@@ -24,7 +25,7 @@ MakePlan = Callable[..., Plan]
 GRID = ("real_count=2,3", "target=field,karst")
 ALL_ITERATIONS = ("real_count=2,3", "target=field", "evaluate.iterations=all")
 
-# The 96 cells of the paper, in a process that has no data and may load nothing heavy.
+# The 192 cells of the paper, in a process that has no data and may load nothing heavy.
 PAPER = """
 import json, sys
 from ptl_sweep.__main__ import main
@@ -42,9 +43,9 @@ def by_kind(plan: Plan) -> dict[str, int]:
 @pytest.mark.parametrize(
     ("overrides", "naive", "unique"),
     [
-        ([], (96, 240, 672), (12, 60, 360)),  # 72 detectors on 4 targets and on validation
-        (["evaluate.iterations=last"], (96, 240, 192), (12, 60, 120)),
-        (["analysis.calibration=crossfit"], (96, 240, 336), (12, 60, 288)),
+        ([], (192, 480, 1344), (24, 120, 720)),  # 144 detectors on 4 targets and on validation
+        (["evaluate.iterations=last"], (192, 480, 384), (24, 120, 240)),
+        (["analysis.calibration=crossfit"], (192, 480, 672), (24, 120, 576)),
     ],
     ids=["all iterations", "last iteration", "no validation"],
 )
@@ -62,13 +63,22 @@ def test_the_paper_grid_is_planned_without_data_without_torch(
     answer = json.loads(done.stderr.splitlines()[-1])
     assert (answer["code"], answer["heavy"]) == (0, [])
     plan = json.loads(done.stdout)
-    assert plan["cells"] == 96
+    assert plan["cells"] == 192
     assert tuple(plan["stages"][kind]["naive"] for kind in KINDS) == naive
     assert tuple(plan["stages"][kind]["unique"] for kind in KINDS) == unique
     assert tuple(plan["stages"][kind]["to_run"] for kind in KINDS) == unique
     for name in ("dataset visdrone", "pool archangel", "target okutama"):
         assert name in plan["missing_data"]
     assert list(tmp_path.iterdir()) == []  # looking writes nothing
+
+
+def test_the_small_paper_grid_is_a_part_of_the_paper_grid() -> None:
+    small, whole = (
+        set(plan_sweep(compose_grid([f"experiment={name}"]), name).stages)
+        for name in ("paper_small", "paper")
+    )
+    assert small < whole
+    assert 2 * len(small) == len(whole)
 
 
 def test_every_detector_is_evaluated_once_on_what_its_source_holds_back(cells: Cells) -> None:

@@ -113,6 +113,7 @@ def test_selections_say_what_an_iteration_saw_and_took(tiny_sweep: Any) -> None:
     assert (selection.synthetic, selection.iteration, selection.real_count) == ("on", 1, 3)
     assert len(selection.gap) == 12
     assert selection.selected.sum() == 4
+    assert 1 <= selection.effective_sample_size <= 12
     assert set(selection.attributes) == {"altitude_m", "radius_m"}
     assert all(len(values) == 12 for values in selection.attributes.values())
 

@@ -333,7 +333,7 @@ def tiny_selections() -> list[PoolSelection]:
     about = {"altitude_m": np.array([10.0, 10, 30, 30]), "radius_m": np.array([5.0, 5, 5, 9])}
     gap = np.array([100.0, 200.0, np.inf, np.inf])
     selected = np.array([True, False, True, False])
-    return [PoolSelection("town", 20, "on", seed, 1, gap, selected, about) for seed in (0, 1)]
+    return [PoolSelection("town", 20, "on", seed, 1, gap, selected, about, 2.0) for seed in (0, 1)]
 
 
 def test_selected_images_are_counted_per_pose(tmp_path: Path) -> None:
@@ -395,10 +395,10 @@ def test_the_hatch_of_a_bar_stands_out_from_its_face(written: Written) -> None:
 
 
 def test_error_bars_have_the_height_of_the_table(study: Study) -> None:
-    axes = error_figure(study.errors, SYNTHETICS).axes[3]  # gain, field
+    axes = error_figure(study.errors, SYNTHETICS).axes[3]  # cost, field
     own = study.errors.filter(target="field", synthetic="off", type="background")
     bars = [bar.get_height() for bar in axes.patches]
-    assert bars[2] == pytest.approx(100 * mean_over_seeds(own, "gain").mean)
+    assert bars[2] == pytest.approx(100 * mean_over_seeds(own, "gain_fixed").mean)
 
 
 def test_precision_curves_are_means_over_seeds(study: Study) -> None:

@@ -161,7 +161,7 @@ def test_a_file_that_is_no_paper_is_refused_by_name(tmp_path: Path) -> None:
 def test_ratio_and_direction_are_those_of_the_published_and_of_our_means(
     rows: pl.DataFrame,
 ) -> None:
-    beside = beside_okutama(rows, own_summary([0.20, 0.22, 0.24], [0.12, 0.10, 0.11]))
+    beside = beside_okutama(rows, own_summary([0.20, 0.22, 0.24] * 2, [0.12, 0.10, 0.11] * 2))
     assert tuple(beside) == tuple(BESIDE)
     assert beside["published_change"] == "up"
     assert beside["published_ratio"] == pytest.approx(30.72 / 17.13)
@@ -179,12 +179,12 @@ def test_no_absolute_value_of_anybody_is_shown(rows: pl.DataFrame) -> None:
 
 
 def test_a_change_that_is_not_established_says_so(rows: pl.DataFrame) -> None:
-    unsure = beside_okutama(rows, own_summary([0.1, 0.2, 0.3], [0.3, 0.2, 0.2]))
+    unsure = beside_okutama(rows, own_summary([0.1, 0.2, 0.3] * 2, [0.3, 0.2, 0.2] * 2))
     assert unsure["change"] == "up"
     assert unsure["note"] == "ours not established: its 95 % interval includes 0"
-    assert beside_okutama(rows, own_summary([0.1], [0.2]))["note"] == (
-        "one seed of ours, no interval"
-    )
+    for seeds, text in ((1, "1 seed"), (5, "5 seeds")):
+        few = beside_okutama(rows, own_summary([0.1] * seeds, [0.2] * seeds))
+        assert few["note"] == f"ours open: {text}, 6 are needed"
 
 
 def test_ours_is_empty_for_another_data_set_and_for_what_the_sweep_lacks(

@@ -338,5 +338,5 @@ def test_summary_rows_fit_their_table(tmp_path: Path) -> None:
     path = write_table(summary_of(grid(3)), tmp_path, "summary")
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 7 * 2 * (2 * 2 + 2 + 1)  # metrics, on and off, cells, per count, pooled
+    assert len(rows) == 8 * 2 * (2 * 2 + 2 + 1)  # metrics, on and off, cells, per count, pooled
     assert {row["target"] for row in rows} == {"field", "yard", ALL_TARGETS}

@@ -58,11 +58,15 @@ def test_columns_are_in_the_order_of_the_architecture() -> None:
         "AP_t2t_001_matched", "AP_t2t_010_matched", "AP_t2t_050_matched",
         "AP_t2t_001_rematched", "AP_t2t_010_rematched", "AP_t2t_050_rematched",
         "AP_t2t_001_50_95", "AP_t2t_010_50_95", "AP_t2t_050_50_95",
-        "AP_t2t_low", "AP_t2t_medium", "AP_t2t_high", "domain", "d_relative", "neg_log_p",
+        "AP_t2t_low", "AP_t2t_medium", "AP_t2t_high",
+        "AP_t2t_001_matched_lift", "AP_t2t_010_matched_lift", "AP_t2t_050_matched_lift",
+        "domain", "d_relative", "neg_log_p",
         "AP_t2t_20_per_image_shrunk", "AP_t2t_5_per_image_shrunk", "AP_t2t_1_per_image_shrunk",
         "AP_t2t_20_per_image_lift", "AP_t2t_5_per_image_lift", "AP_t2t_1_per_image_lift",
         "AP_t2t_20_per_image_null", "AP_t2t_5_per_image_null", "AP_t2t_1_per_image_null",
         "AP_t2t_20_per_image_matched", "AP_t2t_5_per_image_matched", "AP_t2t_1_per_image_matched",
+        "AP_t2t_20_per_image_matched_lift", "AP_t2t_5_per_image_matched_lift",
+        "AP_t2t_1_per_image_matched_lift",
     )  # fmt: skip
 
 
@@ -151,7 +155,9 @@ def test_demo_table_is_narrow_plain_and_has_units() -> None:
     assert text.isascii()
     assert "\x1b" not in text
     assert len(lines) == 1 + 2 + 8
-    assert all(unit in lines[2] for unit in ("[%]", "[points]", "d^2", "s >= 0.01", "s >= 0.50"))
+    assert all(
+        unit in lines[2] for unit in ("[%]", "[points]", "relative", "s >= 0.01", "s >= 0.50")
+    )
     assert lines[3].split()[:3] == ["20", "off", "3"]
     assert lines[4].split()[:3] == ["20", "on", "3"]
     assert "+-" in lines[4]

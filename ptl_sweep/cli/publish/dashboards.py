@@ -17,8 +17,12 @@ import wandb_workspaces.workspaces as ws
 from ptl_sweep.cli.publish import panels
 from ptl_sweep.cli.publish.panels import GRID_TABLES
 from ptl_sweep.report import sentences
-from ptl_sweep.report.answers import answers
+from ptl_sweep.report.breaks.marks import marked_sentences
 from ptl_sweep.report.content import beside
+from ptl_sweep.report.errors.costs import cost_changes, error_costs, of_foreign_targets
+from ptl_sweep.report.verdicts.answers import answers
+from ptl_sweep.report.verdicts.key_results import key_results
+from ptl_sweep.study.claims.table import Statement
 from ptl_sweep.study.study import Study
 from ptl_sweep.tracking import MAX_TAG
 from ptl_sweep.vocabulary import OFF
@@ -183,11 +187,13 @@ def _runset(name: str, place: DashboardPlace, *, job_type: str, **config: str | 
 def found_sentences(study: Study) -> list[str]:
     """Repeat the sentences of report.html that need nothing but the tables of the study."""
     return [
-        *(answer.sentence for answer in answers(study.summary)),
-        *sentences.medium_confidence(study.contrasts),
-        *sentences.prediction(study.correlations),
-        *sentences.distances(study.summary),
-        *sentences.errors(study.errors),
+        *(one.sentence for one in answers(study.claims, study.summary)),
+        *key_results(study.claims),
+        *marked_sentences(study, Statement.MEDIUM),
+        *marked_sentences(study, Statement.PREDICTION),
+        *marked_sentences(study, Statement.NEARER),
+        *error_costs(of_foreign_targets(study.errors, study.rows)),
+        *cost_changes(study.claims),
         sentences.published(beside(study)),
     ]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 EXTRA = "publish needs wandb-workspaces ({error}): pip install 'ptl-sweep[workspaces]'"
 DRY_RUN = "; --dry-run writes the JSON and asks nobody"
-TABLES = ("summary", "contrasts", "correlations", "errors")  # beside results
+TABLES = ("summary", "claims", "errors", "gaussians")  # beside results
 TOY_NOTE = "The miniature world is a toy: it proves that the pipeline works, and nothing else."
 
 
@@ -88,7 +88,7 @@ def _study(plan: Plan) -> "Study":
         published=load_published(),
         score_thresholds=plan.settings.score_thresholds,
         summary=tables["summary"],
-        contrasts=tables["contrasts"],
-        correlations=tables["correlations"],
+        claims=tables["claims"],
         errors=tables["errors"],
+        gaussians=tables["gaussians"],
     )

@@ -1,4 +1,4 @@
-"""Which false positives there are, what they cost, and precision by rank."""
+"""Which errors there are, what they cost, and precision by rank."""
 
 import itertools
 from collections.abc import Sequence
@@ -19,37 +19,39 @@ from ptl_sweep.report.figures.style import (
     with_bounds,
 )
 from ptl_sweep.study.statistics import Interval, mean_interval
-from ptl_sweep.vocabulary import FALSE_POSITIVE_TYPES, RANKINGS
+from ptl_sweep.vocabulary import ERROR_TYPES, MISSED, RANKINGS
 
+TYPES = tuple(kind for kind in ERROR_TYPES if kind != MISSED)  # nearly all of them are hit nearly
 GROUP_WIDTH = 0.8  # of the bars of one type
 SHORT_TYPES = {
     "localisation": "local-\nisation",
     "duplicate": "dupli-\ncate",
     "background": "back-\nground",
+    "unhit": "persons\nnot hit",
 }
 RANKING_WIDTH = {"distance": 1.6, "score": 0.7}  # points
 
 
 def error_figure(errors: pl.DataFrame, synthetics: Sequence[str]) -> Figure:
-    """False positives by type (above) and AP50 gained without them (below), a column per target."""
+    """Errors by type (above) and AP50 gained by fixing them (below), a column per target."""
     axis = axes_of(errors)
     figure, panels = grid_of_panels(axis.targets, 2, 1.8)
-    for line, column in zip(panels, ("num", "gain"), strict=True):
+    for line, column in zip(panels, ("num", "gain_fixed"), strict=True):
         for axes, target in zip(line, axis.targets, strict=True):
             for index, synthetic in enumerate(synthetics):
                 own = errors.filter(target=target, synthetic=synthetic)
                 offset = dodge(index, len(synthetics), GROUP_WIDTH)
                 width = GROUP_WIDTH / len(synthetics)
                 _draw_bars(axes, own, column, (offset, width), synthetics)
-    panels[0][0].set_ylabel("false positives\na cell (log scale)")
+    panels[0][0].set_ylabel("errors\na cell (log scale)")
     panels[0][0].set_yscale("log")
     panels[0][0].set_ylim(bottom=1)
     panels[0][0].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    panels[1][0].set_ylabel("AP50 gained without\nthem [points]")
-    panels[1][0].set_xticks(range(len(FALSE_POSITIVE_TYPES)), list(SHORT_TYPES.values()))
+    panels[1][0].set_ylabel("AP50 gained if\nfixed [points]")
+    panels[1][0].set_xticks(range(len(TYPES)), list(SHORT_TYPES.values()))
     for axes in (axes for line in panels for axes in line):
         axes.grid(visible=False, axis="x")
-    finish(figure, panels, "type of false positive", num_tick_lines=2)
+    finish(figure, panels, "type of error", num_tick_lines=2)
     return figure
 
 
@@ -65,8 +67,8 @@ def _draw_bars(
         return
     synthetic, target = rows["synthetic"][0], rows["target"][0]
     offset, width = place
-    scale = 100.0 if column == "gain" else 1.0
-    for index, kind in enumerate(FALSE_POSITIVE_TYPES):
+    scale = 100.0 if column == "gain_fixed" else 1.0
+    for index, kind in enumerate(TYPES):
         mean = mean_over_seeds(rows.filter(type=kind), column)
         if not np.isfinite(mean.mean):
             continue
@@ -74,7 +76,9 @@ def _draw_bars(
         label = synthetic if index == 0 else "_"
         x = index + offset
         (bar,) = axes.bar(x, scale * mean.mean, 0.9 * width, label=label, **style)
-        shown = with_bounds(mean, " points") if column == "gain" else f"{mean.mean:.0f} a cell"
+        shown = (
+            with_bounds(mean, " points") if column == "gain_fixed" else f"{mean.mean:.0f} a cell"
+        )
         mark(bar, series=synthetic, tip=f"{synthetic}, {kind}, {target}: {shown}")
         if mean.known:
             bounds = [scale * max(mean.low, 0), scale * mean.high]

@@ -117,6 +117,6 @@ def correlation_sentence(correlations: pl.DataFrame, variant: str) -> str:
     """`pooled -0.83 [-0.94, -0.70]; within real_count ...`: Spearman's rho of what is drawn."""
     distance = PREDICTOR._replace(variant=variant)
     return "; ".join(
-        f"{row.scope} {bounded_text(row.evidence[:3], '+.2f')}"
+        f"{row.scope} {bounded_text(row.rho, '+.2f')}"
         for row in read_correlations(correlations, distance)
     )

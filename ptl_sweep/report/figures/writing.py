@@ -216,7 +216,7 @@ def _errors(source: Source) -> Iterator[FigureSpec]:
     rows = source.own(source.study.errors)
     if not rows.is_empty():
         yield source.figure(
-            "False positives by type and what they cost",
+            "Errors by type and what they cost",
             "Means over real counts, then over seeds, with 95 % intervals over seeds.",
             partial(error_figure, rows, source.axis.synthetics),
         )

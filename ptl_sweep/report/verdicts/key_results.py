@@ -1,0 +1,118 @@
+"""The seed's key results beside our trainings: each agrees, is contradicted, or has no evidence."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from ptl_sweep.report.evidence import plural
+from ptl_sweep.report.verdicts.claim_row import ClaimRow, read_claims
+from ptl_sweep.study.claims.claim import MIN_SEEDS, Agreement, Verdict
+from ptl_sweep.study.claims.table import Statement
+
+
+class KeyResultText(NamedTuple):
+    """How the page words a key result."""
+
+    statement: str
+    unit: str
+    scale: float
+    control: str  # what stands beside the number
+
+
+TEXTS = {
+    Statement.MEDIUM: KeyResultText(
+        "AP_t2t gains most at medium confidence", "points", 100, "from more real images"
+    ),
+    Statement.RISES_ONLY: KeyResultText(
+        "AP_t2t above a medium score rises with real images only when synthetic images are used",
+        "points per doubling, with minus without", 100, "without synthetic images",
+    ),
+    Statement.REPLACEMENT: KeyResultText(
+        "The ability to replace real images grows with their number",
+        "points of effect per doubling", 100, "",
+    ),
+    Statement.TARGETS_DIFFER: KeyResultText(
+        "The effect differs between test sets", "points between targets", 100, ""
+    ),
+    Statement.FALSE_POSITIVES: KeyResultText(
+        "Test sets differ through their false positives, true positives change alike",
+        "d² between targets, false positives", 1, "true positives",
+    ),
+}  # fmt: skip
+
+
+def key_result_lines(claims: pl.DataFrame) -> pl.DataFrame:
+    """One line per key result, source and value of synthetic, in the words of the page."""
+    rows = [
+        {
+            "statement": text.statement,
+            "dataset": row.dataset,
+            "synthetic": row.treated,
+            "agreement": _verdict(row),
+            "number": f"{_number(row, text)} {text.unit}",
+            "control": _control(row, text),
+            "readings": _readings(row),
+        }
+        for statement, text in TEXTS.items()
+        for row in read_claims(claims, statement)
+    ]
+    names = ("statement", "dataset", "synthetic", "agreement", "number", "control", "readings")
+    return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String()))
+
+
+def key_results(claims: pl.DataFrame) -> list[str]:
+    """How many of them agree, per (source, value of synthetic)."""
+    rows = [row for statement in TEXTS for row in read_claims(claims, statement)]
+    keys = dict.fromkeys((row.dataset, row.treated) for row in rows)
+    return [_count([r for r in rows if (r.dataset, r.treated) == key]) for key in keys]
+
+
+def _count(rows: Sequence[ClaimRow]) -> str:
+    found = [row.agreement for row in rows]
+    agree, against = found.count(Agreement.AGREES), found.count(Agreement.CONTRADICTED)
+    rest = len(rows) - agree - against
+    most, fewest = (end(row.num_seeds for row in rows) for end in (max, min))
+    few = f" ({plural(most, 'seed')}, {MIN_SEEDS} are needed)" if most < MIN_SEEDS else ""
+    if fewest < MIN_SEEDS <= most:
+        few = f" (some with fewer than {MIN_SEEDS} seeds)"
+    alone = "; each is tested on its own at 5 %, so that one alone may be chance"
+    return (
+        f"Of {plural(len(rows), 'key result')} of the paper that this sweep can look at, {agree} "
+        f"{'agrees' if agree == 1 else 'agree'} with {rows[0].name}, {against} "
+        f"{'is' if against == 1 else 'are'} contradicted, and {rest} "
+        f"{'has' if rest == 1 else 'have'} no evidence{few}{alone if agree + against else ''}."
+    )
+
+
+def _verdict(row: ClaimRow) -> str:
+    shown = str(row.agreement or Agreement.NO_EVIDENCE)
+    is_open = row.verdict is Verdict.OPEN and row.agreement is Agreement.NO_EVIDENCE
+    few = f", {row.seeds}" if row.num_seeds else ""  # none: no seed has the number
+    return f"{shown}: open{few}" if is_open else shown
+
+
+def _number(row: ClaimRow, text: KeyResultText) -> str:
+    return _bounded(row.value, row.low, row.high, text.scale)
+
+
+def _control(row: ClaimRow, text: KeyResultText) -> str:
+    if np.isnan(row.control):
+        return ""
+    ends = _bounded(row.control, row.control_low, row.control_high, text.scale)
+    return f"{ends} {text.control}"
+
+
+def _bounded(value: float, low: float, high: float, scale: float) -> str:
+    if np.isnan(value):
+        return "-"
+    shown = f"{scale * value:+.1f}"
+    if np.isnan(low + high):
+        return shown
+    return f"{shown} [{scale * low:+.1f}, {scale * high:+.1f}]"
+
+
+def _readings(row: ClaimRow) -> str:
+    parts = [("disagree", row.disagreeing), ("not decided", row.undecided)]
+    return "; ".join(f"{name}: {readings}" for name, readings in parts if readings)

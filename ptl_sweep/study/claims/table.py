@@ -1,0 +1,265 @@
+"""claims.csv: every statement of the study with its verdict, the numbers behind it, its control."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from itertools import combinations
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from ptl_sweep.study.claims.cells import ArmPair, strata, with_error_costs
+from ptl_sweep.study.claims.claim import Claim, family_claims
+from ptl_sweep.study.claims.distances import nearer_targets, prediction
+from ptl_sweep.study.claims.effects import PairedCells, effect, effects_by_target
+from ptl_sweep.study.claims.key_results import (
+    KeyResult,
+    replacement_grows,
+    rises_only_with_synthetic,
+    targets_differ,
+    through_false_positives,
+)
+from ptl_sweep.study.claims.medium_confidence import READINGS, Bands, Reading, medium_confidence
+from ptl_sweep.study.claims.worth import worth
+from ptl_sweep.study.groups import split_domains
+from ptl_sweep.study.schemas import CLAIMS, frame_of
+from ptl_sweep.vocabulary import (
+    COMPARABLE_DISTANCE,
+    ERROR_TYPES,
+    NEG_LOG_P,
+    OFF,
+    RELATIVE_DISTANCE,
+    ApT2t,
+    ApT2tAtCount,
+    ApT2tVariant,
+    Distance,
+    Row,
+    Value,
+    cost_name,
+)
+
+METRIC = "AP50"
+FALSE_DISTANCE = Distance("fp", "mean", COMPARABLE_DISTANCE.variant)
+VARIANTS = {  # of AP_t2t, by recall and scale of a reading
+    ("all", "raw"): ApT2tVariant.SHRUNK,
+    ("all", "lift"): ApT2tVariant.LIFT,
+    ("matched", "raw"): ApT2tVariant.MATCHED,
+    ("matched", "lift"): ApT2tVariant.MATCHED_LIFT,
+}
+
+
+class Statement(StrEnum):
+    """What a row of claims.csv is about."""
+
+    EFFECT = "effect"  # on AP50, over counts and targets
+    TARGET_EFFECT = "effect on a target"
+    WORTH = "worth"  # real images alone that give the same AP50
+    CONTRAST = "contrast"  # of two values of synthetic that are not off
+    ERROR_COST = "cost of a type of error"  # AP50 that it costs, fixed as TIDE defines it
+    NEARER = "nearer"  # synthetic images change the relative distance of the targets
+    PREDICTION = "prediction"  # nearer detectors of a stratum have the higher AP50
+    MEDIUM = "medium confidence"
+    RISES_ONLY = "rises only with synthetic"
+    REPLACEMENT = "replacement grows"
+    TARGETS_DIFFER = "targets differ"
+    FALSE_POSITIVES = "through false positives"
+
+
+class Thresholds(NamedTuple):
+    """The operating points of AP_t2t, low, medium and high."""
+
+    scores: Sequence[float]
+    equal_counts: Sequence[float]  # detections per image
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Two values of `synthetic` of one source, and its cells."""
+
+    results: pl.DataFrame
+    dataset: str
+    treated: str
+    reference: str
+
+    @cached_property
+    def arms(self) -> ArmPair:
+        return ArmPair(self.results, self.treated, self.reference)
+
+    def cells(self, metric: str = METRIC) -> PairedCells | None:
+        return self.arms.cells(metric)
+
+    @property
+    def place(self) -> Row:
+        return {"dataset": self.dataset, "treated": self.treated, "reference": self.reference}
+
+
+def claims(
+    results: pl.DataFrame, thresholds: Thresholds, errors: pl.DataFrame | None = None
+) -> pl.DataFrame:
+    """Judge every statement that the grid can bear; one row each, and one per part of it.
+
+    `errors` is the table of that name; without it nothing is said of what errors cost.
+    """
+    kept, _ = split_domains(results)
+    if errors is not None:
+        kept = with_error_costs(kept, errors)
+    rows: list[Row] = []
+    for dataset in kept["dataset"].unique(maintain_order=True):
+        own = kept.filter(dataset=dataset)
+        rows += _prediction_rows(own, dataset)
+        others = [name for name in own["synthetic"].unique(maintain_order=True) if name != OFF]
+        for name in others:
+            pair = _Pair(own, dataset, name, OFF)
+            rows += [*_effect_rows(pair), *_distance_rows(pair), *_key_rows(pair, thresholds)]
+            if errors is not None:
+                rows += _error_rows(pair)
+        rows += _contrast_rows([_Pair(own, dataset, *two) for two in combinations(others, 2)])
+    return frame_of(rows, CLAIMS)
+
+
+def _effect_rows(pair: _Pair) -> Iterator[Row]:
+    cells = pair.cells()
+    if cells is None:
+        return
+    yield claim_row(Statement.EFFECT, pair.place, cells, effect(cells))
+    for name, claim in effects_by_target(cells).items():
+        yield claim_row(Statement.TARGET_EFFECT, pair.place, cells, claim) | {"target": name}
+    curve = pair.arms.curve
+    for one in worth(cells, curve).counts:
+        yield {
+            "statement": Statement.WORTH, **pair.place, "metric": METRIC, "part": "",
+            "targets": ", ".join(cells.targets), "real_counts": _listed(curve.counts),
+            "real_count": one.real_count, "verdict": one.verdict,
+            "value": one.equivalent, "low": one.low, "high": one.high, "num_seeds": one.num_seeds,
+        }  # fmt: skip
+
+
+def _contrast_rows(pairs: Sequence[_Pair]) -> Iterator[Row]:
+    """Every two values of one source: a family, for eight arms are already 21 tests."""
+    found = [(pair, cells) for pair in pairs if (cells := pair.cells()) is not None]
+    effects = {str(index): cells.pooled_effect() for index, (_, cells) in enumerate(found)}
+    judged = family_claims(effects, "contrasts").values()
+    for (pair, cells), claim in zip(found, judged, strict=True):
+        yield claim_row(Statement.CONTRAST, pair.place, cells, claim)
+
+
+def _distance_rows(pair: _Pair) -> Iterator[Row]:
+    relative, log_p = pair.cells(RELATIVE_DISTANCE), pair.cells(NEG_LOG_P)
+    if relative is not None and log_p is not None:
+        claim = nearer_targets(relative.pooled_effect(), log_p.pooled_effect())
+        yield claim_row(Statement.NEARER, pair.place, relative, claim, RELATIVE_DISTANCE)
+
+
+def _error_rows(pair: _Pair) -> Iterator[Row]:
+    """The types are a family: one of them changes by chance more often than a given one."""
+    every = {kind: pair.cells(cost_name(kind)) for kind in ERROR_TYPES}
+    cells = {kind: one for kind, one in every.items() if one is not None}
+    if not cells:
+        return
+    effects = {kind: one.pooled_effect() for kind, one in cells.items()}
+    for kind, claim in family_claims(effects, "types of error").items():
+        yield claim_row(Statement.ERROR_COST, pair.place, cells[kind], claim, cost_name(kind))
+
+
+def _prediction_rows(results: pl.DataFrame, dataset: str) -> Iterator[Row]:
+    seeds = tuple(sorted(set(results["seed"])))
+    ap50 = strata(results, METRIC)
+    for metric in (RELATIVE_DISTANCE, COMPARABLE_DISTANCE.name):
+        claim = prediction(seeds, strata(results, metric), ap50)
+        yield {
+            "statement": Statement.PREDICTION, "dataset": dataset, "metric": metric, "part": "",
+            "targets": ", ".join(results["target"].unique().sort()),
+            "real_counts": _listed(results["real_count"].unique().sort().to_list()),
+            **_numbers(claim),
+        }  # fmt: skip
+
+
+def _key_rows(pair: _Pair, thresholds: Thresholds) -> Iterator[Row]:
+    yield from _medium_rows(pair, thresholds)
+    headline = ApT2t(thresholds.scores[1]).name
+    for statement, metric, judge in (
+        (Statement.RISES_ONLY, headline, rises_only_with_synthetic),
+        (Statement.TARGETS_DIFFER, METRIC, targets_differ),
+    ):
+        cells = pair.cells(metric)
+        if cells is not None:
+            yield from _result_rows(statement, pair, cells, judge(cells), metric)
+    cells = pair.cells()
+    if cells is not None:
+        found = replacement_grows(cells, pair.arms.curve)
+        yield from _result_rows(Statement.REPLACEMENT, pair, cells, found, METRIC)
+    false, true = pair.cells(FALSE_DISTANCE.name), pair.cells(COMPARABLE_DISTANCE.name)
+    if false is not None and true is not None:
+        found = through_false_positives(false, true)
+        name = FALSE_DISTANCE.name
+        yield from _result_rows(Statement.FALSE_POSITIVES, pair, false, found, name)
+
+
+def _medium_rows(pair: _Pair, thresholds: Thresholds) -> Iterator[Row]:
+    readings: dict[Reading, Bands] = {}
+    for reading in READINGS:
+        bands = [pair.cells(name) for name in _columns(reading, thresholds)]
+        known = [one for one in bands if one is not None]
+        if len(known) == len(bands) and len({one.counts for one in known}) == 1:
+            readings[reading] = Bands(*known)
+    if READINGS[0] not in readings:
+        return
+    found = medium_confidence(readings)
+    cells, metric = readings[READINGS[0]].medium, ApT2t(thresholds.scores[1]).name
+    agreement = {"agreement": found.agreement}
+    yield claim_row(Statement.MEDIUM, pair.place, cells, found.claim, metric) | agreement
+    for reading, own in found.readings.items():
+        part = {"part": reading.name}
+        yield claim_row(Statement.MEDIUM, pair.place, cells, own.advantage, metric) | part
+
+
+def _columns(reading: Reading, thresholds: Thresholds) -> list[str]:
+    variant = VARIANTS[reading.recall, reading.scale]
+    if reading.operating_point == "fixed scores":
+        return [ApT2t(score, variant).name for score in thresholds.scores]
+    return [ApT2tAtCount(count, variant).name for count in thresholds.equal_counts]
+
+
+def _result_rows(
+    statement: Statement, pair: _Pair, cells: PairedCells, found: KeyResult, metric: str
+) -> Iterator[Row]:
+    """The statement, then what it is judged by."""
+    whole = claim_row(statement, pair.place, cells, found.claim, metric)
+    yield whole | {"agreement": found.agreement}
+    for name, claim in found.parts.items():
+        yield claim_row(statement, pair.place, cells, claim, metric) | {"part": name}
+
+
+def claim_row(
+    statement: Statement, place: Row, cells: PairedCells, claim: Claim, metric: str = METRIC
+) -> dict[str, Value]:
+    """Write a claim about `cells` as a row; `place` has the source and what is compared in it."""
+    return {
+        "statement": statement,
+        **place,
+        "metric": metric,
+        "part": "",
+        "targets": ", ".join(cells.targets),
+        "real_counts": _listed(cells.counts),
+        **_numbers(claim),
+    }
+
+
+def _numbers(claim: Claim) -> Mapping[str, Value]:
+    control = claim.control
+    return {
+        "verdict": claim.verdict,
+        "value": claim.value, "sd": claim.sd, "low": claim.low, "high": claim.high,
+        "num_seeds": claim.num_seeds, "p": claim.p,
+        "family": claim.family, "p_family": claim.p_family,
+        "control": control.value if control else np.nan,
+        "control_low": control.low if control else np.nan,
+        "control_high": control.high if control else np.nan,
+        "disagreeing": "; ".join(claim.disagreeing), "undecided": "; ".join(claim.undecided),
+    }  # fmt: skip
+
+
+def _listed(counts: Sequence[int]) -> str:
+    return ", ".join(map(str, counts))
