@@ -106,10 +106,9 @@ def _closing_text(reducer: Reducer, study: Study, report: Path, num_failed: int)
 
 def _findings(study: Study) -> list[str]:
     """The report's sentences, each behind its verdict: found, none or open."""
-    claims = study.claims
-    found = [(one.verdict, one.sentence) for one in answers(claims, study.summary)]
-    medium = read_claims(claims, Statement.MEDIUM)
-    found += zip(
-        (row.verdict for row in medium), marked_sentences(study, Statement.MEDIUM), strict=False
-    )
+    found = [(one.verdict, one.sentence) for one in answers(study.claims, study.summary)]
+    medium = read_claims(study.claims, Statement.MEDIUM)
+    if medium:  # without AP_t2t of two values there is nothing to say
+        verdicts = (row.shown_verdict for row in medium)
+        found += zip(verdicts, marked_sentences(study, Statement.MEDIUM), strict=True)
     return [wrap(f"{verdict:<8}{sentence}") for verdict, sentence in found]

@@ -13,15 +13,6 @@ from ptl_sweep.vocabulary import ALL_TARGETS, BANDS, OFF, Distance, Group, bound
 UNKNOWN = mean_interval(np.empty(0))  # of a group that does not exist
 
 
-class Evidence(NamedTuple):
-    """A change, its 95 % interval, and what was resampled or repeated for it."""
-
-    value: float
-    low: float
-    high: float
-    over: str
-
-
 class Bounds(NamedTuple):
     """A value with an interval; NaN: not known."""
 

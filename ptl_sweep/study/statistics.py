@@ -70,16 +70,24 @@ def sign_flip_p(differences: Float[ndarray, " n"], rng: np.random.Generator | No
     num = len(differences)
     if num == 0:
         return np.nan
+    sums = np.abs(sign_vectors(num, rng) @ differences)
+    rounding = 1e-12 * float(np.abs(differences).sum())
+    return float(np.mean(sums >= abs(float(differences.sum())) - rounding))
+
+
+def sign_vectors(num: int, rng: np.random.Generator | None = None) -> Float[ndarray, "f n"]:
+    """All 2^n vectors of signs up to n = 16, above that 2^16 drawn; the last is all plus.
+
+    Raises: ValueError when n > 16 and no `rng` is given.
+    """
     if num <= MAX_EXACT_FLIPS:
         bits = np.arange(2**num)[:, None] >> np.arange(num) & 1
     elif rng is None:
         raise ValueError(f"{num} differences are too many to enumerate: pass rng")
     else:
         bits = rng.integers(0, 2, size=(2**MAX_EXACT_FLIPS, num))
-        bits[0] = 1
-    sums = np.abs((2.0 * bits - 1.0) @ differences)
-    rounding = 1e-12 * float(np.abs(differences).sum())
-    return float(np.mean(sums >= abs(float(differences.sum())) - rounding))
+        bits[-1] = 1
+    return 2.0 * bits - 1.0
 
 
 def smallest_p(num_pairs: int) -> float:

@@ -47,7 +47,7 @@ def band_figure(
     scores = _scores(contrasts["scale"][0], thresholds)
     letters = int(14 * figure.get_figwidth())
     claim = textwrap.fill(
-        f"claim, medium minus the larger of both: {claim_sentence(contrasts)}", letters
+        f"AP_t2t itself, medium minus the larger of both: {claim_sentence(contrasts)}", letters
     )
     finish(figure, panels, f"confidence: {scores}\n{claim}")
     return figure
@@ -88,7 +88,7 @@ def band_tip(row: Contrast, band: str) -> str:
 
 
 def claim_sentence(contrasts: pl.DataFrame) -> str:
-    """The claim over everything, per value of synthetic, with its interval over seeds."""
+    """E(medium) - max(E(low), E(high)) of AP_t2t itself, over everything: a level, no verdict."""
     rows = read_contrasts(contrasts)
     widest = max(
         (row.group for row in rows),

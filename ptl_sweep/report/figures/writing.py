@@ -123,7 +123,8 @@ def _bands(source: Source) -> Iterator[FigureSpec]:
         if not rows.is_empty():
             yield source.figure(
                 SCALE_TITLES[scale],
-                "Effect at medium confidence minus the larger of low and high: "
+                "AP_t2t itself, not its lift over a random order; medium minus the larger of low "
+                "and high: "
                 f"{claim_sentence(rows)}.",
                 partial(band_figure, rows, source.study.score_thresholds, source.axis.synthetics),
                 part=scale,

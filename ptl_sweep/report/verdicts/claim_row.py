@@ -60,6 +60,11 @@ class ClaimRow(NamedTuple):
         """`6 seeds`."""
         return plural(self.num_seeds, "seed")
 
+    @property
+    def shown_verdict(self) -> Verdict:
+        """Of the sentence: what contradicts a statement was found, though the statement was not."""
+        return Verdict.FOUND if self.agreement is Agreement.CONTRADICTED else self.verdict
+
     def bounds(self, scale: float = POINTS, decimals: int = 1) -> str:
         """`95 % interval +6.0 to +10.8 over 6 seeds`; `no interval with 1 seed`."""
         if np.isnan(self.low + self.high):

@@ -9,6 +9,7 @@ import polars as pl
 from ptl_sweep.report.evidence import plural
 from ptl_sweep.report.verdicts.claim_row import ClaimRow, read_claims
 from ptl_sweep.study.claims.claim import MIN_SEEDS, Agreement, Verdict
+from ptl_sweep.study.claims.medium_confidence import READINGS
 from ptl_sweep.study.claims.table import Statement
 
 
@@ -115,4 +116,9 @@ def _bounded(value: float, low: float, high: float, scale: float) -> str:
 
 def _readings(row: ClaimRow) -> str:
     parts = [("disagree", row.disagreeing), ("not decided", row.undecided)]
-    return "; ".join(f"{name}: {readings}" for name, readings in parts if readings)
+    return "; ".join(f"{name}: {_shortened(readings)}" for name, readings in parts if readings)
+
+
+def _shortened(readings: str) -> str:
+    every = "; ".join(one.name for one in READINGS)
+    return f"all {len(READINGS)} readings" if readings == every else readings

@@ -34,6 +34,8 @@ def _medium(row: ClaimRow) -> str:
 def _why_open(row: ClaimRow) -> str:
     if row.num_seeds < MIN_SEEDS:
         return f"{row.seeds}, {MIN_SEEDS} are needed"
+    if np.isnan(row.control):
+        return "without a second real count nothing stands beside it"
     return f"not measured: {row.undecided}"
 
 

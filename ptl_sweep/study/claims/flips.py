@@ -4,17 +4,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from ptl_sweep.study.statistics import MAX_EXACT_FLIPS
-
-
-def sign_vectors(num: int, rng: np.random.Generator) -> Float[ndarray, "f n"]:
-    """All 2^n vectors of signs up to n = 16, above that 2^16 drawn; the last is all plus."""
-    if num <= MAX_EXACT_FLIPS:
-        bits = np.arange(2**num)[:, None] >> np.arange(num) & 1
-    else:
-        bits = rng.integers(0, 2, size=(2**MAX_EXACT_FLIPS, num))
-        bits[-1] = 1
-    return 2.0 * bits - 1.0
+from ptl_sweep.study.statistics import sign_vectors
 
 
 def step_down_p(values: Float[ndarray, "s m"], rng: np.random.Generator) -> Float[ndarray, " m"]:

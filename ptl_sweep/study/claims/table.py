@@ -21,7 +21,13 @@ from ptl_sweep.study.claims.key_results import (
     targets_differ,
     through_false_positives,
 )
-from ptl_sweep.study.claims.medium_confidence import READINGS, Bands, Reading, medium_confidence
+from ptl_sweep.study.claims.medium_confidence import (
+    HEADLINE,
+    READINGS,
+    Bands,
+    Reading,
+    medium_confidence,
+)
 from ptl_sweep.study.claims.worth import worth
 from ptl_sweep.study.groups import split_domains
 from ptl_sweep.study.schemas import CLAIMS, frame_of
@@ -204,15 +210,17 @@ def _medium_rows(pair: _Pair, thresholds: Thresholds) -> Iterator[Row]:
         known = [one for one in bands if one is not None]
         if len(known) == len(bands) and len({one.counts for one in known}) == 1:
             readings[reading] = Bands(*known)
-    if READINGS[0] not in readings:
+    if HEADLINE not in readings:
         return
     found = medium_confidence(readings)
-    cells, metric = readings[READINGS[0]].medium, ApT2t(thresholds.scores[1]).name
-    agreement = {"agreement": found.agreement}
-    yield claim_row(Statement.MEDIUM, pair.place, cells, found.claim, metric) | agreement
+
+    def row(reading: Reading, claim: Claim) -> dict[str, Value]:
+        metric = _columns(reading, thresholds)[1]
+        return claim_row(Statement.MEDIUM, pair.place, readings[reading].medium, claim, metric)
+
+    yield row(HEADLINE, found.claim) | {"agreement": found.agreement}
     for reading, own in found.readings.items():
-        part = {"part": reading.name}
-        yield claim_row(Statement.MEDIUM, pair.place, cells, own.advantage, metric) | part
+        yield row(reading, own.advantage) | {"part": reading.name}
 
 
 def _columns(reading: Reading, thresholds: Thresholds) -> list[str]:

@@ -47,8 +47,6 @@ class Worth:
 
     claim: Claim  # effect on AP50; without one found, nothing may be said about worth
     counts: tuple[CountWorth, ...]  # every count; empty where the curve has fewer than three
-    smallest: int  # real counts that the curve spans
-    largest: int
 
 
 def worth(cells: PairedCells, curve: RealCurve | None = None) -> Worth:
@@ -66,8 +64,6 @@ def worth(cells: PairedCells, curve: RealCurve | None = None) -> Worth:
         counts=()
         if each is None
         else tuple(_count_worth(count, each[:, i], guard) for i, count in enumerate(cells.counts)),
-        smallest=min(curve.counts),
-        largest=max(curve.counts),
     )
 
 

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from helpers.claim_rows import claim_row
 
+from ptl_sweep.report.verdicts.claim_row import read_claims
 from ptl_sweep.report.verdicts.distances import distances, prediction
 from ptl_sweep.report.verdicts.key_results import TEXTS, key_result_lines, key_results
 from ptl_sweep.report.verdicts.medium_confidence import medium_confidence
 from ptl_sweep.study import schemas
 from ptl_sweep.study.claims.claim import Agreement, Verdict
+from ptl_sweep.study.claims.medium_confidence import READINGS
 from ptl_sweep.study.claims.table import Statement
 from ptl_sweep.study.schemas import frame_of
 from ptl_sweep.vocabulary import COMPARABLE_DISTANCE, RELATIVE_DISTANCE
@@ -79,6 +81,32 @@ def test_medium_confidence_stands_beside_its_control(row: dict, beginning: str) 
     (sentence,) = medium_confidence(frame_of([row], schemas.CLAIMS))
     assert sentence.startswith(beginning)
     assert "more real images give +3.0 [+1.0, +5.0]" in sentence
+
+
+def test_medium_confidence_without_a_control_says_what_is_missing() -> None:
+    """At one real count there is no effect of more real images to compare with."""
+    every = "; ".join(one.name for one in READINGS)
+    row = medium(verdict=Verdict.OPEN, control=NAN, control_low=NAN, control_high=NAN,
+                 undecided=every)  # fmt: skip
+    (sentence,) = medium_confidence(frame_of([row], schemas.CLAIMS))
+    assert "(without a second real count nothing stands beside it)" in sentence
+    assert "more real images give no number" in sentence
+    line = key_result_lines(frame_of([row], schemas.CLAIMS))
+    assert line["readings"].item() == "not decided: all 8 readings"
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({"verdict": Verdict.NONE, "agreement": Agreement.CONTRADICTED}, Verdict.FOUND),
+        ({"verdict": Verdict.NONE}, Verdict.NONE),
+        ({"verdict": Verdict.OPEN}, Verdict.OPEN),
+    ],
+)
+def test_what_contradicts_a_statement_was_found(changes: dict, verdict: Verdict) -> None:
+    """The terminal would say `none` before the sentence "It is not so that ..."."""
+    (row,) = read_claims(frame_of([medium(**changes)], schemas.CLAIMS), Statement.MEDIUM)
+    assert row.shown_verdict is verdict
 
 
 def test_every_key_result_has_a_line_whichever_way_it_goes() -> None:

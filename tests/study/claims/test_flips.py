@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from ptl_sweep.study.claims import flips
-from ptl_sweep.study.claims.flips import profile_p, sign_vectors
-from ptl_sweep.study.statistics import sign_flip_p
+from ptl_sweep.study.claims.flips import profile_p
+from ptl_sweep.study.statistics import sign_flip_p, sign_vectors
 
 step_down_p = partial(flips.step_down_p, rng=np.random.default_rng(0))  # no draw under 17 seeds
 

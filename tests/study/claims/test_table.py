@@ -167,3 +167,15 @@ def test_a_cost_that_one_seed_lacks_is_judged_over_the_others(study):
     assert table["num_seeds"].to_list() == [6, 6, 6, 6, 5]
     assert table["verdict"][-1] == Verdict.OPEN
     assert cost_rows(study, errors.clear())["verdict"].to_list() == []
+
+
+def test_each_reading_of_medium_confidence_names_the_column_that_it_compares(rows):
+    table = claims(rows, POINTS).filter(statement=Statement.MEDIUM, treated="on")
+    (headline,) = table.filter(part="")["metric"]
+    assert headline == "AP_t2t_010_lift"
+    metrics = dict(table.filter(pl.col("part") != "").select("part", "metric").iter_rows())
+    assert metrics["fixed scores, recall over all, raw"] == "AP_t2t_010_shrunk"
+    assert metrics["fixed scores, recall over matched, lift"] == "AP_t2t_010_matched_lift"
+    assert metrics["equal counts, recall over all, lift"] == "AP_t2t_5_per_image_lift"
+    assert len(set(metrics.values())) == len(metrics) == 8
+    assert set(metrics.values()) <= set(rows.columns)

@@ -58,7 +58,6 @@ def test_the_curve_of_real_images_may_have_more_counts() -> None:
     curve = RealCurve(counts=(10, 20, 40, 80, 160), levels=np.tile(np.arange(5.0), (6, 1)))
     found = worth(own, curve)
     assert found.counts[2].equivalent == pytest.approx(80)
-    assert (found.smallest, found.largest) == (10, 160)
 
 
 def test_two_counts_make_no_curve() -> None:
