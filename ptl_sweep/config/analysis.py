@@ -6,7 +6,7 @@ ICIP paper's text could not be read: every default is ours (docs/method.md, sect
 
 from dataclasses import dataclass, field
 
-from ptl_sweep.config.checks import ConfigError, at_least, in_range, one_of
+from ptl_sweep.config.checks import ConfigError, at_least, in_range, one_of, usable
 
 # Detections per image beside scores of 0.01, 0.1 and 0.5: what the demo's detectors trained on real
 # images alone have at least at these scores, rounded, so that all detectors have as many.
@@ -26,10 +26,11 @@ class ApT2tConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
+        usable("analysis.ap_t2t", self)
         one_of("analysis.ap_t2t.recall", self.recall, ("all", "matched"))
         one_of("analysis.ap_t2t.matching", self.matching, ("score", "distance"))
         one_of("analysis.ap_t2t.interpolation", self.interpolation, ("points", "area"))
-        at_least("analysis.ap_t2t.null_draws", self.null_draws, 1)
+        at_least("analysis.ap_t2t.null_draws", self.null_draws, 1, 100_000)
         many, medium, few = self.equal_counts if len(self.equal_counts) == 3 else (0, 0, 0)
         if not many > medium > few > 0:
             raise ConfigError(
@@ -57,12 +58,13 @@ class AnalysisConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
+        usable("analysis", self)
         one_of("analysis.shrinkage", self.shrinkage, ("oas", "ledoit_wolf"))
         one_of("analysis.calibration", self.calibration, ("validation", "crossfit", "none"))
         in_range("analysis.equal_n_shrinkage", self.equal_n_shrinkage, 0.01, 1)
-        at_least("analysis.equal_n_draws", self.equal_n_draws, 1)
+        at_least("analysis.equal_n_draws", self.equal_n_draws, 1, 100_000)
         at_least("analysis.equal_n_min", self.equal_n_min, 2)
         at_least("analysis.relative_n", self.relative_n, 2)
         at_least("analysis.relative_per_image", self.relative_per_image, 1)
-        at_least("analysis.num_resamples", self.num_resamples, 100)
-        at_least("analysis.num_workers", self.num_workers, 1)
+        at_least("analysis.num_resamples", self.num_resamples, 100, 1_000_000)
+        at_least("analysis.num_workers", self.num_workers, 1, 1024)

@@ -1,10 +1,15 @@
 """Checks of config values: each raises a ConfigError that names key, value and what is allowed."""
 
+import dataclasses
 import math
 import re
+from collections.abc import Iterable, Iterator
 
 from omegaconf import MISSING
 
+LARGEST = 2**53  # of any number: larger integers are no longer exact as floats, in JSON and YAML
+CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+SECRET = re.compile(r"(\w*(?:api_?key|token|secret|passw(?:or)?d)\w*)\s*=\s*\S", re.IGNORECASE)
 LARGEST_SHARE = 0.99  # of an effective sample size; 1 would need an infinite temperature
 
 
@@ -18,16 +23,71 @@ def one_of(key: str, value: str, allowed: tuple[str, ...]) -> None:
         raise ConfigError(f"{key} must be one of {', '.join(allowed)}; got {value!r}")
 
 
-def at_least(key: str, value: float | None, low: float) -> None:
-    """Refuse a number below `low`, NaN and infinity; null passes. Raises: ConfigError."""
-    if value not in (None, MISSING) and not low <= value < math.inf:
-        raise ConfigError(f"{key} must be at least {low}{_or_finite(value)}, got {value}")
+def usable(where: str, part: object) -> None:
+    """Refuse what no key may hold, in every value of a part of the config, at any depth.
+
+    Raises: ConfigError for NaN, infinity and numbers beyond 2^53; for control characters, which
+    would break out of their line in a job script; and for a text that sets a password or key, which
+    plan.json, the report and W&B would show (the message does not repeat it).
+    """
+    for key, value in _values(where, part):
+        if isinstance(value, float | int) and not abs(value) <= LARGEST:
+            raise ConfigError(f"{key} must be finite and at most 2^53, got {value}")
+        if not isinstance(value, str):
+            continue
+        found = SECRET.search(value)
+        if found:
+            raise ConfigError(
+                f"{key} sets {found[1]}, which plan.json and the report would show: set it in the "
+                "shell, in ~/.netrc, or in a file of yours that launcher.setup sources"
+            )
+        if CONTROL.search(value):
+            raise ConfigError(f"{key} holds a control character, such as a line break: {value!r}")
 
 
-def positive(key: str, value: float | None) -> None:
-    """Refuse zero, a negative number, NaN and infinity; null passes. Raises: ConfigError."""
-    if value is not None and not 0 < value < math.inf:
-        raise ConfigError(f"{key} must be positive{_or_finite(value)}, got {value}")
+def _values(where: str, part: object) -> Iterator[tuple[str, object]]:
+    """Every value with the name of its key; a key of a mapping is a value, too."""
+    if dataclasses.is_dataclass(part):
+        for field in dataclasses.fields(part):
+            yield from _values(f"{where}.{field.name}", getattr(part, field.name))
+    elif isinstance(part, dict):
+        for name, value in part.items():
+            yield where, name
+            yield from _values(f"{where}.{name}", value)
+    elif isinstance(part, list | tuple):
+        for value in part:
+            yield from _values(where, value)
+    else:
+        yield where, part
+
+
+def at_least(key: str, value: float | None, low: float, high: float = math.inf) -> None:
+    """Refuse a number outside [low, high], NaN and infinity; null passes. Raises: ConfigError."""
+    if value in (None, MISSING) or (low <= value <= high and value < math.inf):
+        return
+    limit = f"at least {low}" if high == math.inf or value < low else f"at most {high}"
+    raise ConfigError(f"{key} must be {limit}{_or_finite(value)}, got {value}")
+
+
+def positive(key: str, value: float | None, high: float = math.inf) -> None:
+    """Refuse zero, a negative number, one above `high`, NaN and infinity; null passes.
+
+    Raises: ConfigError.
+    """
+    if value is None or (0 < value <= high and value < math.inf):
+        return
+    limit = f"at most {high}" if value > high else "positive"
+    raise ConfigError(f"{key} must be {limit}{_or_finite(value)}, got {value}")
+
+
+def positive_list(key: str, values: Iterable[float]) -> None:
+    """Refuse an empty list, and one with anything but positive finite numbers.
+
+    Raises: ConfigError.
+    """
+    numbers = list(values)
+    if not numbers or not all(0 < value < math.inf for value in numbers):
+        raise ConfigError(f"{key} must list positive numbers, one or more; got {numbers}")
 
 
 def a_temperature(key: str, value: float | str) -> float | str:

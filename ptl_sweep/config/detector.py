@@ -8,8 +8,21 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
-from ptl_sweep.config.checks import ConfigError, at_least, in_range, one_of, positive
+from ptl_sweep.config.checks import (
+    ConfigError,
+    at_least,
+    in_range,
+    one_of,
+    positive,
+    positive_list,
+    usable,
+)
 from ptl_sweep.config.choices import choice_names
+
+MAX_LEARNING_RATE = 10.0  # beyond these, a value is a slip that would cost a night
+MAX_CHANNELS = 8192
+MAX_SIDE = 100_000  # pixels
+MAX_BATCH = 100_000
 
 
 @dataclass(kw_only=True, slots=True)
@@ -28,11 +41,17 @@ class DetectorConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
+        usable("detector", self)
         names = choice_names("ptl_sweep.detection.architectures")
         one_of("detector.architecture", self.architecture, names)
-        at_least("detector.channels", self.channels, 8)
-        at_least("detector.min_size", self.min_size, 32)
-        at_least("detector.max_size", self.max_size, self.min_size or 32)
+        at_least("detector.channels", self.channels, 8, MAX_CHANNELS)
+        at_least("detector.min_size", self.min_size, 32, MAX_SIDE)
+        at_least("detector.max_size", self.max_size, self.min_size or 32, MAX_SIDE)
+        if self.aspect_ratios != MISSING:
+            positive_list("detector.aspect_ratios", self.aspect_ratios)
+        if self.anchor_sizes != MISSING:
+            for level in self.anchor_sizes or [[]]:
+                positive_list("detector.anchor_sizes", level)
         if self.channels % 8:
             raise ConfigError(f"detector.channels must be a multiple of 8, got {self.channels}")
         if (self.min_size is None) != (self.max_size is None):
@@ -53,7 +72,8 @@ class TilingConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
-        at_least("tiling.size", self.size, 64)
+        usable("tiling", self)
+        at_least("tiling.size", self.size, 64, MAX_SIDE)
         in_range("tiling.overlap", self.overlap, 16, (self.size or 10**6) // 2)
 
 
@@ -80,22 +100,23 @@ class TrainRecipe:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
+        usable("train", self)
         at_least("train.num_steps", self.num_steps, 1)
-        at_least("train.batch_size", self.batch_size, 1)
+        at_least("train.batch_size", self.batch_size, 1, MAX_BATCH)
         one_of("train.optimizer", self.optimizer, ("sgd", "adamw"))
         one_of("train.schedule", self.schedule, ("constant", "onecycle"))
-        positive("train.learning_rate", self.learning_rate)
-        at_least("train.weight_decay", self.weight_decay, 0)
+        positive("train.learning_rate", self.learning_rate, MAX_LEARNING_RATE)
+        at_least("train.weight_decay", self.weight_decay, 0, 1)
         at_least("train.warmup_steps", self.warmup_steps, 0)
         positive("train.clip_norm", self.clip_norm)
-        at_least("train.crop_size", self.crop_size, 32)
+        at_least("train.crop_size", self.crop_size, 32, MAX_SIDE)
         in_range("train.positive_fraction", self.positive_fraction, 0, 1)
         in_range("train.real_fraction", self.real_fraction, 0, 1)
         in_range("train.flip_probability", self.flip_probability, 0, 1)
         in_range("train.vertical_flip_probability", self.vertical_flip_probability, 0, 1)
         in_range("train.colour_jitter", self.colour_jitter, 0, 1)
         one_of("train.precision", self.precision, ("float32", "bfloat16"))
-        at_least("train.num_threads", self.num_threads, 1)
+        at_least("train.num_threads", self.num_threads, 1, 1024)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -122,6 +143,7 @@ class FeatureConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
+        usable("gaussian", self)
         one_of("gaussian.detections", self.detections, ("nms", "pre_nms"))
         in_range("gaussian.min_score", self.min_score, 0, 1)
         in_range("gaussian.min_iou", self.min_iou, 0, 1)
@@ -151,11 +173,12 @@ class InferenceConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
+        usable("evaluate", self)
         in_range("evaluate.score_threshold", self.score_threshold, 0, 1)
         in_range("evaluate.nms_threshold", self.nms_threshold, 0, 1)
-        at_least("evaluate.max_detections", self.max_detections, 1)
-        at_least("evaluate.candidates_per_level", self.candidates_per_level, 1)
-        at_least("evaluate.batch_size", self.batch_size, 1)
+        at_least("evaluate.max_detections", self.max_detections, 1, 100_000)
+        at_least("evaluate.candidates_per_level", self.candidates_per_level, 1, 1_000_000)
+        at_least("evaluate.batch_size", self.batch_size, 1, MAX_BATCH)
 
 
 @dataclass(kw_only=True, slots=True)

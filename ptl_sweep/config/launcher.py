@@ -5,7 +5,7 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from ptl_sweep.config.checks import ConfigError, at_least, in_range, one_of, positive
+from ptl_sweep.config.checks import ConfigError, at_least, in_range, one_of, positive, usable
 from ptl_sweep.config.choices import choice_names
 
 TASK_KINDS = ("train", "ptl", "evaluate", "reduce")
@@ -76,8 +76,9 @@ class LauncherConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
+        usable("launcher", self)
         one_of("launcher.name", self.name, choice_names("ptl_sweep.launchers"))
-        at_least("launcher.num_workers", self.num_workers, 1)
+        at_least("launcher.num_workers", self.num_workers, 1, 1024)
         at_least("launcher.array_parallelism", self.array_parallelism, 1)
         at_least("launcher.max_requeues", self.max_requeues, 0)
         in_range("launcher.signal_delay_s", self.signal_delay_s, 1, MAX_SIGNAL_DELAY_S)

@@ -15,6 +15,7 @@ from ptl_sweep.config.checks import (
     identifier,
     one_of,
     positive,
+    usable,
 )
 from ptl_sweep.config.detector import (
     DetectorConfig,
@@ -77,12 +78,14 @@ class DatasetConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
+        usable("dataset or target", self)
         identifier("name of dataset or target", self.name)
         at_least(f"{self.name}.num_images", self.num_images, 1)
+        at_least(f"{self.name}.world_seed", self.world_seed, 0)
         at_least(f"{self.name}.frame_stride", self.frame_stride, 1)
         shares = self.scene_fractions
         if shares is not None and (
-            len(shares) != 3 or min(shares) < 0 or abs(sum(shares) - 1) > 1e-6
+            len(shares) != 3 or min(shares) < 0 or not abs(sum(shares) - 1) <= 1e-6
         ):
             raise ConfigError(
                 f"{self.name}.scene_fractions must be three shares (train, validation, test) "
@@ -115,9 +118,11 @@ class PoolConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
+        usable("pool", self)
         identifier("pool.name", self.name)
         at_least("pool.num_images", self.num_images, 1)
-        at_least("pool.image_size", self.image_size, 32)
+        at_least("pool.image_size", self.image_size, 32, 8192)
+        at_least("pool.world_seed", self.world_seed, 0)
         if self.domain is not None and self.reader not in (MISSING, "miniature"):
             raise ConfigError(
                 f"pool.domain={self.domain} is of the miniature world, and {self.reader} reads "
@@ -149,18 +154,19 @@ class SyntheticConfig:
 
     def __post_init__(self) -> None:
         """Give each spelling its one name, and reject values no run can use."""
+        usable("synthetic", self)
         self.name = SYNTHETIC_SPELLINGS.get(self.name, self.name)
         if self.method == "none":
             self.method = "off"
         identifier("synthetic.name", self.name)
-        at_least("synthetic.num_iterations", self.num_iterations, 1)
-        at_least("synthetic.images_per_iteration", self.images_per_iteration, 1)
+        at_least("synthetic.num_iterations", self.num_iterations, 1, 1000)
+        at_least("synthetic.images_per_iteration", self.images_per_iteration, 1, 1_000_000)
         self.temperature = a_temperature("synthetic.temperature", self.temperature)
-        at_least("synthetic.context", self.context, 1)
+        at_least("synthetic.context", self.context, 1, 100)
         if not self.scales:
             raise ConfigError("synthetic.scales must name at least one size in pixels, got none")
         for scale in self.scales:
-            at_least("synthetic.scales", scale, 16)
+            at_least("synthetic.scales", scale, 16, 8192)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -188,18 +194,19 @@ class TranslatorConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
+        usable("translator", self)
         at_least("translator.num_steps", self.num_steps, 1)
         at_least("translator.num_warm_steps", self.num_warm_steps, 0)
-        at_least("translator.batch_size", self.batch_size, 1)
-        positive("translator.learning_rate", self.learning_rate)
+        at_least("translator.batch_size", self.batch_size, 1, 100_000)
+        positive("translator.learning_rate", self.learning_rate, 10)
         at_least("translator.lambda_cycle", self.lambda_cycle, 0)
         at_least("translator.lambda_identity", self.lambda_identity, 0)
-        at_least("translator.image_pool_size", self.image_pool_size, 0)
+        at_least("translator.image_pool_size", self.image_pool_size, 0, 1_000_000)
         one_of("translator.crop", self.crop, ("square", "tight"))
-        at_least("translator.crop_size", self.crop_size, 16)
-        at_least("translator.load_size", self.load_size, self.crop_size)
-        at_least("translator.base_channels", self.base_channels, 4)
-        at_least("translator.num_residual_blocks", self.num_residual_blocks, 1)
+        at_least("translator.crop_size", self.crop_size, 16, 8192)
+        at_least("translator.load_size", self.load_size, self.crop_size, 8192)
+        at_least("translator.base_channels", self.base_channels, 4, 4096)
+        at_least("translator.num_residual_blocks", self.num_residual_blocks, 1, 100)
         at_least("translator.min_crop_px", self.min_crop_px, 1)
         if self.crop_size % 4:
             raise ConfigError(f"translator.crop_size must be a multiple of 4, got {self.crop_size}")
@@ -215,6 +222,7 @@ class TrackingConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
+        usable("tracking", self)
         one_of("tracking.mode", self.mode, ("online", "offline", "off"))
 
 
@@ -227,6 +235,7 @@ class SweepConfig:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
+        usable("sweep", self)
         identifier("sweep.name", self.name)
 
 
@@ -254,6 +263,8 @@ class Config:
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
+        for key in ("real_count", "seed", "data_root"):
+            usable(key, getattr(self, key))
         at_least("real_count", self.real_count, 1)
         at_least("seed", self.seed, 0)
         if self.target.reader == "source":  # the part of the source that is held out

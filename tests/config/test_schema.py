@@ -255,6 +255,21 @@ IMPOSSIBLE: list[tuple[type, dict[str, Any], str]] = [
     (EvaluateConfig, {"max_detections": 0}, "evaluate.max_detections"),
     (EvaluateConfig, {"candidates_per_level": 0}, "evaluate.candidates_per_level"),
     (EvaluateConfig, {"batch_size": 0}, "evaluate.batch_size"),
+    (DatasetConfig, {"name": "d", "scene_fractions": [0.5, 0.5, float("nan")]}, "scene_fractions"),
+    (DetectorConfig, {"aspect_ratios": []}, "detector.aspect_ratios"),
+    (DetectorConfig, {"aspect_ratios": [0.0]}, "detector.aspect_ratios"),
+    (DetectorConfig, {"aspect_ratios": [1.0, -1.0]}, "detector.aspect_ratios"),
+    (DetectorConfig, {"anchor_sizes": []}, "detector.anchor_sizes"),
+    (DetectorConfig, {"anchor_sizes": [[]]}, "detector.anchor_sizes"),
+    (DetectorConfig, {"anchor_sizes": [[0.0], [8.0]]}, "detector.anchor_sizes"),
+    (TrainConfig, {"learning_rate": 11.0}, "train.learning_rate"),
+    (TranslatorConfig, {"learning_rate": 11.0}, "translator.learning_rate"),
+    (SyntheticConfig, {"num_iterations": 100_000}, "synthetic.num_iterations"),
+    (SyntheticConfig, {"options": {"gain": float("inf")}}, "synthetic.options.gain"),
+    (TranslatorConfig, {"options": {"a\nb": 1}}, "translator.options"),
+    (LauncherConfig, {"partition": "gpu\n#SBATCH --wrap=x"}, "launcher.partition"),
+    (LauncherConfig, {"additional_parameters": {"nodelist": "a\nb"}}, "parameters.nodelist"),
+    (LauncherConfig, {"setup": ["export WANDB_API_KEY=abc"]}, "launcher.setup sets WANDB_API_KEY"),
     (LauncherConfig, {"name": "cloud"}, "launcher.name"),
     (LauncherConfig, {"name": "local", "num_workers": 0}, "launcher.num_workers"),
     (TrackingConfig, {"mode": "on"}, "tracking.mode"),
@@ -276,3 +291,41 @@ def test_an_impossible_value_is_refused_by_the_name_of_its_key(
 def test_a_choice_that_does_not_exist_is_answered_with_those_that_do() -> None:
     with pytest.raises(ConfigError, match=r"one of sgd, adamw; got 'adam'"):
         TrainConfig(optimizer="adam")
+
+
+def keys_of(part: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Every key of a composed config with its value, nested dataclasses included."""
+    for field in dataclasses.fields(part):
+        value, name = getattr(part, field.name), f"{prefix}{field.name}"
+        if dataclasses.is_dataclass(value):
+            yield from keys_of(value, f"{name}.")
+        else:
+            yield name, value
+
+
+def changed(part: Any, key: str, value: Any) -> Any:
+    """A copy with another value of one key: every check runs again."""
+    name, _, rest = key.partition(".")
+    return dataclasses.replace(
+        part, **{name: changed(getattr(part, name), rest, value) if rest else value}
+    )
+
+
+NUMBERS = [key for key, value in keys_of(Config(real_count=1)) if isinstance(value, int | float)
+           and not isinstance(value, bool)]  # fmt: skip
+TEXTS = [key for key, value in keys_of(Config(real_count=1)) if isinstance(value, str)]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e308, -1e308])
+@pytest.mark.parametrize("key", NUMBERS)
+def test_no_number_of_the_config_may_be_anything(key: str, value: float) -> None:
+    with pytest.raises(ConfigError):
+        changed(composed(), key, value)
+
+
+@pytest.mark.parametrize("text", ["a\nb", "a\x00b", "export WANDB_API_KEY=0123"])
+@pytest.mark.parametrize("key", TEXTS)
+def test_no_text_of_the_config_may_break_its_line_or_hold_a_secret(key: str, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        changed(composed(), key, text)
+    assert "0123" not in str(caught.value)

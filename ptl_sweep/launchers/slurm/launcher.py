@@ -8,7 +8,7 @@ from ptl_sweep.launchers.base import Launcher
 from ptl_sweep.launchers.slurm import commands
 from ptl_sweep.launchers.slurm.arrays import TaskArray, plan_arrays
 from ptl_sweep.launchers.slurm.commands import SlurmError
-from ptl_sweep.launchers.slurm.sbatch import check_additional_parameters
+from ptl_sweep.launchers.slurm.sbatch import check_additional_parameters, check_log_folder
 from ptl_sweep.launchers.slurm.submit import Submitted, jobs_in_flight, submit
 from ptl_sweep.pipeline import status
 from ptl_sweep.pipeline.costs import measured_seconds
@@ -47,6 +47,7 @@ def dry_run_text(plan: Plan, config: LauncherConfig) -> str:
     in_flight: dict[str, str] = {}
     note = ""
     try:
+        check_log_folder(plan)
         check_additional_parameters(config)
         in_flight = jobs_in_flight(plan).stages
     except SlurmError as error:

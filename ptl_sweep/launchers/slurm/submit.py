@@ -18,6 +18,7 @@ from ptl_sweep.launchers.slurm.journal import REDUCE, SLURM_LOGS, Job, JobBook
 from ptl_sweep.launchers.slurm.queue import relevant_jobs
 from ptl_sweep.launchers.slurm.sbatch import (
     check_additional_parameters,
+    check_log_folder,
     job_name,
     refusal,
     sbatch_parameters,
@@ -58,6 +59,7 @@ def submit(plan: Plan, config: LauncherConfig) -> Submitted:
     Raises: ConfigError when SLURM refuses; then nothing of this call stays in the queue.
     """
     with _translated_errors(), _one_at_a_time(plan.root):
+        check_log_folder(plan)
         check_additional_parameters(config)
         _cancel_leftovers(plan)
         before = jobs_in_flight(plan)
