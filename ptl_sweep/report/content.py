@@ -8,7 +8,7 @@ import polars as pl
 
 from ptl_sweep.report import aggregates, columns, sentences
 from ptl_sweep.report.breaks import conditions
-from ptl_sweep.report.breaks.marks import marked_sentences
+from ptl_sweep.report.breaks.marks import marked_sentences, marker
 from ptl_sweep.report.context import ReportContext, StageCost, StageFailure
 from ptl_sweep.report.errors import costs, persons
 from ptl_sweep.report.tables import PageColumn, PageTable, make_table
@@ -82,7 +82,7 @@ def _short_tables(context: ReportContext, study: Study) -> dict[str, TableConten
         "key_results": (
             "Key results of the paper",
             columns.KEY_RESULTS,
-            key_result_lines(study.claims),
+            key_result_lines(study.claims, marker(study)),
         ),
         "published": ("Published and ours", columns.PUBLISHED, beside(study)),
         "correlations": ("Correlations", columns.CORRELATIONS, study.correlations),

@@ -1,6 +1,6 @@
 """The seed's key results beside our trainings: each agrees, is contradicted, or has no evidence."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -44,8 +44,13 @@ TEXTS = {
 }  # fmt: skip
 
 
-def key_result_lines(claims: pl.DataFrame) -> pl.DataFrame:
-    """One line per key result, source and value of synthetic, in the words of the page."""
+def key_result_lines(
+    claims: pl.DataFrame, mark: Callable[[ClaimRow], str] = lambda _: ""
+) -> pl.DataFrame:
+    """One line per key result, source and value of synthetic, in the words of the page.
+
+    `mark` says what a row rests on and does not hold.
+    """
     rows = [
         {
             "statement": text.statement,
@@ -54,7 +59,7 @@ def key_result_lines(claims: pl.DataFrame) -> pl.DataFrame:
             "agreement": _verdict(row),
             "number": f"{_number(row, text)} {text.unit}",
             "control": _control(row, text),
-            "readings": _readings(row),
+            "readings": "; ".join(filter(None, (_readings(row), mark(row)))),
         }
         for statement, text in TEXTS.items()
         for row in read_claims(claims, statement)

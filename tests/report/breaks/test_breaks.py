@@ -7,8 +7,9 @@ import pytest
 from helpers.demo_study import demo_study
 
 from ptl_sweep.report.breaks.conditions import Check, break_conditions, break_lines
-from ptl_sweep.report.breaks.marks import MARK, RESTING, marked_sentences
+from ptl_sweep.report.breaks.marks import MARK, SENTENCES, marked_sentences, marker
 from ptl_sweep.report.verdicts.distances import distances, prediction
+from ptl_sweep.report.verdicts.key_results import key_result_lines
 from ptl_sweep.report.verdicts.medium_confidence import medium_confidence
 from ptl_sweep.study.claims.table import Statement
 from ptl_sweep.study.study import Study
@@ -96,5 +97,18 @@ def test_only_sentences_about_the_arms_that_fail_are_marked_and_from_a_tenth_on(
 
 def test_without_claims_the_sentence_that_says_so_stays(demo: Study) -> None:
     nothing = replace(demo, claims=demo.claims.clear())
-    for statement, resting in RESTING.items():
-        assert marked_sentences(nothing, statement) == resting.sentences(nothing.claims)
+    for statement, sentences_of in SENTENCES.items():
+        assert marked_sentences(nothing, statement) == sentences_of(nothing.claims)
+
+
+def test_key_results_that_rest_on_a_failing_condition_say_so(demo: Study) -> None:
+    """Two rest on the scores, one on the Gaussian, two on neither."""
+    arms = ("off", "on", "random")
+    for check, wanted in ((SCORES, 2), (GAUSSIAN, 1)):
+        holds = with_states(with_states(demo, SCORES, 0), GAUSSIAN, 0)
+        fails = with_states(holds, check, 24, *arms)
+        own = [key_result_lines(one.claims, marker(one)).filter(synthetic="on")["readings"]
+               for one in (holds, fails)]  # fmt: skip
+        marked = [MARK.strip() in reading for reading in own[1]]
+        assert sum(marked) == wanted
+        assert not any(MARK.strip() in reading for reading in own[0])
