@@ -24,7 +24,7 @@ RETRY_CLAIMED_S = 5.0  # a stage that another sweep computes is looked at again 
 
 
 class SweepInterrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM; every worker has written its checkpoint."""
+    """Ctrl-C, SIGTERM or a closed terminal; every worker has written its checkpoint."""
 
 
 @dataclass(slots=True)
@@ -52,11 +52,15 @@ class LocalLauncher(Launcher):
             self.console.print(
                 "this machine submits to SLURM: launcher=slurm queues the sweep there"
             )
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:  # as under nohup, which asks to go on
+                signal.signal(number, signal.default_int_handler)  # as Ctrl-C
         try:
             self._run()
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
         return True
 
     def _run(self) -> None:
@@ -166,10 +170,11 @@ class LocalLauncher(Launcher):
         )
 
     def _stop_workers(self) -> None:
-        self.console.print("stopping: workers write their checkpoints", highlight=False)
         for running in self.running:
             with contextlib.suppress(ProcessLookupError):
                 running.process.terminate()
+        with contextlib.suppress(OSError):  # a terminal that was closed
+            self.console.print("stopping: workers write their checkpoints", highlight=False)
         deadline = time.monotonic() + STOP_PATIENCE_S
         for running in self.running:
             with contextlib.suppress(subprocess.TimeoutExpired):

@@ -193,11 +193,16 @@ def run_single(plan: Plan, key: str) -> ExitCode:
 
 
 class StopOnSignal:
-    """Remembers that SIGINT, SIGTERM or SIGUSR2 came; the stage stops at its next checkpoint."""
+    """Remembers that a signal to stop came; the stage stops at its next checkpoint.
+
+    They are SIGINT, SIGTERM, SIGUSR2, and SIGHUP of a closed terminal unless nohup ignores it.
+    """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
-        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+        numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR2]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            numbers.append(signal.SIGHUP)
         self._previous = {number: signal.signal(number, self._remember) for number in numbers}
 
     def _remember(self, number: int, frame: FrameType | None) -> None:

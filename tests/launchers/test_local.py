@@ -265,12 +265,13 @@ def interrupt_when(condition: Callable[[], bool], number: signal.Signals) -> thr
     return thread
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_local_told_to_stop_lets_workers_write_their_checkpoints(
     plan: Plan, workers: Workers, number: signal.Signals
 ) -> None:
     plan.store.root.mkdir(parents=True)
-    handler = signal.getsignal(signal.SIGTERM)
+    answered = (signal.SIGTERM, signal.SIGHUP)
+    handlers = [signal.getsignal(one) for one in answered]
     for task in plan.tasks:
         workers.commands[task.name] = [STOPPABLE]
     ready = plan.store.root.glob
@@ -279,8 +280,26 @@ def test_local_told_to_stop_lets_workers_write_their_checkpoints(
         launch(plan)
     thread.join()
     assert len(list(plan.store.root.glob("checkpoint-*"))) == 2
-    assert signal.getsignal(signal.SIGTERM) == handler
+    assert [signal.getsignal(one) for one in answered] == handlers
     assert "failed" not in status.stage_states(plan).values()
+
+
+@pytest.fixture
+def under_nohup() -> Iterator[None]:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("under_nohup")
+def test_local_goes_on_under_nohup_when_its_terminal_is_closed(
+    plan: Plan, workers: Workers
+) -> None:
+    thread = interrupt_when(lambda: bool(workers.started), signal.SIGHUP)
+    launch(plan)
+    thread.join()
+    assert all(plan.store.is_published(key) for key in plan.stages)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 def test_local_a_worker_that_does_not_stop_is_killed_in_the_end(

@@ -27,6 +27,7 @@ from ptl_sweep.worker.peak_memory import peak_mb, restart_peak
 from ptl_sweep.worker.running import (
     ExitCode,
     StageFailedError,
+    StopOnSignal,
     run_single,
     run_stage,
     run_task,
@@ -140,7 +141,7 @@ def test_an_interruption_is_no_failure(plan: Plan, monkeypatch: pytest.MonkeyPat
     assert (plan.store.work_folder(key) / "checkpoint.pt").read_bytes() == b"step 7"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_worker_that_is_told_to_stop_starts_no_further_stage(
     plan: Plan, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, no_training: list[str]
 ) -> None:
@@ -240,6 +241,18 @@ def ready_for(undisturbed: Any, tmp_path: Path) -> Callable[[str], tuple[Plan, s
         return moved, key
 
     return make
+
+
+def test_a_worker_under_nohup_goes_on_when_its_terminal_is_closed() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        stop = StopOnSignal()
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert not stop.requested()
+        stop.restore()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 MOMENTS = [
