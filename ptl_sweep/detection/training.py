@@ -5,18 +5,19 @@ checkpoint is the weights, the optimizer and the step.
 """
 
 import logging
-import os
 import time
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from math import cos, pi
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ptl_sweep.checkpoints import read_checkpoint, save_checkpoint
 from ptl_sweep.config.schema import ConfigError, TrainRecipe
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
@@ -218,25 +219,23 @@ class _Run:
 
     def save(self) -> None:
         """Write the checkpoint in one rename. Raises: TrainingDiverged instead of keeping NaN."""
-        state = {
+        state = self._state() | {"window": self._finite_window()}
+        save_checkpoint(self.checkpoint, state)
+        self._saved = time.monotonic()
+
+    def _state(self) -> dict[str, Any]:
+        return {
             "step": self.step,
-            "window": self._finite_window(),
             "detector": self.detector.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        partial = self.checkpoint.with_suffix(".pt.partial")
-        with partial.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(self.checkpoint)
-        self._saved = time.monotonic()
 
     def resume(self) -> None:
         """Take up the checkpoint when there is one."""
-        if not self.checkpoint.is_file():
+        like = self._state() | {"window": None}
+        state = read_checkpoint(self.checkpoint, like, self.device)
+        if state is None:
             return
-        state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
         self.detector.load_state_dict(state["detector"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = state["step"]

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ptl_sweep.checkpoints import read_checkpoint, save_checkpoint
 from ptl_sweep.detection.training import Interrupted
 from ptl_sweep.ptl.networks import CycleNetworks, build_networks
 from ptl_sweep.ptl.translators.base import FitRun
@@ -123,11 +124,11 @@ def train_cyclegan(
             run.on_step(training.step, _readings(losses, training.step, config))
         if last or time.monotonic() - last_saved >= 60 * run.checkpoint_minutes:
             _readings(losses, training.step, config)  # a diverged state is never saved
-            _save(training, run.folder / CHECKPOINT_NAME)
+            save_checkpoint(run.folder / CHECKPOINT_NAME, training.state())
             last_saved = time.monotonic()
         if not last and run.should_stop():
             _readings(losses, training.step, config)
-            _save(training, run.folder / CHECKPOINT_NAME)
+            save_checkpoint(run.folder / CHECKPOINT_NAME, training.state())
             raise Interrupted(
                 f"translator stopped at step {training.step} of {num_steps}; checkpoint in "
                 f"{run.folder / CHECKPOINT_NAME}"
@@ -206,8 +207,9 @@ def _begin(config: CycleGan, run: FitRun) -> Training:
         ImagePool(config.image_pool_size),
     )
     checkpoint = run.folder / CHECKPOINT_NAME
-    if checkpoint.exists():
-        training.restore(torch.load(checkpoint, map_location=run.device, weights_only=True))
+    state = read_checkpoint(checkpoint, training.state(), torch.device(run.device))
+    if state is not None:
+        training.restore(state)
         logger.info("translator resumes at step %d from %s", training.step, checkpoint)
     return training
 
@@ -268,14 +270,6 @@ def _readings(losses: dict[str, Tensor], step: int, config: CycleGan) -> dict[st
             "translator.lambda_identity"
         )
     return readings
-
-
-def _save(training: Training, path: Path) -> None:
-    """Atomic: a killed job leaves the old checkpoint or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    torch.save(training.state(), partial)
-    partial.replace(path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
+from ptl_sweep.checkpoints import remove_checkpoint
 from ptl_sweep.config.schema import TilingConfig
 from ptl_sweep.detection.detector import Detector, build_detector
 from ptl_sweep.detection.initial_weights.files import resolve_weights
@@ -58,7 +59,7 @@ def fit_detector(stage: DetectorStage, ctx: StageContext, training: TrainingSet)
     np.savez(ctx.folder / FEATURES, **features._asdict())
     safetensors.torch.save_file(detector.state_dict(), ctx.folder / MODEL)
     ctx.write_json(MANIFEST, training.manifest())
-    (ctx.folder / CHECKPOINT_NAME).unlink(missing_ok=True)
+    remove_checkpoint(ctx.folder / CHECKPOINT_NAME)
     summary = {
         "num_train_images": len(records),
         "num_synthetic": len(training.transformed),

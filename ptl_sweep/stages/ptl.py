@@ -49,6 +49,7 @@ class PtlStage(DetectorStage):
 
     def run(self, ctx: "StageContext") -> Summary:
         """Select from V_t, translate, and train on R_t from the initial weights."""
+        from ptl_sweep.checkpoints import remove_checkpoint
         from ptl_sweep.ptl.cyclegan import CHECKPOINT_NAME
         from ptl_sweep.stages import media
         from ptl_sweep.stages.fitting import fit_detector
@@ -68,7 +69,7 @@ class PtlStage(DetectorStage):
         media.show_selection(ctx, pool, selection)
         chosen = _chosen(pool, selection["selected"])
         transformed = _once(ctx, TRANSFORMED, lambda: transform_images(self, ctx, chosen, training))
-        (ctx.folder / CHECKPOINT_NAME).unlink(missing_ok=True)
+        remove_checkpoint(ctx.folder / CHECKPOINT_NAME)
         images = tuple(TransformedImage(**image) for image in transformed["images"])
         fitted = fit_detector(
             self, ctx, TrainingSet(training.real, (*training.transformed, *images))

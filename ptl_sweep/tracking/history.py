@@ -3,12 +3,12 @@
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Mapping
 from numbers import Integral
 from pathlib import Path
 
+from ptl_sweep.store import write_atomically
 from ptl_sweep.vocabulary import Value
 
 log = logging.getLogger(__name__)
@@ -37,15 +37,15 @@ class History:
     """Append-only history.jsonl of one stage: one JSON object per line, one writer."""
 
     def __init__(self, path: Path) -> None:
-        """Open `path`, which need not exist; a last line that a killed writer left torn is cut."""
+        """Open `path`, which need not exist; lines that a kill or a power cut damaged are cut."""
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            content = path.read_bytes()
-            whole = content.rfind(b"\n") + 1
-            if whole < len(content):
-                log.warning("%s: dropped a torn last line of a killed run", path)
-                os.truncate(path, whole)
+            lines = path.read_bytes().splitlines(keepends=True)
+            kept = [line for line in lines if _is_row(line)]
+            if len(kept) < len(lines):
+                log.warning("%s: dropped %d damaged lines", path, len(lines) - len(kept))
+                write_atomically(path, b"".join(kept))
 
     def append(self, row: Mapping[str, Value]) -> None:
         """Write one row and the time; it is with the operating system when this returns."""
@@ -59,6 +59,14 @@ class History:
         Raises: ValueError that names the line when one is not a JSON object.
         """
         return HistoryReader(self.path).new_rows()
+
+
+def _is_row(line: bytes) -> bool:
+    """Whether it is a JSON object and ends."""
+    try:
+        return line.endswith(b"\n") and isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 class HistoryReader:

@@ -1,6 +1,7 @@
 """When each attempt at a stage began and how long it worked: ``attempts.jsonl`` in its folder."""
 
 import json
+import logging
 import os
 import socket
 import time
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ptl_sweep.store import slurm_job, write_atomically
+
+log = logging.getLogger(__name__)
 
 ATTEMPTS = "attempts.jsonl"
 
@@ -51,10 +54,19 @@ class Attempts:
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
+    """The attempts that can be read: a line that a power cut damaged costs its own time only."""
     try:
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        lines = path.read_bytes().splitlines()
     except FileNotFoundError:
         return []
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            rows.append({**row, "time": float(row["time"])})
+        except (ValueError, TypeError, KeyError):
+            log.warning("%s:%d: dropped a line that is no attempt", path, number)
+    return rows
 
 
 def _last_written(folder: Path) -> float:

@@ -105,6 +105,19 @@ def test_killed_training_resumes_from_the_last_checkpoint(
     assert same(whole, resumed)
 
 
+@pytest.mark.parametrize("content", [b"", b"no checkpoint", bytes(1000)])
+def test_a_training_whose_checkpoint_is_damaged_begins_anew_with_the_same_result(
+    train: Callable, tmp_path: Path, content: bytes
+) -> None:
+    whole, _ = train("whole")
+    path = tmp_path / "damaged" / "checkpoint.pt"
+    path.parent.mkdir()
+    path.write_bytes(content)
+    again, _ = train("damaged")
+    assert same(whole, again)
+    assert path.with_name("checkpoint.pt.damaged").read_bytes() == content
+
+
 def test_finished_training_is_not_repeated(train: Callable) -> None:
     first, _ = train("once")
     again, log = train("once")

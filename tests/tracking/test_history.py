@@ -53,14 +53,27 @@ def test_a_torn_last_line_is_dropped_and_appending_goes_on(
     history = History(path)
     history.append({"train/step": 1})
     assert rows_of(tmp_path) == [{"train/step": 0}, {"train/step": 1}]
-    assert "torn" in caplog.text
+    assert f"{path}: dropped 1 damaged lines" in caplog.text
+
+
+@pytest.mark.parametrize("damage", ["oops\n", "\0" * 30 + "\n", "[1]\n", '{"train/st\n'])
+def test_a_damaged_line_in_the_middle_costs_its_own_row(
+    tmp_path: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A power cut leaves such lines; the stage would fail at them again and again."""
+    path = tmp_path / "history.jsonl"
+    path.write_text(f'{{"train/step": 0}}\n{damage}{{"train/step": 2}}\n', encoding="utf-8")
+    history = History(path)
+    history.append({"train/step": 3})
+    assert [row["train/step"] for row in rows_of(tmp_path)] == [0, 2, 3]
+    assert "dropped 1 damaged lines" in caplog.text
 
 
 def test_an_unreadable_line_is_named(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl"
     path.write_text('{"train/step": 0}\noops\n{"train/step": 1}\n', encoding="utf-8")
     with pytest.raises(ValueError, match=r"history\.jsonl:2"):
-        History(path).rows()
+        HistoryReader(path).new_rows()
 
 
 def test_non_finite_numbers_become_null_and_numpy_scalars_plain(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from ptl_sweep.store import StageClaimedError
 from ptl_sweep.tracking import Companion
 from ptl_sweep.worker import running
 from ptl_sweep.worker.__main__ import main
+from ptl_sweep.worker.attempts import Attempts
 from ptl_sweep.worker.peak_memory import peak_mb, restart_peak
 from ptl_sweep.worker.running import (
     ExitCode,
@@ -324,3 +325,18 @@ def test_peak_memory_is_that_of_the_stage_not_of_the_process() -> None:
     del block
     restart_peak()
     assert peak_mb() < high - 200
+
+
+@pytest.mark.parametrize(
+    "damage", [b"\0" * 40, b'{"time": 17', b"[]\n", b'{"host": "a"}\n', b"\xff\n"]
+)
+def test_damaged_attempts_stop_no_stage(tmp_path: Path, damage: bytes) -> None:
+    """What a power cut leaves of attempts.jsonl costs the time of that attempt only."""
+    whole = json.dumps({"time": 100.0, "host": "a", "seconds": 7.0}).encode() + b"\n"
+    (tmp_path / "attempts.jsonl").write_bytes(whole + damage)
+    attempts = Attempts.begin(tmp_path)
+    attempts.end()
+    assert len(attempts.rows) == 2
+    assert 7 <= attempts.seconds < 60
+    lines = (tmp_path / "attempts.jsonl").read_text().splitlines()
+    assert next(json.loads(line)["host"] for line in lines) == "a"
