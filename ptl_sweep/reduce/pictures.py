@@ -1,38 +1,60 @@
 """What the report shows of a sweep's stages beside their numbers: pictures and costs."""
 
 import json
+import logging
+import struct
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageDraw
 
+from ptl_sweep.pipeline.costs import stage_seconds
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.pipeline.status import StageState, States
 from ptl_sweep.report import SamplePicture, StageCost
 from ptl_sweep.stages.base import KINDS
+from ptl_sweep.stages.ptl import PtlStage
 from ptl_sweep.stages.train import MANIFEST
+from ptl_sweep.store import is_disk_full
 
+log = logging.getLogger(__name__)
+
+# what a damaged picture or manifest raises, by its format and place
+UNREADABLE = (OSError, SyntaxError, ValueError, KeyError, TypeError, zlib.error, struct.error)
 PER_STAGE = 3
 MAX_SAMPLES = 24
 BOX_COLOUR = (255, 64, 64)
 
 
 def sample_pictures(plan: Plan) -> list[SamplePicture]:
-    """Selected virtual images and what became of them, a few per PTL stage, boxes drawn in."""
+    """Selected virtual images and what became of them, a few per PTL stage, boxes drawn in.
+
+    A picture that is missing or damaged is left out with a warning.
+    """
     stages = [stage for stage in plan.ptl_stages() if plan.store.is_published(stage.key)]
-    folder = plan.folder / "samples"
     samples: list[SamplePicture] = []
     for stage in stages[: MAX_SAMPLES // PER_STAGE]:
-        manifest = json.loads((plan.store.path(stage.key) / MANIFEST).read_text())
-        own = [image for image in manifest["transformed"] if image["stage"] == stage.key]
-        for image in own[:PER_STAGE]:
-            transformed = plan.store.path(stage.key) / image["file"]
-            virtual = transformed.with_name(f"{transformed.stem}-virtual.png")
-            pair = [
-                _with_boxes(path, image["boxes"], folder / f"{stage.key}-{path.name}")
-                for path in (virtual, transformed)
-            ]
-            samples.append(SamplePicture(pair[0], pair[1], f"{stage.label} {image['pool_id']}"))
+        try:
+            manifest = json.loads((plan.store.path(stage.key) / MANIFEST).read_text())
+            own = [image for image in manifest["transformed"] if image["stage"] == stage.key]
+            samples += [_sample(plan, stage, image) for image in own[:PER_STAGE]]
+        except UNREADABLE as error:
+            if is_disk_full(error):
+                raise
+            log.warning("%s: its pictures are not shown: %s", stage.key, error)
     return samples
+
+
+def _sample(plan: Plan, stage: PtlStage, image: Mapping[str, Any]) -> SamplePicture:
+    transformed = plan.store.path(stage.key) / image["file"]
+    virtual = transformed.with_name(f"{transformed.stem}-virtual.png")
+    pair = [
+        _with_boxes(path, image["boxes"], plan.folder / "samples" / f"{stage.key}-{path.name}")
+        for path in (virtual, transformed)
+    ]
+    return SamplePicture(pair[0], pair[1], f"{stage.label} {image['pool_id']}")
 
 
 def _with_boxes(path: Path, boxes: list[list[float]], target: Path) -> Path:
@@ -61,7 +83,7 @@ def stage_costs(plan: Plan, states: States) -> list[StageCost]:
                 num_cached=len(metas) - num_run,
                 num_run=num_run,
                 num_failed=sum(states[key] == StageState.FAILED for key in keys),
-                seconds=sum(float(meta["seconds"]) for meta in metas),
+                seconds=sum(map(stage_seconds, metas)),
             )
         )
     return [cost for cost in costs if cost.num_unique]

@@ -8,6 +8,7 @@ import polars as pl
 
 from ptl_sweep.config.schema import TrackingConfig
 from ptl_sweep.pipeline import status
+from ptl_sweep.pipeline.costs import stage_seconds
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.pipeline.plan_text import kind_counts
 from ptl_sweep.pipeline.queue import QueueSnapshot
@@ -87,7 +88,7 @@ def _closing_text(reducer: Reducer, study: Study, report: Path, num_failed: int)
     lines = kind_counts(plan)
     naive, unique = sum(line.naive for line in lines), sum(line.unique for line in lines)
     seconds = sum(
-        float(plan.store.meta(key)["seconds"])
+        stage_seconds(plan.store.meta(key))
         for key, state in reducer.states.items()
         if state == StageState.PUBLISHED
     )

@@ -25,7 +25,17 @@ SHOWN = ("altitude_m", "radius_m")  # attributes that a figure is drawn over
 def read_selections(plan: Plan) -> list[PoolSelection]:
     """One per published PTL stage; without the pool's files the attributes are empty."""
     stages = [stage for stage in plan.ptl_stages() if plan.store.is_published(stage.key)]
-    return [_selection(plan, stage) for stage in stages]
+    found = (_try_to_read(plan, stage) for stage in stages)
+    return [selection for selection in found if selection is not None]
+
+
+def _try_to_read(plan: Plan, stage: PtlStage) -> PoolSelection | None:
+    """A damaged file costs what is said of its own iteration, not the report."""
+    try:
+        return _selection(plan, stage)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        logger.warning("%s: %s is not shown: %s", stage.key, SELECTION, error)
+        return None
 
 
 def _selection(plan: Plan, stage: PtlStage) -> PoolSelection:

@@ -3,6 +3,7 @@
 import base64
 import io
 import itertools
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,8 @@ from PIL import Image
 
 from ptl_sweep.report.context import SamplePicture
 from ptl_sweep.study.study import ErrorCrop
+
+log = logging.getLogger(__name__)
 
 THUMBNAIL_PX = 320  # longer side
 CROP_PX = 160
@@ -53,7 +56,7 @@ def thumbnail(path: Path, longest: int = THUMBNAIL_PX) -> EmbeddedPicture:
 def sample_plates(samples: Sequence[SamplePicture], budget: int) -> Plates:
     """Selected and transformed, side by side, in at most `budget` bytes."""
     plates = (
-        Plate("", (thumbnail(one.selected_png), thumbnail(one.transformed_png)), one.caption)
+        _plate("", (one.selected_png, one.transformed_png), THUMBNAIL_PX, one.caption)
         for one in samples
     )
     return _within(plates, len(samples), budget)
@@ -67,17 +70,26 @@ def crop_plates(crops: Sequence[ErrorCrop], budget: int) -> Plates:
     ]
     turns = itertools.zip_longest(*groups)
     plates = (
-        Plate(crop.group, (thumbnail(Path(crop.path), CROP_PX),), crop.caption)
+        _plate(crop.group, (Path(crop.path),), CROP_PX, crop.caption)
         for crop in itertools.chain.from_iterable(turns)
         if crop
     )
     return _within(plates, len(crops), budget)
 
 
-def _within(plates: Iterable[Plate], num: int, budget: int) -> Plates:
+def _plate(group: str, paths: Sequence[Path], longest: int, caption: str) -> Plate | None:
+    """None, with a warning, where a picture is missing or damaged: it costs itself alone."""
+    try:
+        return Plate(group, tuple(thumbnail(path, longest) for path in paths), caption)
+    except (OSError, SyntaxError, ValueError) as error:
+        log.warning("%s: not shown: %s", paths[0], error)
+        return None
+
+
+def _within(plates: Iterable[Plate | None], num: int, budget: int) -> Plates:
     kept: list[Plate] = []
     used = 0
-    for plate in plates:
+    for plate in filter(None, plates):
         used += sum(len(picture.uri) for picture in plate.pictures)
         if used > budget:
             break

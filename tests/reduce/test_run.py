@@ -237,6 +237,37 @@ def test_boxes_that_were_left_out_are_told_by_the_stages_that_read_them(
     assert "no area" in page
 
 
+def cut_in_half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("name", ["selection.json", "manifest.json", "pictures"])
+def test_a_damaged_file_that_only_the_page_shows_costs_no_table(
+    tiny_sweep: Any, copy_of: Any, run: Any, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    sweep = copy_of(tiny_sweep)
+    folder = sweep.plan.store.path(stage_of(sweep, "ptl"))
+    paths = sorted(folder.rglob("*.png")) if name == "pictures" else [folder / name]
+    assert paths
+    for path in paths:
+        cut_in_half(path)
+    assert run("report", str(sweep.plan.folder)).code == 0
+    assert "not shown" in caplog.text
+    assert (sweep.plan.folder / "results.csv").read_bytes() == tiny_sweep.file("results.csv")
+
+
+def test_a_stage_that_does_not_say_how_long_it_worked_costs_nothing_else(
+    tiny_sweep: Any, copy_of: Any, run: Any
+) -> None:
+    sweep = copy_of(tiny_sweep)
+    path = sweep.plan.store.path(stage_of(sweep, "ptl")) / "meta.json"
+    meta = json.loads(path.read_text())
+    del meta["seconds"]
+    path.write_text(json.dumps(meta))
+    assert run("report", str(sweep.plan.folder)).code == 0
+    assert run("status", str(sweep.plan.folder)).code == 0
+
+
 def test_a_resume_keeps_its_own_work_as_its_own(tiny_sweep: Any, copy_of: Any) -> None:
     plan = copy_of(tiny_sweep).plan
     states = status.stage_states(plan)
