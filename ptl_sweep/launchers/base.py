@@ -10,6 +10,8 @@ from ptl_sweep.pipeline.graph import Task
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.stages.base import KINDS
 
+RETRY_CLAIMED_S = 5.0  # a stage that another process computes is looked at again after this
+
 
 class Launcher(ABC):
     """Runs the tasks of a plan, parents first; a stage that is published is left alone."""

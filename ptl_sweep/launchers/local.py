@@ -11,7 +11,7 @@ from rich.console import Console, Group
 from rich.live import Live
 
 from ptl_sweep.config.schema import LauncherConfig
-from ptl_sweep.launchers.base import Launcher
+from ptl_sweep.launchers.base import RETRY_CLAIMED_S, Launcher
 from ptl_sweep.launchers.slurm import commands
 from ptl_sweep.pipeline import status, status_text
 from ptl_sweep.pipeline.graph import Task
@@ -20,7 +20,6 @@ from ptl_sweep.worker.running import ExitCode, worker_environment
 
 POLL_S = 0.2
 STOP_PATIENCE_S = 60.0  # a worker writes its checkpoint within this time
-RETRY_CLAIMED_S = 5.0  # a stage that another sweep computes is looked at again after this
 
 
 class SweepInterrupted(KeyboardInterrupt):

@@ -143,13 +143,23 @@ def test_inline_a_second_run_computes_what_failed_and_nothing_else(
     assert len(no_training) - before == 3
 
 
-def test_inline_leaves_a_claimed_stage_to_its_owner(
-    plan: Plan, no_training: list[str], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_inline_waits_for_a_stage_that_another_process_computes(
+    plan: Plan, no_training: list[str], caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """The owner publishes it meanwhile; what needs it is computed then, and nothing twice."""
     key = keys_of(plan, "train")[0]
-    with plan.store.claim(key):
-        InlineLauncher(plan, LauncherConfig(name="inline"), Shown().console).run()
+    claim = plan.store.claim(key)
+    claim.__enter__()
+
+    def the_owner_ends(seconds: float) -> None:
+        plan.store.publish(key, plan.stages[key].identity())
+        claim.__exit__(None, None, None)
+
+    monkeypatch.setattr("ptl_sweep.launchers.inline.sleep", the_owner_ends)
+    InlineLauncher(plan, LauncherConfig(name="inline"), Shown().console).run()
     assert key not in no_training
+    assert all(map(plan.store.is_published, plan.stages))
     assert f"{key} is being computed by process {os.getpid()}" in caplog.text
 
 
