@@ -180,6 +180,8 @@ IMPOSSIBLE: list[tuple[type, dict[str, Any], str]] = [
     (DatasetConfig, {"name": "d", "scene_fractions": [0.5, 0.4, 0.4]}, "d.scene_fractions"),
     (DatasetConfig, {"name": "d", "scene_fractions": [1.5, -0.5, 0.0]}, "d.scene_fractions"),
     (DatasetConfig, {"name": "d", "categories": {"man": "human"}}, "d.categories.man"),
+    (DatasetConfig, {"name": "d", "world_seed": -1}, "d.world_seed"),
+    (PoolConfig, {"world_seed": -1}, "pool.world_seed"),
     (PoolConfig, {"num_images": 0}, "pool.num_images"),
     (PoolConfig, {"image_size": 31}, "pool.image_size"),
     (PoolConfig, {"reader": "archangel", "domain": "virtual_null"}, "pool.domain"),

@@ -319,7 +319,7 @@ def test_away_from_seams_a_real_detector_finds_in_tiles_what_it_finds_in_the_who
     side, overlap = 512, 64
     record = draw(0, height=shape[0], width=shape[1], num_boxes=60)
     limits = {"score_threshold": 0.65, "score_thresholds": [0.65, 0.7, 0.8]}
-    limits |= {"candidates_per_level": 10**6, "max_detections": 10**6}
+    limits |= {"candidates_per_level": 10**6, "max_detections": 10**5}
     candidates, detections = (
         [detect(equivariant, record, view, nms, **limits) for view in (WHOLE, tiles(side, overlap))]
         for nms in (False, True)

@@ -139,7 +139,7 @@ def _split_series(config: DatasetConfig, split: str) -> _Series:
         raise ConfigError(f"{config.name}.num_images must be at most {SPLIT_CAPACITY}, got {count}")
     return _Series(
         domain=config.domain,
-        world_seed=_checked_seed(config),
+        world_seed=config.world_seed,
         indices=range(SPLIT_STARTS[split], SPLIT_STARTS[split] + count),
         size=IMAGE_SIZE,
         altitude_m=DOMAINS[config.domain].altitude_m,
@@ -160,17 +160,11 @@ def _pool_series(config: PoolConfig) -> _Series:
         raise ConfigError(f"pool.altitude_m must be at least {MIN_ALTITUDE_M}, got [{low}, {high}]")
     return _Series(
         domain=domain,
-        world_seed=_checked_seed(config),
+        world_seed=config.world_seed,
         indices=range(config.num_images or DEFAULT_POOL_IMAGES),
         size=config.image_size,
         altitude_m=(low, high),
     )
-
-
-def _checked_seed(config: DatasetConfig | PoolConfig) -> int:
-    if config.world_seed < 0:
-        raise ConfigError(f"{config.name}.world_seed must be at least 0, got {config.world_seed}")
-    return config.world_seed
 
 
 @lru_cache(maxsize=MAX_CACHED_RENDERINGS)
