@@ -39,9 +39,10 @@ def hydra_cells(overrides: Sequence[str]) -> list[Config]:
         ),
         (["train=paper", "translator=identity", "train.batch_size=3", "target=karst"], 2),
         (["synthetic=random", "synthetic.scales=[32,64]", "target=field", "target.name=meadow"], 1),
-        (["experiment=demo", "target=yard", "sweep.name=x", "real_count=5"], 2),
+        (["experiment=demo", "target=yard", "sweep.name=x", "real_count=5"], 3),
+        (["synthetic=off,on,raw", "translator=color_stats,cyclegan", "target=field"], 6),
         pytest.param(["real_count=3"], 6, marks=pytest.mark.slow),
-        pytest.param(["experiment=demo", "seed=1,2"], 36, marks=pytest.mark.slow),
+        pytest.param(["experiment=demo", "seed=1,2"], 54, marks=pytest.mark.slow),
         (["synthetic.temperature=1,5", "synthetic.name=t${synthetic.temperature}", "target=yard",
           "synthetic=on"], 2),
         (["seed=0,1", "target=yolo", "dataset=yolo", "target.root=/s/${seed}", "synthetic=on"], 2),
@@ -159,7 +160,7 @@ MISTAKES = {
     ),
     "unknown choice of many": (
         ["synthetic=off,onn"],
-        "unknown choice synthetic=onn; did you mean on?\nallowed: none, off, on, ptl, random",
+        "unknown choice synthetic=onn; did you mean on?\nallowed: none, off, on, ptl, random, raw",
     ),
     "a temperature that is no number": (
         ["synthetic.temperature=true"],
