@@ -1,16 +1,27 @@
-"""The translation of one PTL iteration as files: transformed pictures, and the networks."""
+"""The translation of one PTL iteration as files: pictures, networks, and what it did to the gap."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
 from ptl_sweep.datasets.images import write_png
 from ptl_sweep.datasets.records import ImageRecord
+from ptl_sweep.distance.gaussian import Gaussian, squared_mahalanobis
 from ptl_sweep.ptl.compositing import TranslatedImage, translate_images
-from ptl_sweep.ptl.translators.base import FitRun
+from ptl_sweep.ptl.domain_gap import measure_domain_gap
+from ptl_sweep.ptl.methods.ptl import Ptl
+from ptl_sweep.ptl.translators.base import CropTranslator, FitRun
+from ptl_sweep.stages.base import Summary
 from ptl_sweep.stages.context import StageContext
-from ptl_sweep.stages.ptl import NUM_SAMPLES, TRANSLATOR, PtlStage
-from ptl_sweep.stages.training_set import TrainingSet
+from ptl_sweep.stages.fitting import load_detector
+from ptl_sweep.stages.ptl import GAUSSIAN, NUM_SAMPLES, TRANSLATOR, PtlStage
+from ptl_sweep.stages.train import FEATURES, MANIFEST
+from ptl_sweep.stages.training_set import TrainingSet, TransformedImage
 
 
 def transform_images(
@@ -36,6 +47,75 @@ def transform_images(
         "num_untranslated": sum(image.num_untranslated for image in images),
         "reason": fitted.reason,
     }
+
+
+def compare_gaps(
+    stage: PtlStage,
+    ctx: StageContext,
+    selection: Mapping[str, Any],
+    images: Sequence[TransformedImage],
+    left_as_drawn: str | None,
+) -> dict[str, Any]:
+    """Content of translation.json: the gap d(x) of PTL eq. 3-4 of each picture, before and after.
+
+    Both by the detector and the Gaussian of the selection. Empty where no Gaussian exists or no
+    pixel was to change; `left_as_drawn` says why a translator that was asked for changed none.
+    """
+    path, method = ctx.folder / GAUSSIAN, stage.method
+    translates = isinstance(stage.translator, CropTranslator) and left_as_drawn is None
+    if not (isinstance(method, Ptl) and path.exists() and translates):
+        return {"images": [], "summary": {}}
+    gaussian, detector = Gaussian.load(path), load_detector(stage.detector, ctx)
+    records = [image.record(ctx.folder) for image in images]
+    after = measure_domain_gap(
+        detector, gaussian, records, method, stage.inference, cache=ctx.cache
+    )
+    known = {one["image_id"]: one["gap"] for one in selection["pool"]}
+    gaps = [known[image.pool_id] for image in images]
+    before = np.array([np.inf if gap is None else gap for gap in gaps], dtype=np.float64)
+    pairs = zip(images, gaps, after.tolist(), strict=True)
+    return {
+        "images": [
+            {"pool_id": image.pool_id, "untranslated": gap, "translated": _finite(translated)}
+            for image, gap, translated in pairs
+        ],
+        "summary": gap_summary(before, after)
+        | {"gap_real_median": _median(_real_distances(ctx, gaussian))},
+    }
+
+
+def gap_summary(before: Float[ndarray, " p"], after: Float[ndarray, " p"]) -> Summary:
+    """Medians of the gap over the images in which the person is found both before and after.
+
+    Beside them the share of images in which it is found at all, which may fall without them.
+    """
+    both = np.isfinite(before) & np.isfinite(after)
+    return {
+        "gap_untranslated_median": _median(before[both]),
+        "gap_translated_median": _median(after[both]),
+        "found_untranslated": float(np.isfinite(before).mean()),
+        "found_translated": float(np.isfinite(after).mean()),
+    }
+
+
+def _real_distances(ctx: StageContext, gaussian: Gaussian) -> Float[ndarray, " m"]:
+    """Squared Mahalanobis distance of the real persons that the Gaussian was fitted to.
+
+    In-sample, and at the scale of their own images instead of the nearest of several: a floor for
+    what a translation could reach, not a target.
+    """
+    num_real = len(json.loads(ctx.parent(MANIFEST).read_text())["real"])
+    with np.load(ctx.parent(FEATURES)) as stored:
+        own = stored["features"][stored["images"] < num_real]  # R_t lists real images first
+    return squared_mahalanobis(own, gaussian)
+
+
+def _finite(gap: float) -> float | None:
+    return gap if np.isfinite(gap) else None
+
+
+def _median(values: Float[ndarray, " n"]) -> float | None:
+    return float(np.median(values)) if len(values) else None
 
 
 def _earlier_translator(stage: PtlStage, ctx: StageContext) -> Path | None:

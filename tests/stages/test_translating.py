@@ -1,0 +1,147 @@
+"""What a PTL iteration says of its translation: the gap of the same persons, before and after."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ptl_sweep.datasets.images import ImageCache, write_png
+from ptl_sweep.distance.gaussian import Gaussian, squared_mahalanobis
+from ptl_sweep.pipeline.plan import load_plan
+from ptl_sweep.ptl.translators.identity import Identity
+from ptl_sweep.stages import translating
+from ptl_sweep.stages.context import StageContext
+from ptl_sweep.stages.ptl import GAUSSIAN, SELECTION, TRANSFORMED, TRANSLATION, PtlStage
+from ptl_sweep.stages.train import MANIFEST, MODEL
+from ptl_sweep.stages.training_set import TransformedImage
+from ptl_sweep.store import META
+from ptl_sweep.tracking import Companion, History
+from ptl_sweep.worker.running import run_stage
+
+
+@dataclasses.dataclass
+class Finished:
+    """A published PTL stage, its files, and a context in whose folder they can be made again."""
+
+    stage: PtlStage
+    folder: Path
+    ctx: StageContext
+
+    def file(self, name: str) -> Any:
+        return json.loads((self.folder / name).read_text())
+
+    def compare(self, stage: PtlStage | None = None, reason: str | None = None) -> Any:
+        images = [TransformedImage(**image) for image in self.file(TRANSFORMED)["images"]]
+        selection = self.file(SELECTION)
+        return translating.compare_gaps(stage or self.stage, self.ctx, selection, images, reason)
+
+
+@pytest.fixture
+def finished(tiny_sweep: Any, copy_of: Callable[..., Any]) -> Finished:
+    plan = copy_of(tiny_sweep).plan
+    (stage,) = plan.ptl_stages()
+    folder = plan.store.path(stage.key)
+    ctx = StageContext(
+        key=stage.key,
+        parents=stage.parents,
+        store=plan.store,
+        folder=folder,
+        should_stop=lambda: False,
+        history=History(folder / "history.jsonl"),
+        cache=ImageCache(2**20),
+    )
+    return Finished(stage, folder, ctx)
+
+
+def test_pictures_that_were_not_changed_have_the_gap_of_the_selection(finished: Finished) -> None:
+    pool = {one.image_id: one for one in finished.ctx.read_pool(finished.stage.pool).records}
+    for image in finished.file(TRANSFORMED)["images"]:
+        write_png(finished.folder / image["file"], pool[image["pool_id"]].pixels.read())
+    compared = finished.compare()
+    assert len(compared["images"]) == 4
+    gaps = {one["image_id"]: one["gap"] for one in finished.file(SELECTION)["pool"]}
+    for image in compared["images"]:
+        assert image["untranslated"] == gaps[image["pool_id"]]
+        assert image["translated"] == pytest.approx(image["untranslated"])
+    summary = compared["summary"]
+    assert summary["gap_translated_median"] == pytest.approx(summary["gap_untranslated_median"])
+    assert summary["found_translated"] == summary["found_untranslated"] == 1
+
+
+def test_the_numbers_are_those_of_the_pictures_that_were_written(finished: Finished) -> None:
+    written = finished.file(TRANSLATION)
+    assert [image["pool_id"] for image in written["images"]] == finished.file(SELECTION)["selected"]
+    assert any(image["translated"] != image["untranslated"] for image in written["images"])
+    compared = finished.compare()
+    assert compared["summary"] == pytest.approx(written["summary"])
+    summary = finished.file("meta.json")["summary"]
+    assert {name: summary[name] for name in written["summary"]} == written["summary"]
+
+
+def test_medians_are_over_the_images_in_which_the_person_is_found_both_times() -> None:
+    before = np.array([1.0, 2.0, 3.0, 50.0, np.inf])
+    after = np.array([4.0, 6.0, 5.0, np.inf, 70.0])
+    assert translating.gap_summary(before, after) == {
+        "gap_untranslated_median": 2.0, "gap_translated_median": 5.0,
+        "found_untranslated": 0.8, "found_translated": 0.8,
+    }  # fmt: skip
+    lost = translating.gap_summary(before[:1], after[3:4])
+    assert (lost["gap_untranslated_median"], lost["gap_translated_median"]) == (None, None)
+    assert (lost["found_untranslated"], lost["found_translated"]) == (1.0, 0.0)
+
+
+def test_real_persons_are_those_of_the_gaussian_and_no_translated_ones(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    features, images = rng.normal(size=(6, 2)).astype(np.float32), np.array([0, 0, 1, 2, 2, 3])
+    np.savez(tmp_path / "training_features.npz", features=features, images=images)
+    (tmp_path / "manifest.json").write_text(json.dumps({"real": ["a", "b"], "transformed": []}))
+    gaussian = Gaussian(
+        mean=np.zeros(2), whitening=np.eye(2), kept=np.arange(2), num_dropped=0, n=6, rank=2,
+        condition=1.0, shrinkage=0.0, covariance="ml",
+    )  # fmt: skip
+    ctx: Any = SimpleNamespace(parent=lambda name: tmp_path / name)
+    found = translating._real_distances(ctx, gaussian)
+    assert found == pytest.approx((features[:3].astype(np.float64) ** 2).sum(axis=1))
+
+
+def test_the_real_median_is_over_the_features_of_the_parent(finished: Finished) -> None:
+    with np.load(finished.ctx.parent("training_features.npz")) as stored:
+        distances = squared_mahalanobis(
+            stored["features"], Gaussian.load(finished.folder / GAUSSIAN)
+        )
+    expected = np.median(distances)  # at the first iteration every training image is real
+    assert finished.file(TRANSLATION)["summary"]["gap_real_median"] == pytest.approx(expected)
+
+
+def test_nothing_is_compared_where_nothing_was_translated_or_no_gaussian_exists(
+    finished: Finished,
+) -> None:
+    nothing = {"images": [], "summary": {}}
+    as_drawn = dataclasses.replace(finished.stage, translator=Identity())
+    assert finished.compare(as_drawn) == nothing
+    assert finished.compare(reason="no real person crop is large enough") == nothing
+    assert finished.compare()["images"]
+    (finished.folder / GAUSSIAN).unlink()
+    assert finished.compare() == nothing
+
+
+def test_a_worker_that_was_killed_before_the_comparison_makes_it_and_translates_nothing_again(
+    finished: Finished, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def again(*_: object) -> Any:
+        raise AssertionError("the pictures are there")
+
+    monkeypatch.setattr(translating, "transform_images", again)
+    store, key = finished.ctx.store, finished.stage.key
+    expected = finished.file(TRANSLATION)
+    plan = load_plan(next((store.root.parent / "sweeps").iterdir()))
+    finished.folder.rename(store.work_folder(key))
+    for name in (TRANSLATION, MANIFEST, MODEL, META):
+        (store.work_folder(key) / name).unlink()
+    assert run_stage(plan, key, should_stop=lambda: False, companion=Companion())
+    assert finished.file(TRANSLATION) == expected
