@@ -64,12 +64,15 @@ def _translation(plan: Plan, stage: PtlStage) -> TranslationGap | None:
     summary = json.loads(path.read_text())["summary"]
     if not summary:
         return None
-    untranslated, translated, real = (
-        np.nan if summary[name] is None else summary[name]
-        for name in ("gap_untranslated_median", "gap_translated_median", "gap_real_median")
+    found = TranslationGap(
+        untranslated=summary["gap_untranslated_median"],
+        translated=summary["gap_translated_median"],
+        real=summary["gap_real_median"],
+        found_untranslated=summary["found_untranslated"],
+        found_translated=summary["found_translated"],
+        found_real=summary["found_real"],
     )
-    found = summary["found_untranslated"], summary["found_translated"]
-    return TranslationGap(untranslated, translated, real, *found)
+    return TranslationGap(*(np.nan if value is None else value for value in found))
 
 
 def _attributes(pool: PoolSpec, names: list[str]) -> dict[str, ndarray]:

@@ -133,8 +133,9 @@ def _translation(synthetic: str, seeds: pl.DataFrame) -> str:
         f"{mean['translated']:.1f} translated, ratio {bounded_text(ratio.bounded, '.2f')} "
         f"({known}{plural(ratio.num, 'seed')}); real persons of the training set have "
         f"{mean['real']:.1f}, in-sample. The detector that selected them finds the person in "
-        f"{100 * mean['found_untranslated']:.0f} % of these images as drawn and in "
-        f"{100 * mean['found_translated']:.0f} % translated."
+        f"{100 * mean['found_untranslated']:.0f} % of these images as drawn, in "
+        f"{100 * mean['found_translated']:.0f} % translated, and finds "
+        f"{100 * mean['found_real']:.0f} % of the real ones."
     )
 
 

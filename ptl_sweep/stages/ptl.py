@@ -75,7 +75,7 @@ class PtlStage(DetectorStage):
         compared = _once(
             ctx,
             TRANSLATION,
-            lambda: compare_gaps(self, ctx, selection, images, transformed["reason"]),
+            lambda: compare_gaps(self, ctx, selection, transformed, training.real),
         )
         fitted = fit_detector(
             self, ctx, TrainingSet(training.real, (*training.transformed, *images))

@@ -23,9 +23,10 @@ class TranslationGap(NamedTuple):
 
     untranslated: float  # median d^2 over the images in which the person is found both times
     translated: float  # likewise, of the same images
-    real: float  # median d^2 of the real persons that the Gaussian was fitted to: in-sample
+    real: float  # median d^2 of as many real persons, which detector and Gaussian were fitted to
     found_untranslated: float  # share of the images in which the detector finds the person
     found_translated: float
+    found_real: float  # likewise, of those real persons
 
 
 class PoolSelection(NamedTuple):

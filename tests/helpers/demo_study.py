@@ -379,7 +379,9 @@ def _selections(demo: Demo) -> list[PoolSelection]:
 def _translation(gap: np.ndarray) -> TranslationGap:
     """One person in ten is lost, and the others move a little away."""
     median = float(np.median(gap[np.isfinite(gap)]))
-    return TranslationGap(median, 1.1 * median, 0.6 * median, float(np.isfinite(gap).mean()), 0.9)
+    return TranslationGap(
+        median, 1.1 * median, 0.6 * median, float(np.isfinite(gap).mean()), 0.9, 1.0
+    )
 
 
 def demo_histograms(study: Study) -> list[CellHistogram]:

@@ -120,7 +120,7 @@ def test_selections_say_what_an_iteration_saw_and_took(tiny_sweep: Any) -> None:
     written = json.loads(translation_file(tiny_sweep.plan).read_text())["summary"]
     assert selection.translation == (
         written["gap_untranslated_median"], written["gap_translated_median"],
-        written["gap_real_median"], 1.0, written["found_translated"],
+        written["gap_real_median"], 1.0, written["found_translated"], written["found_real"],
     )  # fmt: skip
 
 

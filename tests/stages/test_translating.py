@@ -4,21 +4,22 @@ import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from ptl_sweep.datasets.images import ImageCache, write_png
-from ptl_sweep.distance.gaussian import Gaussian, squared_mahalanobis
+from ptl_sweep.datasets.records import ImageRecord
+from ptl_sweep.distance.gaussian import Gaussian
 from ptl_sweep.pipeline.plan import load_plan
+from ptl_sweep.ptl.domain_gap import measure_domain_gap
 from ptl_sweep.ptl.translators.identity import Identity
 from ptl_sweep.stages import translating
 from ptl_sweep.stages.context import StageContext
+from ptl_sweep.stages.fitting import load_detector
 from ptl_sweep.stages.ptl import GAUSSIAN, SELECTION, TRANSFORMED, TRANSLATION, PtlStage
 from ptl_sweep.stages.train import MANIFEST, MODEL
-from ptl_sweep.stages.training_set import TransformedImage
 from ptl_sweep.store import META
 from ptl_sweep.tracking import Companion, History
 from ptl_sweep.worker.running import run_stage
@@ -35,10 +36,18 @@ class Finished:
     def file(self, name: str) -> Any:
         return json.loads((self.folder / name).read_text())
 
+    @property
+    def real(self) -> list[ImageRecord]:
+        names = self.file(MANIFEST)["real"]
+        by_id = {one.image_id: one for one in self.ctx.read_split(self.stage.data).records}
+        return [by_id[name] for name in names]
+
     def compare(self, stage: PtlStage | None = None, reason: str | None = None) -> Any:
-        images = [TransformedImage(**image) for image in self.file(TRANSFORMED)["images"]]
+        transformed = self.file(TRANSFORMED) | {"reason": reason}
         selection = self.file(SELECTION)
-        return translating.compare_gaps(stage or self.stage, self.ctx, selection, images, reason)
+        return translating.compare_gaps(
+            stage or self.stage, self.ctx, selection, transformed, self.real
+        )
 
 
 @pytest.fixture
@@ -86,36 +95,43 @@ def test_the_numbers_are_those_of_the_pictures_that_were_written(finished: Finis
 def test_medians_are_over_the_images_in_which_the_person_is_found_both_times() -> None:
     before = np.array([1.0, 2.0, 3.0, 50.0, np.inf])
     after = np.array([4.0, 6.0, 5.0, np.inf, 70.0])
-    assert translating.gap_summary(before, after) == {
-        "gap_untranslated_median": 2.0, "gap_translated_median": 5.0,
-        "found_untranslated": 0.8, "found_translated": 0.8,
+    assert translating.gap_summary(before, after, np.array([9.0, np.inf, 7.0, 2.0])) == {
+        "gap_untranslated_median": 2.0, "gap_translated_median": 5.0, "gap_real_median": 7.0,
+        "found_untranslated": 0.8, "found_translated": 0.8, "found_real": 0.75,
     }  # fmt: skip
-    lost = translating.gap_summary(before[:1], after[3:4])
-    assert (lost["gap_untranslated_median"], lost["gap_translated_median"]) == (None, None)
-    assert (lost["found_untranslated"], lost["found_translated"]) == (1.0, 0.0)
+    lost = translating.gap_summary(before[:1], after[3:4], before[4:])
+    assert [value for name, value in lost.items() if name.startswith("gap")] == [None] * 3
+    assert [value for name, value in lost.items() if name.startswith("found")] == [1.0, 0.0, 0.0]
 
 
-def test_real_persons_are_those_of_the_gaussian_and_no_translated_ones(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    features, images = rng.normal(size=(6, 2)).astype(np.float32), np.array([0, 0, 1, 2, 2, 3])
-    np.savez(tmp_path / "training_features.npz", features=features, images=images)
-    (tmp_path / "manifest.json").write_text(json.dumps({"real": ["a", "b"], "transformed": []}))
-    gaussian = Gaussian(
-        mean=np.zeros(2), whitening=np.eye(2), kept=np.arange(2), num_dropped=0, n=6, rank=2,
-        condition=1.0, shrinkage=0.0, covariance="ml",
-    )  # fmt: skip
-    ctx: Any = SimpleNamespace(parent=lambda name: tmp_path / name)
-    found = translating._real_distances(ctx, gaussian)
-    assert found == pytest.approx((features[:3].astype(np.float64) ** 2).sum(axis=1))
+def test_real_persons_come_from_the_whole_training_set_one_an_image(finished: Finished) -> None:
+    records = finished.ctx.read_split(finished.stage.data).records[:5]
+    everybody = np.concatenate([record.boxes for record in records])
+    persons = translating.single_persons(records, len(everybody) + 10)
+    assert np.array_equal(np.concatenate([one.boxes for one in persons]), everybody)
+    some = translating.single_persons(records, 3)
+    assert [one.image_id for one in (some[0], some[2])] == [
+        records[0].image_id,
+        records[4].image_id,
+    ]
+    assert all(len(one.boxes) == 1 for one in some)
+    assert translating.single_persons([], 3) == []
 
 
-def test_the_real_median_is_over_the_features_of_the_parent(finished: Finished) -> None:
-    with np.load(finished.ctx.parent("training_features.npz")) as stored:
-        distances = squared_mahalanobis(
-            stored["features"], Gaussian.load(finished.folder / GAUSSIAN)
-        )
-    expected = np.median(distances)  # at the first iteration every training image is real
-    assert finished.file(TRANSLATION)["summary"]["gap_real_median"] == pytest.approx(expected)
+def test_the_real_median_is_the_gap_of_real_persons_by_the_detector_of_the_selection(
+    finished: Finished,
+) -> None:
+    gaps = measure_domain_gap(
+        load_detector(finished.stage.detector, finished.ctx),
+        Gaussian.load(finished.folder / GAUSSIAN),
+        translating.single_persons(finished.real, 4),
+        finished.stage.method,
+        finished.stage.inference,
+        cache=finished.ctx.cache,
+    )
+    summary = finished.file(TRANSLATION)["summary"]
+    assert summary["found_real"] == np.isfinite(gaps).mean() > 0
+    assert summary["gap_real_median"] == pytest.approx(np.median(gaps[np.isfinite(gaps)]))
 
 
 def test_nothing_is_compared_where_nothing_was_translated_or_no_gaussian_exists(
