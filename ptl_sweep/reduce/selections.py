@@ -14,8 +14,8 @@ from ptl_sweep.datasets import registry
 from ptl_sweep.datasets.validation import DataError
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.stages.inputs import PoolSpec
-from ptl_sweep.stages.ptl import SELECTION, PtlStage
-from ptl_sweep.study.study import PoolSelection
+from ptl_sweep.stages.ptl import SELECTION, TRANSLATION, PtlStage
+from ptl_sweep.study.study import PoolSelection, TranslationGap
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,27 @@ def _selection(plan: Plan, stage: PtlStage) -> PoolSelection:
         selected=np.array([name in chosen for name in names], dtype=bool),
         attributes=_attributes(stage.pool, names),
         effective_sample_size=content["summary"]["effective_sample_size"],
+        translation=_translation(plan, stage),
     )
+
+
+def _translation(plan: Plan, stage: PtlStage) -> TranslationGap | None:
+    """None where nothing was translated, and of a stage that is older than this measure."""
+    path = plan.store.path(stage.key) / TRANSLATION
+    if not path.exists():
+        return None
+    summary = json.loads(path.read_text())["summary"]
+    if not summary:
+        return None
+    found = TranslationGap(
+        untranslated=summary["gap_untranslated_median"],
+        translated=summary["gap_translated_median"],
+        real=summary["gap_real_median"],
+        found_untranslated=summary["found_untranslated"],
+        found_translated=summary["found_translated"],
+        found_real=summary["found_real"],
+    )
+    return TranslationGap(*(np.nan if value is None else value for value in found))
 
 
 def _attributes(pool: PoolSpec, names: list[str]) -> dict[str, ndarray]:

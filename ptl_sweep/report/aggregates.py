@@ -15,7 +15,7 @@ from ptl_sweep.report.evidence import (
 )
 from ptl_sweep.study.claims.selection import nearer_probability
 from ptl_sweep.study.statistics import mean_interval
-from ptl_sweep.study.study import PoolSelection
+from ptl_sweep.study.study import PoolSelection, TranslationGap
 from ptl_sweep.vocabulary import ALL_TARGETS, BANDS, NEARNESS, OFF, SIZES, bounded
 
 GROUP = ("dataset", "real_count", "synthetic", "target")
@@ -25,8 +25,10 @@ SELECTION = pl.Schema(
         "dataset": pl.String, "real_count": pl.Int64, "synthetic": pl.String, "seed": pl.Int64,
         "iteration": pl.Int64, "pool": pl.Int64, "selected": pl.Int64, "undetected": pl.Float64,
         "gap_selected": pl.Float64, "gap_left": pl.Float64, "nearer": pl.Float64,
+        **dict.fromkeys(TranslationGap._fields, pl.Float64),
     }
 )  # fmt: skip
+NOT_TRANSLATED = (np.nan,) * len(TranslationGap._fields)
 
 
 def _mean(*columns: str) -> pl.Expr:
@@ -120,7 +122,7 @@ def composition_lines(false_positives: pl.DataFrame) -> pl.DataFrame:
 
 
 def selection_rows(selections: Sequence[PoolSelection]) -> pl.DataFrame:
-    """Per iteration: size of the pool, median gaps of selected and left images."""
+    """Per iteration: size of the pool, median gaps of selected, left and translated images."""
     rows = []
     for one in selections:
         finite = np.isfinite(one.gap)
@@ -132,6 +134,7 @@ def selection_rows(selections: Sequence[PoolSelection]) -> pl.DataFrame:
                 float(np.mean(~finite)) if len(finite) else np.nan,
                 *(float(np.median(gap)) if len(gap) else np.nan for gap in gaps),
                 nearer_probability(one),
+                *(one.translation or NOT_TRANSLATED),
             )
         )  # fmt: skip
     return pl.DataFrame(rows, SELECTION, orient="row")
@@ -140,12 +143,9 @@ def selection_rows(selections: Sequence[PoolSelection]) -> pl.DataFrame:
 def selection_lines(selections: Sequence[PoolSelection]) -> pl.DataFrame:
     """Per training set and iteration: means over seeds of `selection_rows`."""
     keys = ("dataset", "real_count", "synthetic", "iteration")
-    lines = (
-        selection_rows(selections)
-        .group_by(*keys, maintain_order=True)
-        .agg(_mean("pool", "selected", "undetected", "gap_selected", "gap_left"), "nearer")
-    )
-    return with_intervals(lines, "nearer")
+    means = ("pool", "selected", "undetected", "gap_selected", "gap_left", *TranslationGap._fields)
+    rows = selection_rows(selections).group_by(*keys, maintain_order=True)
+    return with_intervals(rows.agg(_mean(*means), "nearer"), "nearer")
 
 
 def drift_lines(drift: Sequence[DriftRow]) -> pl.DataFrame:

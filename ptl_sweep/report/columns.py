@@ -226,5 +226,11 @@ SELECTIONS = (
     PageColumn(
         "nearer", "selected nearer", "0.5: chance", 1, 2, bounds=("nearer_low", "nearer_high")
     ),
+    PageColumn("untranslated", "as drawn", "median d²", 1),
+    PageColumn("translated", "translated", "median d²", 1),
+    PageColumn("real", "real", "median d², in-sample", 1),
+    PageColumn("found_untranslated", "found, as drawn", "% of the selected", 100),
+    PageColumn("found_translated", "found, translated", "% of the selected", 100),
+    PageColumn("found_real", "found, real", "%, in-sample", 100),
     SEEDS,
 )

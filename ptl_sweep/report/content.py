@@ -111,6 +111,7 @@ def leads(context: ReportContext, study: Study) -> Mapping[str, Sequence[str]]:
         "bands": marked_sentences(study, Statement.MEDIUM),
         "distances": marked_sentences(study, Statement.NEARER),
         "selection": sentences.selection(study.selections),
+        "translation": sentences.translation(aggregates.selection_rows(study.selections)),
         "errors": [
             *costs.error_costs(_foreign(study, study.errors)),
             *costs.cost_changes(study.claims),

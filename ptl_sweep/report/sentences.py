@@ -16,9 +16,14 @@ from ptl_sweep.report.evidence import (
 )
 from ptl_sweep.study.claims.claim import MIN_SEEDS, Claim, Verdict
 from ptl_sweep.study.claims.selection import CHANCE, SelectionClaim, selection_claims
-from ptl_sweep.study.statistics import Interval
-from ptl_sweep.study.study import PoolSelection
+from ptl_sweep.study.statistics import Interval, mean_interval
+from ptl_sweep.study.study import PoolSelection, TranslationGap
 from ptl_sweep.vocabulary import ALL_TARGETS, VARIANTS, Group
+
+UNMEASURED = (
+    "No distance of persons before and after translation: nothing was translated after a selection "
+    "by domain gap, or the stages are older than this number."
+)
 
 
 def levels(summary: pl.DataFrame) -> list[str]:
@@ -104,6 +109,39 @@ def _around_chance(claim: Claim) -> str:
 def _span(ends: tuple[float, float]) -> str:
     """`142 to 192`; one number where both round to it."""
     return " to ".join(dict.fromkeys(f"{end:.0f}" for end in ends))
+
+
+def translation(rows: pl.DataFrame) -> list[str]:
+    """What translation did to the domain gap, per source and value of synthetic: no verdict.
+
+    Reads `aggregates.selection_rows`. A seed is the mean over its iterations and real counts.
+    """
+    measured = rows.filter(pl.col("untranslated").is_finite(), pl.col("translated").is_finite())
+    per_seed = measured.group_by("dataset", "synthetic", "seed", maintain_order=True).mean()
+    arms = per_seed.group_by("dataset", "synthetic", maintain_order=True)
+    return [_translation(str(synthetic), own) for (_, synthetic), own in arms] or [UNMEASURED]
+
+
+def _translation(synthetic: str, seeds: pl.DataFrame) -> str:
+    ratio = mean_interval((seeds["translated"] / seeds["untranslated"]).to_numpy())
+    mean = {name: _mean_of(seeds[name]) for name in TranslationGap._fields}
+    known = "95 % interval, " if ratio.known else "no interval with "
+    return (
+        f"No verdict on what translation does with synthetic={synthetic} (images of a small "
+        f"distance were selected, so that a change by chance tends to increase it): the selected "
+        f"persons have a median d² of {mean['untranslated']:.1f} as drawn and "
+        f"{mean['translated']:.1f} translated, ratio {bounded_text(ratio.bounded, '.2f')} "
+        f"({known}{plural(ratio.num, 'seed')}); real persons of the training set have "
+        f"{mean['real']:.1f}, in-sample. The detector that selected them finds the person in "
+        f"{100 * mean['found_untranslated']:.0f} % of these images as drawn, in "
+        f"{100 * mean['found_translated']:.0f} % translated, and finds "
+        f"{100 * mean['found_real']:.0f} % of the real ones."
+    )
+
+
+def _mean_of(values: pl.Series) -> float:
+    """NaN where there is no number."""
+    return float(np.nanmean(values.to_numpy())) if values.is_finite().any() else np.nan
 
 
 def health(rows: pl.DataFrame, gaussians: pl.DataFrame, num_failures: int) -> str:

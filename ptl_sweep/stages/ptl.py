@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from ptl_sweep.stages.context import StageContext
 
 SELECTION = "selection.json"  # which virtual images, and their domain gaps
-TRANSFORMED = "transformed.json"  # the pictures made of them; written last
+TRANSFORMED = "transformed.json"  # the pictures made of them, which are all there by then
+TRANSLATION = "translation.json"  # how far the persons are from the real ones, before and after
 TRANSLATOR = "translator.safetensors"
 GAUSSIAN = "gaussian.npz"
 NUM_SAMPLES = 8  # virtual originals kept for the report
@@ -59,7 +60,7 @@ class PtlStage(DetectorStage):
             TransformedImage,
             read_training_set,
         )
-        from ptl_sweep.stages.translating import transform_images
+        from ptl_sweep.stages.translating import compare_gaps, transform_images
 
         source = ctx.read_split(self.data)
         training = read_training_set(ctx.parent(MANIFEST), source.records)
@@ -71,6 +72,11 @@ class PtlStage(DetectorStage):
         transformed = _once(ctx, TRANSFORMED, lambda: transform_images(self, ctx, chosen, training))
         remove_checkpoint(ctx.folder / CHECKPOINT_NAME)
         images = tuple(TransformedImage(**image) for image in transformed["images"])
+        compared = _once(
+            ctx,
+            TRANSLATION,
+            lambda: compare_gaps(self, ctx, selection, transformed, training.real),
+        )
         fitted = fit_detector(
             self, ctx, TrainingSet(training.real, (*training.transformed, *images))
         )
@@ -80,6 +86,7 @@ class PtlStage(DetectorStage):
         return {
             **fitted.summary,
             **selection["summary"],
+            **compared["summary"],
             "num_untranslated": transformed["num_untranslated"],
             "reason": "; ".join(reasons) or None,
         }

@@ -18,6 +18,17 @@ SCALES = ("cumulative", "band")  # score >= s | score in one band only
 SCOPES = ("pooled", "within real_count", "partial on log n")
 
 
+class TranslationGap(NamedTuple):
+    """What a translator did to the domain gap of the images that one PTL iteration selected."""
+
+    untranslated: float  # median d^2 over the images in which the person is found both times
+    translated: float  # likewise, of the same images
+    real: float  # median d^2 of as many real persons, which detector and Gaussian were fitted to
+    found_untranslated: float  # share of the images in which the detector finds the person
+    found_translated: float
+    found_real: float  # likewise, of those real persons
+
+
 class PoolSelection(NamedTuple):
     """The virtual pool as one PTL iteration saw it."""
 
@@ -30,6 +41,7 @@ class PoolSelection(NamedTuple):
     selected: Bool[ndarray, " p"]
     attributes: Mapping[str, ndarray]  # of each pool image, for example altitude_m, radius_m
     effective_sample_size: float  # (sum w)^2 / sum w^2 of the weights that were drawn by
+    translation: TranslationGap | None = None  # None: nothing was translated, or not measured
 
 
 class ErrorCrop(NamedTuple):

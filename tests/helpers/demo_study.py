@@ -12,7 +12,7 @@ from ptl_sweep.study import schemas
 from ptl_sweep.study.claims.table import Thresholds, claims
 from ptl_sweep.study.schemas import frame_of
 from ptl_sweep.study.statistics import mean_interval
-from ptl_sweep.study.study import SCALES, SCOPES, PoolSelection, Study
+from ptl_sweep.study.study import SCALES, SCOPES, PoolSelection, Study, TranslationGap
 from ptl_sweep.study.summary import summarise
 from ptl_sweep.vocabulary import (
     ALL_TARGETS,
@@ -369,10 +369,19 @@ def _selections(demo: Demo) -> list[PoolSelection]:
                     facts = {name: values[pool] for name, values in about.items()}
                     result.append(
                         PoolSelection(DATASET, count, synthetic, seed, iteration, gap[pool], chosen,
-                                  facts, weight.sum() ** 2 / (weight**2).sum())
+                                  facts, weight.sum() ** 2 / (weight**2).sum(),
+                                  _translation(gap[pool][chosen]) if synthetic == "on" else None)
                     )  # fmt: skip
                     left[pool[chosen]] = False
     return result
+
+
+def _translation(gap: np.ndarray) -> TranslationGap:
+    """One person in ten is lost, and the others move a little away."""
+    median = float(np.median(gap[np.isfinite(gap)]))
+    return TranslationGap(
+        median, 1.1 * median, 0.6 * median, float(np.isfinite(gap).mean()), 0.9, 1.0
+    )
 
 
 def demo_histograms(study: Study) -> list[CellHistogram]:

@@ -1,6 +1,7 @@
 """Detectors of a sweep, measured from the store: side by side, and around damage."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,29 @@ def test_selections_say_what_an_iteration_saw_and_took(tiny_sweep: Any) -> None:
     assert 1 <= selection.effective_sample_size <= 12
     assert set(selection.attributes) == {"altitude_m", "radius_m"}
     assert all(len(values) == 12 for values in selection.attributes.values())
+    written = json.loads(translation_file(tiny_sweep.plan).read_text())["summary"]
+    assert selection.translation == (
+        written["gap_untranslated_median"], written["gap_translated_median"],
+        written["gap_real_median"], 1.0, written["found_translated"], written["found_real"],
+    )  # fmt: skip
+
+
+def test_a_stage_that_compared_no_gaps_has_a_selection_all_the_same(
+    tiny_sweep: Any, copy_of: Any
+) -> None:
+    """As where nothing was translated, and as a stage that is older than the comparison."""
+    plan = copy_of(tiny_sweep).plan
+    path = translation_file(plan)
+    for change in (lambda: path.write_text('{"images": [], "summary": {}}'), path.unlink):
+        change()
+        (selection,) = read_selections(plan)
+        assert selection.translation is None
+        assert selection.selected.sum() == 4
+
+
+def translation_file(plan: Plan) -> Path:
+    (stage,) = plan.ptl_stages()
+    return plan.store.path(stage.key) / "translation.json"
 
 
 def test_crops_of_false_positives_are_kept_for_a_reduction_without_the_pictures(

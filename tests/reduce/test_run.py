@@ -241,7 +241,9 @@ def cut_in_half(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-@pytest.mark.parametrize("name", ["selection.json", "manifest.json", "pictures"])
+@pytest.mark.parametrize(
+    "name", ["selection.json", "translation.json", "manifest.json", "pictures"]
+)
 def test_a_damaged_file_that_only_the_page_shows_costs_no_table(
     tiny_sweep: Any, copy_of: Any, run: Any, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -3,9 +3,11 @@
 import numpy as np
 import polars as pl
 import pytest
+from helpers.claim_words import claims_something
 
-from ptl_sweep.report import sentences
-from ptl_sweep.study.study import PoolSelection
+from ptl_sweep.report import aggregates, columns, sentences
+from ptl_sweep.report.tables import make_table
+from ptl_sweep.study.study import PoolSelection, TranslationGap
 
 
 def chosen(selected: tuple[int, ...], seed: int, effective: float = 3.0) -> PoolSelection:
@@ -47,6 +49,45 @@ def test_the_effective_sample_size_stands_in_the_sentence() -> None:
 
 def test_without_a_gap_there_is_no_selection_to_judge() -> None:
     assert sentences.selection([])[0].startswith("No selection to judge")
+
+
+def translated(seed: int, iteration: int, gap: TranslationGap | None) -> PoolSelection:
+    return chosen((0, 1), seed)._replace(iteration=iteration, translation=gap)
+
+
+def told(selections: list[PoolSelection]) -> list[str]:
+    return sentences.translation(aggregates.selection_rows(selections))
+
+
+def test_translation_is_told_in_numbers_before_and_after_and_claims_nothing() -> None:
+    """Seed 0: 10 and 20 as drawn, 15 and 15 translated; seeds 1 to 5: 10 and 30."""
+    first = [
+        translated(0, 1, TranslationGap(10.0, 15.0, 4.0, 1.0, 0.5, 0.9)),
+        translated(0, 2, TranslationGap(20.0, 15.0, 6.0, 0.9, 0.6, 0.7)),
+    ]
+    (sentence,) = told(first)
+    assert "median d² of 15.0 as drawn and 15.0 translated, ratio 1.00 (no interval" in sentence
+    assert "training set have 5.0, in-sample" in sentence
+    assert "in 95 % of these images as drawn, in 55 % translated, and finds 80 %" in sentence
+    more = [translated(s, 1, TranslationGap(10.0, 30.0, 5.0, 1.0, 1.0, 1.0)) for s in range(1, 6)]
+    (sentence,) = told([*first, *more])
+    assert "ratio 2.67 [1.81, 3.52] (95 % interval, 6 seeds)" in sentence
+    assert not claims_something(sentence)
+
+
+def test_stages_that_compared_nothing_are_a_gap_and_enter_no_mean() -> None:
+    old = translated(0, 1, None)
+    (sentence,) = told([old])
+    assert sentence.startswith("No distance of persons before and after")
+    unfound = translated(1, 1, TranslationGap(np.nan, np.nan, 4.0, 1.0, 0.0, 1.0))
+    new = translated(2, 1, TranslationGap(10.0, 20.0, 4.0, 1.0, 1.0, 1.0))
+    (sentence,) = told([old, unfound, new])
+    assert "10.0 as drawn and 20.0 translated, ratio 2.00 (no interval with 1 seed)" in sentence
+    for selections, shown in (([old], ["\N{EN DASH}"] * 6), ([old, new], ["10.0", "20.0", "4.0"])):
+        lines = aggregates.selection_lines(selections)
+        (line,) = make_table("selections", "", columns.SELECTIONS, lines).lines
+        cells = [cell.shown for cell in line.cells][-7:-1]
+        assert cells[: len(shown)] == shown
 
 
 def beside(change: str, note: str = "", **more: object) -> dict:

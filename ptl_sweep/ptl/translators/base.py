@@ -1,4 +1,4 @@
-"""What a translator is: parameters that fit something that makes virtual crops look real."""
+"""What a translator is: parameters that fit something that moves virtual crops to real ones."""
 
 import logging
 from abc import ABC, abstractmethod
@@ -39,7 +39,7 @@ class FitRun(NamedTuple):
 
 @runtime_checkable
 class FittedTranslator(Protocol):
-    """Makes virtual person crops look real."""
+    """Moves virtual person crops towards real ones."""
 
     @property
     def changes_pixels(self) -> bool:
