@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from ptl_sweep.config.schema import THREAD_VARIABLES, ConfigError
+from ptl_sweep.ownership import StageClaimedError
 from ptl_sweep.store import StoreError, is_disk_full
 
 FAILED_CELLS, USER_MISTAKE, INTERRUPTED = 1, 2, 130
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str]) -> int:
     except (ConfigError, DataError) as error:
         log.error("%s", error)  # noqa: TRY400 a mistake of the user needs no traceback
         return USER_MISTAKE
-    except (StoreError, SlurmError) as error:
+    except (StoreError, StageClaimedError, SlurmError) as error:
         log.error("%s", error)  # noqa: TRY400
         return FAILED_CELLS
     except OSError as error:
