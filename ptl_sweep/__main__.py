@@ -7,7 +7,8 @@ import sys
 from collections.abc import Sequence
 
 from ptl_sweep.config.schema import THREAD_VARIABLES, ConfigError
-from ptl_sweep.store import StoreError, is_disk_full
+from ptl_sweep.ownership import StageClaimedError
+from ptl_sweep.store import StoreError
 
 FAILED_CELLS, USER_MISTAKE, INTERRUPTED = 1, 2, 130
 
@@ -17,6 +18,7 @@ log = logging.getLogger("ptl_sweep")
 def main(arguments: Sequence[str]) -> int:
     """Run a command or a sweep. Returns 0, 1 for failed cells, 2 for a mistake of the user."""
     from ptl_sweep.cli import commands
+    from ptl_sweep.cli.os_errors import os_error_text
     from ptl_sweep.compose.errors import refuse_secrets
     from ptl_sweep.datasets.validation import DataError
     from ptl_sweep.launchers.slurm.commands import SlurmError
@@ -30,13 +32,12 @@ def main(arguments: Sequence[str]) -> int:
     except (ConfigError, DataError) as error:
         log.error("%s", error)  # noqa: TRY400 a mistake of the user needs no traceback
         return USER_MISTAKE
-    except (StoreError, SlurmError) as error:
+    except (StoreError, StageClaimedError, SlurmError) as error:
         log.error("%s", error)  # noqa: TRY400
         return FAILED_CELLS
     except OSError as error:
-        if not is_disk_full(error):
-            raise
-        log.error("%s; free some space and run the same command again", error)  # noqa: TRY400
+        log.debug("the error in full", exc_info=True)
+        log.error("%s", os_error_text(error))  # noqa: TRY400 it names file and fix
         return FAILED_CELLS
     except KeyboardInterrupt:
         log.error("interrupted; the same command goes on where this one stopped")  # noqa: TRY400

@@ -6,41 +6,34 @@ taken over.
 """
 
 import errno
-import fcntl
 import functools
 import hashlib
 import json
 import logging
 import os
 import socket
-import threading
 import time
 import traceback
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ptl_sweep.ownership import owned, read_claim
+
 log = logging.getLogger(__name__)
 
-HEARTBEAT_S = 15.0  # a live worker touches its claim this often
-STALE_AFTER_S = 120.0  # a claim untouched for so long belongs to a dead worker
 META = "meta.json"
 NUM_METAS = 20_000  # that are kept in memory: a report asks for each of them many times
 FAILED = "FAILED.json"
 HISTORY = "history.jsonl"
 TEMPORARY = ".tmp"  # suffix of a file that is being written
-CLAIMS_LOCK = ".claims.lock"  # held while a claim that exists is taken away
 
 
 class StoreError(RuntimeError):
     """The store on disk does not hold what a stage needs; the message says how to fix it."""
-
-
-class StageClaimedError(StoreError):
-    """Another live worker computes this stage right now."""
 
 
 def canonical_json(value: object) -> str:
@@ -169,23 +162,12 @@ class Store:
         Raises: StageClaimedError when a live worker owns it.
         """
         self.root.mkdir(parents=True, exist_ok=True)
-        path = self.claim_path(key)
-        token = take_claim(path)
-        stop = threading.Event()
-        heartbeat = threading.Thread(
-            target=_beat, args=(path, token, stop), daemon=True, name=f"heartbeat {key}"
-        )
-        heartbeat.start()
-        try:
+        with owned(self.claim_path(key)):
             folder = self.work_folder(key)
             folder.mkdir(exist_ok=True)
             for left in [folder / FAILED, *folder.rglob(f"*{TEMPORARY}")]:
                 left.unlink(missing_ok=True)
             yield folder
-        finally:
-            stop.set()
-            heartbeat.join()
-            _remove_claim(path, token)
 
     def publish(self, key: str, meta: Mapping[str, Any]) -> Path:
         """Make the claimed work folder the published stage, in one rename.
@@ -246,120 +228,6 @@ class Store:
             return dict(json.loads(lines[-1])) if lines else {}
         except (OSError, ValueError):
             return {}
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """Who computes a stage, and when it was last seen alive."""
-
-    host: str
-    pid: int
-    token: str
-    age_s: float
-    job: str | None = None  # of SLURM
-    restart: int = 0  # how often SLURM had put that job back into its queue
-
-    @property
-    def is_stale(self) -> bool:
-        """Dead for certain, or silent for too long.
-
-        For certain: same host and no such process, or an earlier life of the SLURM job that asks.
-        """
-        if self.age_s > STALE_AFTER_S:
-            return True
-        own = slurm_job()
-        if self.job is not None and self.job == own["job"] and self.restart < own["restart"]:
-            return True
-        return self.host == socket.gethostname() and not _is_alive(self.pid)
-
-
-def slurm_job() -> dict[str, Any]:
-    """`job` and `restart` of the SLURM job that this process belongs to; job None outside one."""
-    return {
-        "job": os.environ.get("SLURM_JOB_ID"),
-        "restart": int(os.environ.get("SLURM_RESTART_COUNT") or 0),
-    }
-
-
-def read_claim(path: Path) -> Claim | None:
-    """The claim on disk; None when there is none."""
-    try:
-        age = time.time() - path.stat().st_mtime
-        text = path.read_text()
-    except FileNotFoundError:
-        return None
-    try:
-        content = json.loads(text)
-        return Claim(age_s=age, **content)
-    except (ValueError, TypeError):  # created, not yet written
-        return Claim("", 0, "", age)
-
-
-def take_claim(path: Path) -> str:
-    """Create the claim, or take over a stale one; returns its token.
-
-    Raises: StageClaimedError when it is live.
-    """
-    token = uuid.uuid4().hex
-    content = {
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "token": token,
-        **slurm_job(),
-    }
-    for _ in range(10):
-        if _create(path, json.dumps(content)):
-            return token
-        claim = read_claim(path)
-        if claim is None:
-            continue
-        if not claim.is_stale:
-            raise StageClaimedError(
-                f"{path.stem} is being computed by process {claim.pid} on {claim.host or '?'} "
-                f"(seen {claim.age_s:.0f} s ago); wait for it, or end it and run again"
-            )
-        _remove_claim(path, claim.token)
-    raise StageClaimedError(f"{path} changes hands too fast; run again")
-
-
-def _create(path: Path, content: str) -> bool:
-    """Write the claim under another name first, so that it is never seen half written."""
-    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}")
-    try:
-        temporary.write_text(content)
-        path.hardlink_to(temporary)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink(missing_ok=True)
-    return True
-
-
-def _remove_claim(path: Path, token: str) -> None:
-    """Remove this very claim; one that has become somebody else's meanwhile stays."""
-    with (path.parent / CLAIMS_LOCK).open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # ends with the block, and with the process
-        now = read_claim(path)
-        if now is not None and now.token == token:
-            path.unlink()
-
-
-def _beat(path: Path, token: str, stop: threading.Event) -> None:
-    while not stop.wait(HEARTBEAT_S):
-        claim = read_claim(path)
-        if claim is not None and claim.token == token:
-            with suppress(FileNotFoundError):
-                os.utime(path)
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _last_own_frame(error: BaseException) -> str:

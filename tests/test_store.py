@@ -3,12 +3,8 @@
 import errno
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,14 +16,11 @@ from hypothesis import strategies as st
 
 from ptl_sweep import store as store_module
 from ptl_sweep.store import (
-    StageClaimedError,
     Store,
     StoreError,
     canonical_json,
     is_disk_full,
-    read_claim,
     stage_key,
-    take_claim,
     write_atomically,
 )
 
@@ -37,7 +30,7 @@ SPEC = {"dataset": {"reader": "miniature", "seed": 3}, "real_count": 20, "rate":
 WORKER = """
 import json, os, sys
 from pathlib import Path
-from ptl_sweep import store
+from ptl_sweep import ownership, store
 
 root, point = Path(sys.argv[1]), sys.argv[2]
 key = store.stage_key("train", "x", version=1, spec={"a": 1}, parents=())
@@ -50,7 +43,7 @@ def at(where):
     if where == point:
         die()
 
-real_fsync, real_write, real_claim = store._fsync, store.write_atomically, store.take_claim
+real_fsync, real_write, real_claim = store._fsync, store.write_atomically, ownership.take_claim
 
 def fsync(path):
     if path == home.work_folder(key):
@@ -74,7 +67,7 @@ def claim(path):
     at("before the wip folder")
     return token
 
-store._fsync, store.write_atomically, store.take_claim = fsync, write, claim
+store._fsync, store.write_atomically, ownership.take_claim = fsync, write, claim
 with home.claim(key) as folder:
     at("after the wip folder")
     if point == "half an artifact":
@@ -93,11 +86,12 @@ KILL_POINTS = [
 ]  # fmt: skip
 COMMITTED = KILL_POINTS[7:]
 
-# Dies at the n-th line that store.py executes, for every n; the run after each death publishes.
+# Dies at the n-th line that store.py and ownership.py execute, for every n; the run after each
+# death publishes.
 EVERY_LINE = """
 import json, os, sys
 from pathlib import Path
-from ptl_sweep import store
+from ptl_sweep import ownership, store
 
 root = Path(sys.argv[1])
 key = store.stage_key("train", "x", version=1, spec={"a": 1}, parents=())
@@ -118,7 +112,7 @@ def die_at(number, home):
     seen = 0
     def trace(frame, event, argument):
         nonlocal seen
-        if frame.f_code.co_filename != store.__file__:
+        if frame.f_code.co_filename not in (store.__file__, ownership.__file__):
             return None
         if event == "line":
             seen += 1
@@ -145,51 +139,6 @@ for number in range(1, 1000):
         break
     deaths += 1
 print(deaths)
-"""
-
-# Races for claims that a dead process left; prints how many owners each of them got.
-RACE = """
-import json, os, socket, sys, time
-from pathlib import Path
-from ptl_sweep import store
-
-root, owners = Path(sys.argv[1]), []
-root.mkdir()
-for number in range(int(sys.argv[2])):
-    path = root / f"{number}.claim"
-    if number % 2:
-        dead = os.fork()
-        if dead == 0:
-            os._exit(0)
-        os.waitpid(dead, 0)
-        path.write_text(json.dumps({"host": socket.gethostname(), "pid": dead, "token": "dead"}))
-    start, children = time.monotonic() + 0.01, []
-    tried, try_done = os.pipe()
-    held, release = os.pipe()
-    for _ in range(4):
-        child = os.fork()
-        if child == 0:
-            os.close(release)
-            while time.monotonic() < start:
-                pass
-            try:
-                store.take_claim(path)
-                code = 0
-            except store.StageClaimedError:
-                code = 1
-            os.write(try_done, b".")
-            os.read(held, 1)  # an owner lives until everybody has tried
-            os._exit(code)
-        children.append(child)
-    for _ in children:
-        assert os.read(tried, 1) == b"."
-    os.close(release)
-    codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
-    for end in (tried, try_done, held):
-        os.close(end)
-    assert set(codes) <= {0, 1}, codes
-    owners.append(codes.count(0))
-print(json.dumps(owners))
 """
 
 
@@ -483,133 +432,3 @@ def test_progress_is_the_last_row_of_the_history(store: Store) -> None:
         rows = [json.dumps({"train/step": step, "note": "x" * 300}) for step in range(100)]
         (folder / "history.jsonl").write_text("\n".join(rows) + "\n")
         assert store.progress("k")["train/step"] == 99
-
-
-# --- claims
-
-
-def test_a_claimed_stage_cannot_be_claimed_again_and_the_answer_says_by_whom(store: Store) -> None:
-    with store.claim("k"):
-        assert store.is_running("k")
-        with pytest.raises(StageClaimedError) as caught, store.claim("k"):
-            pass
-    assert f"process {os.getpid()} on {socket.gethostname()}" in str(caught.value)
-    assert not store.is_running("k")
-    with store.claim("k"):
-        pass
-
-
-def test_another_process_cannot_claim_what_this_one_computes(store: Store) -> None:
-    with store.claim(key_of(spec={"a": 1})):
-        other = program(WORKER, store.root, "nowhere")
-    assert other.returncode == 1
-    assert "StageClaimedError" in other.stderr
-
-
-@pytest.mark.parametrize("left", ["dead process", "silent host", "torn and old"])
-def test_a_stale_claim_is_taken_over(left: str, store: Store) -> None:
-    store.root.mkdir()
-    path = store.claim_path("k")
-    old = time.time() - store_module.STALE_AFTER_S - 1
-    if left == "dead process":
-        child = subprocess.Popen([sys.executable, "-c", ""])
-        child.wait()
-        path.write_text(
-            json.dumps({"host": socket.gethostname(), "pid": child.pid, "token": "dead"})
-        )
-    elif left == "silent host":
-        path.write_text(json.dumps({"host": "gpu07", "pid": 1, "token": "dead"}))
-        os.utime(path, (old, old))
-    else:
-        path.write_text('{"host": "gp')
-        os.utime(path, (old, old))
-    assert not store.is_running("k")
-    with store.claim("k"):
-        claim = read_claim(path)
-        assert claim is not None
-        assert claim.pid == os.getpid()
-
-
-@pytest.mark.parametrize(
-    ("restart", "is_taken"), [("0", False), ("1", True)], ids=["same life", "requeued"]
-)
-def test_a_requeued_slurm_job_takes_over_the_claim_of_its_earlier_life_at_once(
-    restart: str, is_taken: bool, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    left = {"host": "another", "pid": 1, "token": "t", "job": "812", "restart": 0}
-    store.root.mkdir(parents=True, exist_ok=True)
-    store.claim_path("train-x").write_text(json.dumps(left))
-    monkeypatch.setenv("SLURM_JOB_ID", "812")
-    monkeypatch.setenv("SLURM_RESTART_COUNT", restart)
-    if is_taken:
-        with store.claim("train-x"):
-            claim = read_claim(store.claim_path("train-x"))
-        assert claim is not None
-        assert (claim.job, claim.restart) == ("812", 1)
-    else:
-        with pytest.raises(StageClaimedError), store.claim("train-x"):
-            pass
-
-
-@pytest.mark.parametrize("text", ['{"host": "gpu07", "pid": 1, "token": "t"}', '{"host": "gp'])
-def test_a_fresh_claim_of_another_host_is_respected(text: str, store: Store) -> None:
-    store.root.mkdir()
-    store.claim_path("k").write_text(text)
-    assert store.is_running("k")
-    with pytest.raises(StageClaimedError), store.claim("k"):
-        pass
-    assert store.claim_path("k").read_text() == text
-
-
-def test_a_stopped_but_living_process_keeps_its_claim(store: Store) -> None:
-    """Until the heartbeat is missed: STALE_AFTER_S."""
-    store.root.mkdir()
-    child = subprocess.Popen(["sleep", "60"])
-    child.send_signal(signal.SIGSTOP)
-    store.claim_path("k").write_text(
-        json.dumps({"host": socket.gethostname(), "pid": child.pid, "token": "t"})
-    )
-    try:
-        assert store.is_running("k")
-    finally:
-        child.kill()
-        child.wait()
-    assert not store.is_running("k")
-
-
-def test_a_heartbeat_keeps_a_claim_fresh(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "HEARTBEAT_S", 0.02)
-    with store.claim("k"):
-        os.utime(store.claim_path("k"), (0, 0))
-        deadline = time.monotonic() + 10
-        while not store.is_running("k") and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert store.is_running("k")
-    assert not [t for t in threading.enumerate() if t.name.startswith("heartbeat")]
-
-
-def test_a_worker_that_lost_its_claim_neither_refreshes_nor_removes_the_new_one(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store_module, "HEARTBEAT_S", 0.01)
-    path = store.claim_path("k")
-    with store.claim("k"):
-        path.unlink()
-        take_claim(path)  # as another worker would after STALE_AFTER_S
-        os.utime(path, (0, 0))
-        time.sleep(0.1)
-        assert path.stat().st_mtime == 0
-    assert path.exists()
-
-
-def test_of_processes_that_race_for_a_stage_exactly_one_gets_it(tmp_path: Path) -> None:
-    done = program(RACE, tmp_path / "race", 30)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [1] * 30
-
-
-@pytest.mark.slow
-def test_of_processes_that_race_for_many_stages_exactly_one_gets_each(tmp_path: Path) -> None:
-    done = program(RACE, tmp_path / "race", 200)
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == [1] * 200

@@ -1,5 +1,6 @@
 """What a first word on the command line does; without one, a sweep is planned and run."""
 
+import logging
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -29,6 +30,7 @@ from ptl_sweep.datasets.validation import DataError
 from ptl_sweep.detection.initial_weights.files import resolve_weights
 from ptl_sweep.launchers import find_launcher
 from ptl_sweep.launchers.slurm.queue import view_jobs
+from ptl_sweep.ownership import missing_abilities
 from ptl_sweep.pipeline import plan_text, status_text
 from ptl_sweep.pipeline.graph import NO_VALIDATION
 from ptl_sweep.pipeline.plan import plan_sweep, save_plan
@@ -38,6 +40,8 @@ from ptl_sweep.store import canonical_json
 from ptl_sweep.terminal import did_you_mean, output, print_json, say
 
 WORK_TO_DO = 3  # not 2, which is a mistake of the user
+
+log = logging.getLogger(__name__)
 
 
 def run_sweep(arguments: list[str], command: str) -> int:
@@ -56,6 +60,7 @@ def run_sweep(arguments: list[str], command: str) -> int:
     config = cells[0]
     if not config.launcher.dry_run:
         save_plan(plan)
+        warn_of_file_system(plan.store.root)
     say(f"planned in {time.monotonic() - started:.1f} s")
     launcher = find_launcher(config.launcher.name)
     if not launcher(plan, config.launcher, output()).run():
@@ -65,6 +70,18 @@ def run_sweep(arguments: list[str], command: str) -> int:
     result = reduce_sweep(plan, config.tracking, jobs=view_jobs(plan))
     say(result.text)
     return FAILED if result.num_failed else OK
+
+
+def warn_of_file_system(store: Path) -> None:
+    """Say what the store's file system lacks, and what follows. Raises: OSError."""
+    store.mkdir(parents=True, exist_ok=True)
+    for missing in missing_abilities(store):
+        log.warning(
+            "the file system of %s has no %s; stages are claimed without: two workers that take "
+            "over one dead claim in the same instant may both compute its stage; nothing is lost",
+            store,
+            missing,
+        )
 
 
 def require_data(cells: Iterable[Config]) -> None:

@@ -14,7 +14,13 @@ from numpy import ndarray
 from PIL import ExifTags, Image, ImageOps
 
 from ptl_sweep.datasets.records import ImageRecord, PixelSource
-from ptl_sweep.datasets.validation import LFS_FIX, LFS_HEADER, DataError, data_error
+from ptl_sweep.datasets.validation import (
+    LFS_FIX,
+    LFS_HEADER,
+    DataError,
+    data_error,
+    require_regular,
+)
 
 MAX_PIXELS = 100_000_000  # 6000x4000 is a quarter of it; a bomb of 0.6 MB can hold 196 million
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -43,6 +49,7 @@ def list_images(folder: Path) -> list[Path]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """The image with only its header read; every fault inside the block becomes a DataError."""
+    require_regular(path)
     try:
         with warnings.catch_warnings():
             # Pillow warns from 89 million pixels on; the limit here is MAX_PIXELS.

@@ -1,10 +1,14 @@
 """What every reader says about data that cannot be used: file, line, field, value and fix."""
 
 import difflib
+import json
 import math
 import re
+import reprlib
+import stat
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from ptl_sweep.config.checks import ConfigError
 from ptl_sweep.config.schema import DatasetConfig
@@ -14,6 +18,10 @@ LFS_FIX = "run `git lfs pull` where the file came from, or download it again"
 MIN_SIDE_PX = 1.0  # shorter boxes are dropped
 MAX_COORDINATE_PX = 1e5  # no image is that large: a number beyond it is a mistake
 CLIP_TOLERANCE_PX = 1.0  # boxes that leave the image by less are not worth a warning
+
+# A few kilobytes of YAML with anchors can stand for billions of entries.
+_BRIEF = reprlib.Repr()
+_BRIEF.maxlevel, _BRIEF.maxlist, _BRIEF.maxdict, _BRIEF.maxstring = 3, 60, 60, 1000
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
@@ -30,7 +38,10 @@ def data_error(path: Path, problem: str, fix: str, line: int | None = None) -> D
 
 def quoted(value: object) -> str:
     """Quote the value as an error message does: one line, never long."""
-    text = repr(value)
+    try:
+        text = _BRIEF.repr(value) if isinstance(value, list | dict) else repr(value)
+    except ValueError:  # Python writes no integer of thousands of digits
+        return "a number of thousands of digits"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
@@ -87,6 +98,7 @@ def read_bytes(path: Path, limit: int = -1) -> bytes:
 
     Raises: DataError when it cannot be read or is a git-LFS pointer.
     """
+    require_regular(path)
     try:
         with path.open("rb") as file:
             data = file.read(limit)
@@ -97,6 +109,29 @@ def read_bytes(path: Path, limit: int = -1) -> bytes:
     if data.startswith(LFS_HEADER):
         raise data_error(path, "is a git-LFS pointer, not the file itself", LFS_FIX)
     return data
+
+
+def require_regular(path: Path) -> None:
+    """Refuse a pipe, a socket or a device, whose reading may never end. Raises: DataError."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):  # who opens it says why
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise data_error(path, "is no regular file", "delete it, or put the real file there")
+
+
+def parse_json(text: str, path: Path, fix: str, line: int | None = None) -> Any:
+    """Parse the content of `path`, or one line of it. Raises: DataError for anything but JSON."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        problem, line = error.msg, error.lineno if line is None else line
+    except RecursionError:
+        problem = "lists within lists without end"
+    except ValueError:
+        problem = "a number of thousands of digits"
+    raise data_error(path, f"is not valid JSON: {problem}", fix, line)
 
 
 def read_text(path: Path) -> str:

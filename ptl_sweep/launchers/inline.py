@@ -5,7 +5,7 @@ from time import sleep
 from typing import TYPE_CHECKING
 
 from ptl_sweep.launchers.base import RETRY_CLAIMED_S, Launcher
-from ptl_sweep.store import StageClaimedError
+from ptl_sweep.ownership import StageClaimedError
 from ptl_sweep.worker.running import StageFailedError, prepare_process, run_stage
 
 if TYPE_CHECKING:

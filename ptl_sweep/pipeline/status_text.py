@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
+from ptl_sweep.ownership import read_claim
 from ptl_sweep.pipeline import status
 from ptl_sweep.pipeline.costs import time_left
 from ptl_sweep.pipeline.plan import Plan
@@ -15,7 +16,6 @@ from ptl_sweep.pipeline.plan_text import grid_line
 from ptl_sweep.pipeline.queue import QueueSnapshot
 from ptl_sweep.pipeline.status import StageState, States
 from ptl_sweep.stages.train import DetectorStage
-from ptl_sweep.store import read_claim
 from ptl_sweep.terminal import WIDTH, duration, text_table, wrap
 
 
@@ -96,7 +96,7 @@ def progress_note(plan: Plan, key: str, jobs: QueueSnapshot | None = None) -> st
     parts = [_step_note(plan, key)]
     claim = read_claim(plan.store.claim_path(key))
     if claim is not None:
-        parts.append(f"{claim.host}, seen {duration(claim.age_s)} ago")
+        parts.append(f"{claim.host}, seen {duration(max(claim.age_s, 0))} ago")
     job = jobs.queued.get(key) if jobs else None
     if job is not None:
         parts.append(f"job {job.id}, {job.left} left")

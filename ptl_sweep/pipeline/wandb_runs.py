@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from ptl_sweep.config.schema import TrackingConfig
+from ptl_sweep.ownership import slurm_job
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.pipeline.provenance import git_commit
 from ptl_sweep.stages.base import Stage, StageKind
 from ptl_sweep.stages.evaluate import EvaluateStage
 from ptl_sweep.stages.ptl import PtlStage
 from ptl_sweep.stages.train import MODEL, STEP_METRICS, DetectorStage
-from ptl_sweep.store import StoreError, slurm_job
+from ptl_sweep.store import StoreError
 from ptl_sweep.tracking import Companion, FiledFiles, Order, RunInfo, mode_of
 from ptl_sweep.vocabulary import OFF
 

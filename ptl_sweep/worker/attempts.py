@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ptl_sweep.store import slurm_job, write_atomically
+from ptl_sweep.ownership import slurm_job
+from ptl_sweep.store import write_atomically
 
 log = logging.getLogger(__name__)
 

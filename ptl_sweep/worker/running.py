@@ -13,12 +13,13 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from ptl_sweep.config.schema import THREAD_VARIABLES, ConfigError
+from ptl_sweep.ownership import StageClaimedError
 from ptl_sweep.pipeline.graph import Task
 from ptl_sweep.pipeline.plan import PLAN, Plan
 from ptl_sweep.pipeline.provenance import code_fingerprint, software
 from ptl_sweep.pipeline.wandb_runs import follow_stage
 from ptl_sweep.stages.base import Stage
-from ptl_sweep.store import HISTORY, StageClaimedError, StoreError
+from ptl_sweep.store import HISTORY, StoreError
 from ptl_sweep.worker.attempts import Attempts
 from ptl_sweep.worker.peak_memory import peak_mb, restart_peak
 
@@ -76,6 +77,9 @@ def run_stage(
         except Exception as error:
             if _is_interruption(error):
                 raise
+            if store.is_published(key):  # our claim had gone to another while we stood still
+                log.warning("%s was published by another worker meanwhile: %s", key, error)
+                return False
             store.record_failure(key, error, log_path=log_path)
             raise StageFailedError(f"{key}: {store.describe(error)}") from error
         finally:

@@ -21,10 +21,10 @@ from ptl_sweep.config.schema import LauncherConfig
 from ptl_sweep.launchers import local
 from ptl_sweep.launchers.inline import InlineLauncher
 from ptl_sweep.launchers.local import LocalLauncher, SweepInterrupted
+from ptl_sweep.ownership import read_claim
 from ptl_sweep.pipeline import status
 from ptl_sweep.pipeline.graph import Task
 from ptl_sweep.pipeline.plan import Plan
-from ptl_sweep.store import read_claim
 
 MakePlan = Callable[..., Plan]
 GRID = ("real_count=2,3", "target=field", "synthetic=off,on")

@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
+from ptl_sweep import ownership
 from ptl_sweep import store as store_module
 from ptl_sweep.detection.training import Interrupted
+from ptl_sweep.ownership import StageClaimedError
 from ptl_sweep.pipeline.plan import Plan, load_plan, save_plan
 from ptl_sweep.stages.ptl import PtlStage
 from ptl_sweep.stages.train import TrainStage
-from ptl_sweep.store import StageClaimedError
 from ptl_sweep.tracking import Companion
 from ptl_sweep.worker import running
 from ptl_sweep.worker.__main__ import main
@@ -193,7 +194,7 @@ def test_a_claim_that_cannot_be_written_fails_the_task_alone(
     def full(path: Path) -> str:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
-    monkeypatch.setattr(store_module, "take_claim", full)
+    monkeypatch.setattr(ownership, "take_claim", full)
     assert run_task(plan, plan.task_of(key)) == ExitCode.FAILED
 
 

@@ -1,6 +1,5 @@
 """COCO instances JSON: images/ and annotations/instances_SPLIT.json; crowds are ignored regions."""
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -18,6 +17,7 @@ from ptl_sweep.datasets.validation import (
     MAX_COORDINATE_PX,
     DataError,
     data_error,
+    parse_json,
     quoted,
     read_text,
     refuse_scene_fractions,
@@ -76,12 +76,7 @@ def _annotation_file(root: Path, config: DatasetConfig, split: str) -> Path:
 
 
 def _content(path: Path) -> Entry:
-    text = read_text(path)
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        fix = "download or export the file again"
-        raise data_error(path, f"is not valid JSON: {error.msg}", fix, error.lineno) from error
+    content = parse_json(read_text(path), path, "download or export the file again")
     if not isinstance(content, dict):
         raise data_error(path, "is not a COCO instances file", "export it as COCO detection JSON")
     return content

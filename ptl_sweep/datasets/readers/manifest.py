@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -13,6 +12,7 @@ from ptl_sweep.datasets.validation import (
     data_error,
     nearest,
     number,
+    parse_json,
     quoted,
     read_text,
 )
@@ -74,10 +74,7 @@ def _json_rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     for line, text in enumerate(read_text(path).split("\n"), 1):
         if not text.strip():
             continue
-        try:
-            fields = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise data_error(path, f"is not valid JSON: {error}", FIX, line) from error
+        fields = parse_json(text, path, FIX, line)
         if not isinstance(fields, dict):
             raise data_error(path, f"is {quoted(fields)}, must be an object", FIX, line)
         _require_columns(path, line, list(fields))

@@ -83,6 +83,8 @@ class Validator:
 
         Raises: DataError for a second image of the same id.
         """
+        if not image_id.isascii() and image_id != image_id.encode(errors="replace").decode():
+            raise data_error(path, "its name is not UTF-8", "rename the file and its annotations")
         if image_id in self._records:
             raise data_error(
                 path,

@@ -68,7 +68,7 @@ def add_yolo(
     """
     for image_id, scene, path, labels in images:
         size = image_size(path)
-        if labels.is_file():
+        if labels.exists():
             found = _labels(validator.read_table(labels, COLUMNS, None), size, meanings)
         else:
             validator.warn("images without label file, taken as negatives", path.name)
@@ -180,7 +180,7 @@ def class_names(root: Path) -> dict[int, str]:
     fix = "write the line `names: {0: person}` or `names: [person]`"
     try:
         content = yaml.safe_load(read_text(path))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise data_error(path, f"is not valid YAML: {quoted(str(error))}", fix) from error
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, list):

@@ -22,10 +22,10 @@ from typing import TYPE_CHECKING
 
 from ptl_sweep.launchers.slurm.journal import REDUCE
 from ptl_sweep.launchers.slurm.queue import view_jobs
+from ptl_sweep.ownership import slurm_job
 from ptl_sweep.pipeline.graph import Task
 from ptl_sweep.pipeline.plan import Plan, load_plan
 from ptl_sweep.pipeline.provenance import PACKAGE, code_fingerprint
-from ptl_sweep.store import slurm_job
 from ptl_sweep.worker.running import ExitCode, StopOnSignal, run_task, task_named
 
 if TYPE_CHECKING:

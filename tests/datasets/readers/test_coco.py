@@ -97,6 +97,8 @@ def test_a_bad_entry_is_named_with_its_fix(
         ('{"images": [3]}', ("images[0] is 3",)),
         ('{"images": [{"id": 1}]}', ("images[0] has no file_name",)),
         ('{"images": [{"id": 1, "file_name": "a"}]}', ("categories is None",)),
+        ("[" * 200_000, ("is not valid JSON", "lists within lists")),
+        ('{"images": [{"id": %s}]}' % ("9" * 5000), ("is not valid JSON", "number of thousands")),
     ],
 )
 def test_a_file_that_is_no_instances_json_is_named(

@@ -110,6 +110,12 @@ def test_a_mutated_row_is_parsed_right_or_named(
         assert len(record.boxes) == 1
 
 
+# Ten to the ninth names, by anchors; it took 40 s to say that they are wrong.
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9)
+) + "names: *a8\n"  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("data", "word"),
     [
@@ -120,6 +126,9 @@ def test_a_mutated_row_is_parsed_right_or_named(
         ("names: [person", "is not valid YAML"),
         ("- 1", "names is None"),
         ("names: [walker, dog]", "none of its classes is a person"),
+        (f"names: {'[' * 3000}", "is not valid YAML"),
+        (f"names: {{0: {'9' * 5000}}}", "is not valid YAML"),
+        (BOMB, "names is"),
     ],
 )
 def test_a_bad_data_yaml_is_named_with_its_fix(yolo: Read, data: str, word: str) -> None:
@@ -263,3 +272,25 @@ def test_genuine_drone_frames_parse_and_divide_by_scene(
     assert sum(map(len, parts)) == num_images
     scenes = [{record.scene for record in part} for part in parts]
     assert sum(map(len, scenes)) == len(set().union(*scenes))
+
+
+@pytest.mark.parametrize("kind", ["image", "label"])
+def test_a_pipe_is_refused_and_not_waited_for(yolo: Read, tmp_path: Path, kind: str) -> None:
+    yolo({"1": ROW, "2": ROW})
+    path = tmp_path / ("images/2.png" if kind == "image" else "labels/2.txt")
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DataError, match=f"{path.name}: is no regular file"):
+        yolo({"1": ROW})
+
+
+def test_a_name_that_is_not_utf8_is_refused(yolo: Read, tmp_path: Path) -> None:
+    yolo({"1": ROW})
+    folder = os.fsencode(tmp_path)
+    os.link(folder + b"/images/1.png", folder + b"/images/b\xff.png")
+    os.link(folder + b"/labels/1.txt", folder + b"/labels/b\xff.txt")
+    with pytest.raises(DataError, match="its name is not UTF-8"):
+        yolo({"1": ROW})
+    for path in (*tmp_path.glob("images/b*"), *tmp_path.glob("labels/b*")):
+        path.rename(path.with_stem("Straße"))
+    assert len(yolo({"1": ROW}).records) == 2
