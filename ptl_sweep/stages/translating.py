@@ -60,20 +60,12 @@ def compare_gaps(
     Both by the detector and the Gaussian of the selection, and beside them that of as many `real`
     persons. Empty where no Gaussian exists, or no pixel was to change.
     """
-    path, method = ctx.folder / GAUSSIAN, stage.method
-    translates = isinstance(stage.translator, CropTranslator) and transformed["reason"] is None
-    if not (isinstance(method, Ptl) and path.exists() and translates):
+    method = stage.method
+    if not (isinstance(method, Ptl) and _is_translated(stage, ctx, transformed)):
         return {"images": [], "summary": {}}
     images = [TransformedImage(**image) for image in transformed["images"]]
     records = [image.record(ctx.folder) for image in images]
-    gap = measure_domain_gap(
-        load_detector(stage.detector, ctx),
-        Gaussian.load(path),
-        [*records, *single_persons(real, len(records))],
-        method,
-        stage.inference,
-        cache=ctx.cache,
-    )
+    gap = _measure(stage, ctx, method, [*records, *single_persons(real, len(records))])
     after, of_real = np.split(gap, [len(records)])
     known = {one["image_id"]: one["gap"] for one in selection["pool"]}
     gaps = [known[image.pool_id] for image in images]
@@ -86,6 +78,27 @@ def compare_gaps(
         ],
         "summary": gap_summary(before, after, of_real),
     }
+
+
+def _is_translated(stage: PtlStage, ctx: StageContext, transformed: Mapping[str, Any]) -> bool:
+    """Whether a Gaussian selected images, and their pixels were to change and could."""
+    changes_pixels = isinstance(stage.translator, CropTranslator) and transformed["reason"] is None
+    selected_by_gap = (ctx.folder / GAUSSIAN).exists() and bool(transformed["images"])
+    return changes_pixels and selected_by_gap
+
+
+def _measure(
+    stage: PtlStage, ctx: StageContext, method: Ptl, records: Sequence[ImageRecord]
+) -> Float[ndarray, " p"]:
+    """The gap of each record as the selection measured it: R_t-1, its Gaussian, its scales."""
+    return measure_domain_gap(
+        load_detector(stage.detector, ctx),
+        Gaussian.load(ctx.folder / GAUSSIAN),
+        records,
+        method,
+        stage.inference,
+        cache=ctx.cache,
+    )
 
 
 def single_persons(records: Sequence[ImageRecord], num: int) -> list[ImageRecord]:

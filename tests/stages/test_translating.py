@@ -14,6 +14,7 @@ from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.distance.gaussian import Gaussian
 from ptl_sweep.pipeline.plan import load_plan
 from ptl_sweep.ptl.domain_gap import measure_domain_gap
+from ptl_sweep.ptl.methods.random import Random
 from ptl_sweep.ptl.translators.identity import Identity
 from ptl_sweep.stages import translating
 from ptl_sweep.stages.context import StageContext
@@ -42,8 +43,8 @@ class Finished:
         by_id = {one.image_id: one for one in self.ctx.read_split(self.stage.data).records}
         return [by_id[name] for name in names]
 
-    def compare(self, stage: PtlStage | None = None, reason: str | None = None) -> Any:
-        transformed = self.file(TRANSFORMED) | {"reason": reason}
+    def compare(self, stage: PtlStage | None = None, **changes: Any) -> Any:
+        transformed = self.file(TRANSFORMED) | changes
         selection = self.file(SELECTION)
         return translating.compare_gaps(
             stage or self.stage, self.ctx, selection, transformed, self.real
@@ -141,6 +142,9 @@ def test_nothing_is_compared_where_nothing_was_translated_or_no_gaussian_exists(
     as_drawn = dataclasses.replace(finished.stage, translator=Identity())
     assert finished.compare(as_drawn) == nothing
     assert finished.compare(reason="no real person crop is large enough") == nothing
+    assert finished.compare(images=[]) == nothing  # the pool was used up
+    own = Random(images_per_iteration=4)  # and so is any method whose measure is not PTL's
+    assert finished.compare(dataclasses.replace(finished.stage, method=own)) == nothing
     assert finished.compare()["images"]
     (finished.folder / GAUSSIAN).unlink()
     assert finished.compare() == nothing
