@@ -104,6 +104,7 @@ KEY_RESULTS = (
     SOURCE,
     SYNTHETIC,
     PageColumn("agreement", "our trainings"),
+    PageColumn("p_family", "p", "adjusted", 1, 3, missing=""),
     PageColumn("number", "number [95 % over seeds]", style="long"),
     PageColumn("control", "beside it", style="long", missing=""),
     PageColumn("readings", "readings", style="long", missing=""),

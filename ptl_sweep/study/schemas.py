@@ -209,7 +209,7 @@ CLAIMS = pl.Schema(
         **_numbers("value", "sd", "low", "high"),  # over seeds; Student t interval
         "num_seeds": INTEGER,
         "p": NUMBER,  # exact, over seeds
-        "family": TEXT,  # of tests that p_family is adjusted over
+        "family": TEXT,  # of tests that one sentence is about; p_family is adjusted over it
         **_numbers("p_family", "control", "control_low", "control_high"),
         **_texts("disagreeing", "undecided"),  # readings with another answer, or with none
     }

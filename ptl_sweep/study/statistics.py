@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
-from scipy import stats
+from scipy import special, stats
 
 MAX_EXACT_FLIPS = 16  # differences; 2**16 sign vectors are enumerated
 SIGNIFICANCE = 0.05
@@ -55,6 +55,34 @@ def mean_interval(values: Float[ndarray, " n"], confidence: float = 0.95) -> Int
 @cache
 def _t_quantile(share: float, freedom: int) -> float:
     return float(stats.t.ppf(share, freedom))
+
+
+def student_p(mean: float, sd: float, num: int) -> float:
+    """Two-sided p of Student's t for a mean of zero; 0.05 at the edge of `mean_interval`.
+
+    NaN where there is no interval.
+    """
+    if np.isnan(sd):
+        return np.nan
+    if sd == 0:
+        return float(mean == 0)
+    return float(2 * special.stdtr(num - 1, -abs(mean) / (sd / np.sqrt(num))))
+
+
+def departure_p(departures: Float[ndarray, "s t"]) -> float:
+    """P of "every column's mean is zero" for rows that sum to zero: F of an analysis of variance.
+
+    F = n |mean|^2 / tr(S) with S their covariance and f, f (n - 1) degrees of freedom, where
+    f = tr(S)^2 / |S|^2 (Greenhouse and Geisser 1959), because columns need be neither equally
+    noisy nor independent. With two columns this is Student's paired t.
+    """
+    num, mean = len(departures), departures.mean(axis=0)
+    covariance = np.atleast_2d(np.cov(departures, rowvar=False))
+    noise = float(np.trace(covariance))
+    if noise == 0:
+        return float(not mean.any())
+    freedom = noise**2 / float((covariance**2).sum())
+    return float(special.fdtrc(freedom, freedom * (num - 1), num * float(mean @ mean) / noise))
 
 
 def sign_flip_p(differences: Float[ndarray, " n"], rng: np.random.Generator | None = None) -> float:

@@ -17,7 +17,7 @@ DISCLAIMERS = ("no evidence", "no verdict", "no answer", "no effect", "no select
 CLAIMING = re.compile(
     r"\b(raises?|lowers?|higher|lower|nearer|farther|prefers?|agrees?|contradicted)\b"
 )
-COUNTED = re.compile(r"(\d+) (?:agrees?|is contradicted|are contradicted)")
+COUNTED = re.compile(r"(\d+) agrees? .*, (\d+) (?:is|are) contradicted,")
 WITHOUT_EVIDENCE = "(no evidence at this count)"
 
 
@@ -60,11 +60,18 @@ def claims_something(sentence: str) -> bool:
     Whatever does not open with a disclaimer claims; so does a disclaimer whose numbers are
     followed by the words of a claim. A count of key results claims unless it is zero.
     """
-    counts = COUNTED.findall(sentence)
-    if counts:
-        return any(int(count) for count in counts)
+    if COUNTED.search(sentence):
+        return any(counted(sentence))
     opening, _, rest = sentence.partition(":")
     return not opening.lower().startswith(DISCLAIMERS) or bool(CLAIMING.search(rest))
+
+
+def counted(sentence: str) -> tuple[int, int]:
+    """How many key results agree, and how many are contradicted."""
+    found = COUNTED.search(sentence)
+    if found is None:
+        raise ValueError(f"not a count of key results: {sentence!r}")
+    return int(found[1]), int(found[2])
 
 
 def claims_worth(sentence: str) -> bool:

@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
-from helpers.claim_words import claims_something, claims_worth, page_words
+from helpers.claim_words import claims_something, claims_worth, counted, page_words
 from helpers.null_grids import POINTS, levels, nothing, results
 
 from ptl_sweep.study.claims.claim import Agreement, Verdict
@@ -27,6 +27,7 @@ def judged(
         verdict=pl.lit(verdict.value),
         agreement=pl.when(pl.col("agreement").is_not_null()).then(pl.lit(agreement.value)),
         num_seeds=pl.lit(num_seeds, pl.Int64),
+        p_family=pl.lit(0.01 if agreement != Agreement.NO_EVIDENCE else 0.5),
         value=sign * pl.col("value").abs(),
     )
 
@@ -52,7 +53,22 @@ def test_a_sentence_is_read_as_its_verdict(
     assert misread == []
     (answer,) = page["answer"]
     assert claims_worth(answer) == is_claim
-    assert ("may be chance" in page["key results"][0]) == is_claim
+
+
+def test_what_the_family_takes_is_not_counted(table: pl.DataFrame) -> None:
+    found = judged(table, Verdict.FOUND, Agreement.AGREES, 6, 1)
+    taken = pl.col("statement").is_in([Statement.MEDIUM, Statement.REPLACEMENT])
+    p = pl.when(taken).then(0.06).otherwise(0.05)
+    page = page_words(found.with_columns(p_family=p))
+    (sentence,) = page["key results"]
+    assert counted(sentence) == (3, 0)
+    assert sentence.endswith(
+        "and 2 have no evidence, adjusted for 5 tests; 2 of these have evidence only when tested "
+        "alone."
+    )
+    assert page[Statement.MEDIUM] == ["agrees"]
+    (none,) = page_words(found.with_columns(p_family=pl.lit(0.06)))["key results"]
+    assert not claims_something(none)
 
 
 def test_worth_without_evidence_at_any_count_is_no_claim(table: pl.DataFrame) -> None:
@@ -69,7 +85,7 @@ def test_worth_without_evidence_at_any_count_is_no_claim(table: pl.DataFrame) ->
     [
         "AP50 rises.",
         "No evidence that it helps: the nearer detector has the higher AP50.",
-        "Of 5 key results, 0 agree and 1 is contradicted, and 4 have no evidence.",
+        "Of 5 key results, 0 agree with on, 1 is contradicted, and 4 have no evidence.",
         "contradicted",
     ],
 )

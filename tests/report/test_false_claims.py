@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 from helpers import null_grids as grids
-from helpers.claim_words import claims_something, claims_worth, page_words
+from helpers.claim_words import claims_something, claims_worth, counted, page_words
 from helpers.null_grids import COUNTS, FALSE, POINTS, RISE, SCORES, SHIFT, TRUE, Grid, Levels, Rng
 from scipy import stats
 
@@ -23,7 +23,6 @@ from ptl_sweep.vocabulary import NEG_LOG_P, RELATIVE_DISTANCE
 
 REPETITIONS = 400
 MOST_FALSE, LEAST_FOUND = 0.06, 0.8
-TIMES = {"key results": 2.5}  # as often: this sentence counts five, each tested on its own
 POOL, TAKEN = 40, 20  # images of a made-up virtual pool
 
 
@@ -54,12 +53,14 @@ FALSE_OF: Mapping[Grid, Mapping[str, Callable[[str], bool]]] = {
         **ON_DISTANCES, **ON_BANDS, **ON_DIFFERENCES,
     },
     grids.everything_shifted: {
-        **says_it(Statement.RISES_ONLY), **ON_DISTANCES, **ON_BANDS, **ON_DIFFERENCES,
+        **says_it(Statement.RISES_ONLY, "key results"),
+        **ON_DISTANCES, **ON_BANDS, **ON_DIFFERENCES,
     },
     grids.flat_curve: {**says_it("contrasts"), "answer": claims_worth},
     grids.as_with_real_images: {
         **ON_BANDS, **says_it(Statement.REPLACEMENT, Statement.TARGETS_DIFFER),
         Statement.RISES_ONLY: "agrees".__eq__,  # that it rises without them too is true
+        "key results": lambda sentence: counted(sentence) not in ((0, 0), (0, 1)),
     },
 }  # fmt: skip
 
@@ -89,7 +90,7 @@ def test_six_seeds_without_an_effect_claim_one_in_at_most_six_percent(
     grid: Grid, num_counts: int, repetitions: int, most: float
 ) -> None:
     shares = false_shares(grid, 6, num_counts, repetitions)
-    wrong = {kind: one for kind, one in shares.items() if one > most * TIMES.get(kind, 1)}
+    wrong = {kind: one for kind, one in shares.items() if one > most}
     assert wrong == {}
 
 
@@ -221,6 +222,31 @@ def test_six_seeds_find_an_effect_of_two_sd(
     for kind, words in PLANTED[grid].items():
         found = [any(re.match(words, one) for one in page[kind]) for page in pages]
         assert np.mean(found) > least, kind
+
+
+def beside_nothing(grid: Callable[[Rng], pl.DataFrame], rng: Rng) -> pl.DataFrame:
+    """What the grid measured, and every other number without an effect."""
+    own = grid(rng)
+    measured = [one.name for one in own.select(pl.col(pl.Float64)) if one.is_finite().any()]
+    return grids.nothing(6, 3, rng).with_columns(own.select(measured))
+
+
+KEY_RESULT_GRIDS = (
+    medium_gains_most, rising_only_with, growing_with_real_images, different_targets,
+    different_false_positives,
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("grid", KEY_RESULT_GRIDS)
+def test_one_true_key_result_of_five_is_counted_after_the_adjustment(
+    grid: Callable[[Rng], pl.DataFrame],
+) -> None:
+    rng = np.random.default_rng([6, 3])
+    pages = [printed(beside_nothing(grid, rng)) for _ in range(REPETITIONS)]
+    agree, against = np.array([counted(*page["key results"]) for page in pages]).T
+    assert np.mean(agree > 0) > 0.6
+    assert np.mean((agree > 1) | (against > 0)) <= MOST_FALSE
 
 
 @pytest.mark.slow

@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ptl_sweep.study.statistics import holm, mean_interval, sign_flip_p, smallest_p
+from ptl_sweep.study.statistics import (
+    departure_p,
+    holm,
+    mean_interval,
+    sign_flip_p,
+    smallest_p,
+    student_p,
+)
 
 VALUES = st.lists(st.floats(-1, 1, width=32), min_size=2, max_size=9)
 
@@ -74,6 +81,62 @@ def test_more_differences_than_can_be_enumerated_are_sampled() -> None:
 
 def test_no_difference_has_no_p() -> None:
     assert np.isnan(sign_flip_p(np.array([])))
+
+
+def test_student_p_agrees_with_scipy() -> None:
+    values = np.random.default_rng(0).normal(0.5, 1, size=6)
+    wanted = stats.ttest_1samp(values, 0).pvalue
+    assert student_p(values.mean(), values.std(ddof=1), 6) == pytest.approx(wanted)
+
+
+def test_student_p_is_five_percent_at_the_edge_of_the_interval() -> None:
+    values = np.random.default_rng(0).normal(size=6)
+    over = mean_interval(values)
+    assert student_p(over.mean - over.low, over.sd, over.num) == pytest.approx(0.05)
+
+
+@pytest.mark.parametrize(
+    ("mean", "sd", "wanted"), [(1.0, np.nan, np.nan), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)]
+)
+def test_student_p_without_spread(mean: float, sd: float, wanted: float) -> None:
+    assert student_p(mean, sd, 6) == pytest.approx(wanted, nan_ok=True)
+
+
+def departures(values: np.ndarray) -> np.ndarray:
+    return np.asarray(values - values.mean(axis=1, keepdims=True))
+
+
+def test_departures_of_two_columns_are_a_paired_t_test() -> None:
+    values = np.random.default_rng(0).normal([0.7, 0.0], 1, size=(7, 2))
+    wanted = stats.ttest_rel(*values.T).pvalue
+    assert departure_p(departures(values)) == pytest.approx(wanted)
+
+
+def test_departures_are_tested_as_greenhouse_and_geisser_write_it() -> None:
+    """Mean squares within seeds, and epsilon from the covariance of the undeparted columns."""
+    values = np.random.default_rng(1).normal([0.9, 0.2, 0.0, 0.1], [1, 2, 1, 3], size=(8, 4))
+    num, wide = values.shape
+    grand, rows, columns = values.mean(), values.mean(axis=1), values.mean(axis=0)
+    between = num * ((columns - grand) ** 2).sum() / (wide - 1)
+    rest = values - rows[:, None] - columns + grand
+    ratio = between / ((rest**2).sum() / ((num - 1) * (wide - 1)))
+    covariance = np.cov(values, rowvar=False)
+    above = wide**2 * (np.diag(covariance).mean() - covariance.mean()) ** 2
+    below = (covariance**2).sum() - 2 * wide * (covariance.mean(axis=1) ** 2).sum()
+    epsilon = above / ((wide - 1) * (below + wide**2 * covariance.mean() ** 2))
+    freedoms = epsilon * (wide - 1), epsilon * (wide - 1) * (num - 1)
+    assert departure_p(departures(values)) == pytest.approx(stats.f.sf(ratio, *freedoms))
+
+
+def test_departures_of_unequally_noisy_columns_reject_in_five_percent() -> None:
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, [1, 3, 9], size=(1000, 6, 3))
+    assert np.mean([departure_p(departures(one)) <= 0.05 for one in noise]) <= 0.06
+
+
+@pytest.mark.parametrize(("profile", "wanted"), [([1.0, -1.0], 0.0), ([0.0, 0.0], 1.0)])
+def test_departures_without_noise(profile: list[float], wanted: float) -> None:
+    assert departure_p(np.tile(profile, (6, 1))) == wanted
 
 
 def test_holm_by_hand() -> None:

@@ -11,6 +11,7 @@ from ptl_sweep.report.verdicts.claim_row import ClaimRow, read_claims
 from ptl_sweep.study.claims.claim import MIN_SEEDS, Agreement, Verdict
 from ptl_sweep.study.claims.medium_confidence import READINGS
 from ptl_sweep.study.claims.table import Statement
+from ptl_sweep.study.statistics import SIGNIFICANCE
 
 
 class KeyResultText(NamedTuple):
@@ -57,6 +58,7 @@ def key_result_lines(
             "dataset": row.dataset,
             "synthetic": row.treated,
             "agreement": _verdict(row),
+            "p_family": row.p_family,
             "number": f"{_number(row, text)} {text.unit}",
             "control": _control(row, text),
             "readings": "; ".join(filter(None, (_readings(row), mark(row)))),
@@ -65,31 +67,41 @@ def key_result_lines(
         for row in read_claims(claims, statement)
     ]
     names = ("statement", "dataset", "synthetic", "agreement", "number", "control", "readings")
-    return pl.DataFrame(rows, schema=dict.fromkeys(names, pl.String()))
+    schema = dict.fromkeys(names, pl.String()) | {"p_family": pl.Float64()}
+    return pl.DataFrame(rows, schema=schema)
 
 
 def key_results(claims: pl.DataFrame) -> list[str]:
-    """How many of them agree, per (source, value of synthetic)."""
+    """How many of them agree, per (source, value of synthetic): a family, so p is adjusted."""
     rows = [row for statement in TEXTS for row in read_claims(claims, statement)]
     keys = dict.fromkeys((row.dataset, row.treated) for row in rows)
     return [_count([r for r in rows if (r.dataset, r.treated) == key]) for key in keys]
 
 
 def _count(rows: Sequence[ClaimRow]) -> str:
-    found = [row.agreement for row in rows]
+    found = [row.agreement for row in rows if row.p_family <= SIGNIFICANCE]
     agree, against = found.count(Agreement.AGREES), found.count(Agreement.CONTRADICTED)
     rest = len(rows) - agree - against
     most, fewest = (end(row.num_seeds for row in rows) for end in (max, min))
     few = f" ({plural(most, 'seed')}, {MIN_SEEDS} are needed)" if most < MIN_SEEDS else ""
     if fewest < MIN_SEEDS <= most:
         few = f" (some with fewer than {MIN_SEEDS} seeds)"
-    alone = "; each is tested on its own at 5 %, so that one alone may be chance"
     return (
         f"Of {plural(len(rows), 'key result')} of the paper that this sweep can look at, {agree} "
         f"{'agrees' if agree == 1 else 'agree'} with {rows[0].name}, {against} "
         f"{'is' if against == 1 else 'are'} contradicted, and {rest} "
-        f"{'has' if rest == 1 else 'have'} no evidence{few}{alone if agree + against else ''}."
+        f"{'has' if rest == 1 else 'have'} no evidence{few}{_adjustment(rows, agree + against)}."
     )
+
+
+def _adjustment(rows: Sequence[ClaimRow], num_counted: int) -> str:
+    """Over how many tests, and how many verdicts of the table it leaves out of the count."""
+    num_tests = int(np.isfinite([row.p_family for row in rows]).sum())
+    judged = sum(row.agreement in (Agreement.AGREES, Agreement.CONTRADICTED) for row in rows)
+    lost = judged - num_counted
+    over = f", adjusted for {num_tests} tests" if num_tests > 1 else ""
+    alone = f"; {lost} of these {'has' if lost == 1 else 'have'} evidence only when tested alone"
+    return over + (alone if lost else "")
 
 
 def _verdict(row: ClaimRow) -> str:

@@ -1,6 +1,6 @@
 """The verdict over trainings: Student's t interval and exact sign flips over seeds, both."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TypeAlias
@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ptl_sweep.study.claims.flips import step_down_p
-from ptl_sweep.study.statistics import SIGNIFICANCE, mean_interval, sign_flip_p
+from ptl_sweep.study.statistics import SIGNIFICANCE, mean_interval, sign_flip_p, student_p
 
 SeedValues: TypeAlias = Mapping[int, float]  # seed -> effect of one training; NaN: not measured
 MIN_SEEDS = 6  # 2^(1 - 6) = 0.03125 is the first two-sided sign-flip p that is not above 0.05
@@ -127,9 +127,32 @@ def in_every_reading(headline: Claim, readings: Mapping[str, Claim]) -> Claim:
     return replace(headline, verdict=verdict, disagreeing=disagreeing, undecided=undecided)
 
 
+def p_of_all(parts: Iterable[Claim], side: int) -> float:
+    """Student's p of "every part lies on this side of zero" (1 or -1), the largest of theirs.
+
+    A part on the other side has p = 1. NaN with an open part: then nothing can be said.
+    """
+    each = [
+        np.nan
+        if one.verdict is Verdict.OPEN
+        else student_p(one.value, one.sd, one.num_seeds)
+        if np.sign(one.value) == side
+        else 1.0
+        for one in parts
+    ]
+    return float(np.max(each))
+
+
 def difference(first: SeedValues, second: SeedValues) -> dict[int, float]:
     """`first` - `second` at the seeds that both have."""
     return {seed: value - second[seed] for seed, value in first.items() if seed in second}
+
+
+def p_behind(agreement: Agreement, agrees: float, contradicted: float) -> float:
+    """The p of the side that is claimed; without a claim the smaller one, NaN being none."""
+    if agreement is Agreement.NO_EVIDENCE:
+        return float(np.fmin(agrees, contradicted))
+    return agrees if agreement is Agreement.AGREES else contradicted
 
 
 def agreement_with(claim: Claim, expected: int) -> Agreement:

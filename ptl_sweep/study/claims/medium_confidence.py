@@ -5,7 +5,7 @@ The seed's text could not be read, so every reading of it must agree, and more r
 not have the same advantage.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import NamedTuple
@@ -22,6 +22,8 @@ from ptl_sweep.study.claims.claim import (
     Verdict,
     claim_over_seeds,
     difference,
+    p_behind,
+    p_of_all,
 )
 from ptl_sweep.study.claims.effects import PairedCells
 
@@ -81,6 +83,7 @@ class MediumConfidence:
     agreement: Agreement
     claim: Claim  # the headline reading's numbers; readings that do not hold are `disagreeing`
     readings: Mapping[Reading, ReadingClaims]
+    normal_p: float  # of what the agreement rests on, by Student's t; NaN with an undecided reading
 
 
 def medium_confidence(readings: Mapping[Reading, Bands]) -> MediumConfidence:
@@ -109,7 +112,15 @@ def medium_confidence(readings: Mapping[Reading, Bands]) -> MediumConfidence:
     agreement = Agreement.CONTRADICTED if against else Agreement.NO_EVIDENCE
     if verdict is Verdict.FOUND:
         agreement = Agreement.AGREES
-    return MediumConfidence(agreement=agreement, claim=claim, readings=found)
+    p = np.nan if undecided else _normal_p(agreement, found.values())
+    return MediumConfidence(agreement=agreement, claim=claim, readings=found, normal_p=p)
+
+
+def _normal_p(agreement: Agreement, readings: Iterable[ReadingClaims]) -> float:
+    """Of every advantage and excess above zero, or of every reading against it."""
+    own = list(readings)
+    most = p_of_all([part for one in own for part in (one.advantage, one.excess)], 1)
+    return p_behind(agreement, most, p_of_all([one.against for one in own], 1))
 
 
 def _reading_claims(bands: Bands) -> ReadingClaims:

@@ -16,6 +16,7 @@ from ptl_sweep.study.claims.distances import nearer_targets, prediction
 from ptl_sweep.study.claims.effects import PairedCells, effect, effects_by_target
 from ptl_sweep.study.claims.key_results import (
     KeyResult,
+    adjusted_p,
     replacement_grows,
     rises_only_with_synthetic,
     targets_differ,
@@ -101,6 +102,14 @@ class _Pair:
         return {"dataset": self.dataset, "treated": self.treated, "reference": self.reference}
 
 
+class _KeyResultRows(NamedTuple):
+    """A key result in claims.csv before the others are known."""
+
+    whole: dict[str, Value]
+    parts: Sequence[Row]  # what it is judged by
+    normal_p: float
+
+
 def claims(
     results: pl.DataFrame, thresholds: Thresholds, errors: pl.DataFrame | None = None
 ) -> pl.DataFrame:
@@ -183,7 +192,18 @@ def _prediction_rows(results: pl.DataFrame, dataset: str) -> Iterator[Row]:
 
 
 def _key_rows(pair: _Pair, thresholds: Thresholds) -> Iterator[Row]:
-    yield from _medium_rows(pair, thresholds)
+    """The key results are a family: one of five agrees by chance more often than a given one."""
+    judged = [*_key_results(pair, thresholds)]
+    adjusted = adjusted_p([one.normal_p for one in judged])
+    for one, p in zip(judged, adjusted, strict=True):
+        yield one.whole | {"family": "key results", "p_family": p}
+        yield from one.parts
+
+
+def _key_results(pair: _Pair, thresholds: Thresholds) -> Iterator[_KeyResultRows]:
+    medium = _medium_rows(pair, thresholds)
+    if medium is not None:
+        yield medium
     headline = ApT2t(thresholds.scores[1]).name
     for statement, metric, judge in (
         (Statement.RISES_ONLY, headline, rises_only_with_synthetic),
@@ -191,19 +211,19 @@ def _key_rows(pair: _Pair, thresholds: Thresholds) -> Iterator[Row]:
     ):
         cells = pair.cells(metric)
         if cells is not None:
-            yield from _result_rows(statement, pair, cells, judge(cells), metric)
+            yield _result_rows(statement, pair, cells, judge(cells), metric)
     cells = pair.cells()
     if cells is not None:
         found = replacement_grows(cells, pair.arms.curve)
-        yield from _result_rows(Statement.REPLACEMENT, pair, cells, found, METRIC)
+        yield _result_rows(Statement.REPLACEMENT, pair, cells, found, METRIC)
     false, true = pair.cells(FALSE_DISTANCE.name), pair.cells(COMPARABLE_DISTANCE.name)
     if false is not None and true is not None:
         found = through_false_positives(false, true)
         name = FALSE_DISTANCE.name
-        yield from _result_rows(Statement.FALSE_POSITIVES, pair, false, found, name)
+        yield _result_rows(Statement.FALSE_POSITIVES, pair, false, found, name)
 
 
-def _medium_rows(pair: _Pair, thresholds: Thresholds) -> Iterator[Row]:
+def _medium_rows(pair: _Pair, thresholds: Thresholds) -> _KeyResultRows | None:
     readings: dict[Reading, Bands] = {}
     for reading in READINGS:
         bands = [pair.cells(name) for name in _columns(reading, thresholds)]
@@ -211,16 +231,18 @@ def _medium_rows(pair: _Pair, thresholds: Thresholds) -> Iterator[Row]:
         if len(known) == len(bands) and len({one.counts for one in known}) == 1:
             readings[reading] = Bands(*known)
     if HEADLINE not in readings:
-        return
+        return None
     found = medium_confidence(readings)
 
     def row(reading: Reading, claim: Claim) -> dict[str, Value]:
         metric = _columns(reading, thresholds)[1]
         return claim_row(Statement.MEDIUM, pair.place, readings[reading].medium, claim, metric)
 
-    yield row(HEADLINE, found.claim) | {"agreement": found.agreement}
-    for reading, own in found.readings.items():
-        yield row(reading, own.advantage) | {"part": reading.name}
+    return _KeyResultRows(
+        whole=row(HEADLINE, found.claim) | {"agreement": found.agreement},
+        parts=[row(one, own.advantage) | {"part": one.name} for one, own in found.readings.items()],
+        normal_p=found.normal_p,
+    )
 
 
 def _columns(reading: Reading, thresholds: Thresholds) -> list[str]:
@@ -232,12 +254,15 @@ def _columns(reading: Reading, thresholds: Thresholds) -> list[str]:
 
 def _result_rows(
     statement: Statement, pair: _Pair, cells: PairedCells, found: KeyResult, metric: str
-) -> Iterator[Row]:
-    """The statement, then what it is judged by."""
-    whole = claim_row(statement, pair.place, cells, found.claim, metric)
-    yield whole | {"agreement": found.agreement}
-    for name, claim in found.parts.items():
-        yield claim_row(statement, pair.place, cells, claim, metric) | {"part": name}
+) -> _KeyResultRows:
+    def row(claim: Claim) -> dict[str, Value]:
+        return claim_row(statement, pair.place, cells, claim, metric)
+
+    return _KeyResultRows(
+        whole=row(found.claim) | {"agreement": found.agreement},
+        parts=[row(claim) | {"part": name} for name, claim in found.parts.items()],
+        normal_p=found.normal_p,
+    )
 
 
 def claim_row(

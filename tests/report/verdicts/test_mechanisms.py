@@ -112,7 +112,7 @@ def test_what_contradicts_a_statement_was_found(changes: dict, verdict: Verdict)
 def test_every_key_result_has_a_line_whichever_way_it_goes() -> None:
     outcomes = (Agreement.AGREES, Agreement.CONTRADICTED, Agreement.NO_EVIDENCE)
     rows = [
-        claim_row(statement, agreement=outcomes[place % 3], verdict=Verdict.FOUND)
+        claim_row(statement, agreement=outcomes[place % 3], verdict=Verdict.FOUND, p_family=0.02)
         for place, statement in enumerate(TEXTS)
     ]
     claims = frame_of(rows, schemas.CLAIMS)
@@ -121,6 +121,7 @@ def test_every_key_result_has_a_line_whichever_way_it_goes() -> None:
     assert lines["agreement"].to_list() == [str(outcomes[place % 3]) for place in range(len(TEXTS))]
     (sentence,) = key_results(claims)
     assert "2 agree with synthetic images (on), 2 are contradicted, and 1 has no evid" in sentence
+    assert sentence.endswith(", adjusted for 5 tests.")
 
 
 def test_a_key_result_below_six_seeds_is_open() -> None:
@@ -130,7 +131,7 @@ def test_a_key_result_below_six_seeds_is_open() -> None:
     claims = frame_of([row], schemas.CLAIMS)
     assert key_result_lines(claims)["agreement"].item() == "no evidence: open, 2 seeds"
     assert key_results(claims)[0].endswith("1 has no evidence (2 seeds, 6 are needed).")
-    several = [row, claim_row(Statement.RISES_ONLY, agreement=Agreement.AGREES)]
+    several = [row, claim_row(Statement.RISES_ONLY, agreement=Agreement.AGREES, p_family=0.02)]
     (sentence,) = key_results(frame_of(several, schemas.CLAIMS))
     assert "1 has no evidence (some with fewer than 6 seeds)" in sentence
     unknown = row | {"num_seeds": 0, "value": NAN}

@@ -6,6 +6,7 @@ from ptl_sweep.study.claims.effects import PairedCells
 from ptl_sweep.study.claims.flips import profile_p
 from ptl_sweep.study.claims.key_results import (
     KeyResult,
+    adjusted_p,
     replacement_grows,
     rises_only_with_synthetic,
     spread_over_targets,
@@ -13,6 +14,7 @@ from ptl_sweep.study.claims.key_results import (
     through_false_positives,
 )
 from ptl_sweep.study.claims.worth import RealCurve
+from ptl_sweep.study.statistics import SIGNIFICANCE, departure_p, student_p
 
 COUNTS = (10, 20, 40, 80)
 DOUBLINGS = np.arange(4.0)[:, None]
@@ -148,6 +150,51 @@ def test_through_false_positives(
     false: PairedCells, true: PairedCells, expected: Agreement
 ) -> None:
     assert through_false_positives(false, true).agreement is expected
+
+
+def p_of(found: KeyResult, part: str) -> float:
+    own = found.parts[part]
+    return student_p(own.value, own.sd, own.num_seeds)
+
+
+def test_what_needs_two_parts_has_the_larger_p_of_them() -> None:
+    rises = rises_only_with_synthetic(cells(0.04 * DOUBLINGS, 0.0))
+    assert rises.agreement is Agreement.AGREES
+    assert rises.normal_p == max(p_of(rises, "treated"), p_of(rises, "difference"))
+    falls = grows(np.array([2.5, 2.0, 1.5, 1.0]))
+    assert falls.normal_p == max(p_of(falls, "effect"), p_of(falls, "replacement ratio"))
+
+
+def test_what_either_of_two_parts_contradicts_has_twice_the_smaller_p() -> None:
+    found = rises_only_with_synthetic(cells(DOUBLINGS, 0.5 * DOUBLINGS))
+    assert found.parts["difference"].value > 0  # which contradicts nothing
+    assert found.normal_p == 2 * p_of(found, "reference")
+
+
+def p_of_spread(own: PairedCells) -> float:
+    each = own.effects.mean(axis=1)
+    return departure_p(each - each.mean(axis=1, keepdims=True))
+
+
+def test_the_p_is_that_of_the_side_that_is_claimed() -> None:
+    assert targets_differ(SPREAD).normal_p == p_of_spread(SPREAD)
+    contradicted = through_false_positives(SPREAD, SPREAD)
+    assert contradicted.normal_p == 2 * p_of_spread(SPREAD)
+    agrees = through_false_positives(SPREAD, ALIKE)
+    assert agrees.normal_p == max(p_of(agrees, "difference"), p_of_spread(SPREAD))
+
+
+def test_an_effect_without_evidence_has_the_p_of_its_better_side() -> None:
+    found = rises_only_with_synthetic(cells(0.0, 0.0))
+    assert found.agreement is Agreement.NO_EVIDENCE
+    assert SIGNIFICANCE < found.normal_p <= 1
+
+
+def test_a_key_result_with_too_few_seeds_is_no_test_of_the_family() -> None:
+    few = cells(DOUBLINGS, 0.0, num_seeds=5)
+    assert np.isnan(rises_only_with_synthetic(few).normal_p)
+    adjusted = adjusted_p([0.02, np.nan, 0.01])
+    assert adjusted == pytest.approx([0.02, np.nan, 0.02], nan_ok=True)
 
 
 def test_five_seeds_are_no_evidence() -> None:

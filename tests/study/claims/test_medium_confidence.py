@@ -13,6 +13,7 @@ from ptl_sweep.study.claims.medium_confidence import (
     Reading,
     medium_confidence,
 )
+from ptl_sweep.study.statistics import student_p
 
 Gains = tuple[float, float, float]  # low, medium, high
 MATCHED = Reading("equal counts", "matched", "raw")
@@ -105,6 +106,21 @@ def test_a_negative_advantage_alone_contradicts_nothing() -> None:
     found = judged(bands((3, 2, 1)))
     assert found.readings[HEADLINE].advantage.direction == -1
     assert found.agreement is Agreement.NO_EVIDENCE
+
+
+def test_its_p_is_the_largest_of_all_that_must_hold() -> None:
+    found = judged(MOST, {MATCHED: bands((1, 1.4, 1))})
+    assert found.agreement is Agreement.AGREES
+    own = found.readings[MATCHED]
+    each = [student_p(one.value, one.sd, one.num_seeds) for one in (own.advantage, own.excess)]
+    assert found.normal_p == max(each)
+    against = judged(LEAST).readings[HEADLINE].against
+    wanted = student_p(against.value, against.sd, against.num_seeds)
+    assert judged(LEAST).normal_p == pytest.approx(wanted)
+
+
+def test_with_a_reading_that_was_not_measured_it_is_no_test_of_the_family() -> None:
+    assert np.isnan(medium_confidence({HEADLINE: MOST}).normal_p)
 
 
 def test_the_headline_reading_is_needed() -> None:

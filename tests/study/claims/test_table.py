@@ -132,6 +132,32 @@ def test_all_contrasts_of_a_source_are_one_family(rows):
     assert own["verdict"].to_list() == [Verdict.FOUND, Verdict.NONE, Verdict.NONE]
 
 
+KEY_RESULTS = (
+    Statement.MEDIUM, Statement.RISES_ONLY, Statement.REPLACEMENT,
+    Statement.TARGETS_DIFFER, Statement.FALSE_POSITIVES,
+)  # fmt: skip
+
+
+def test_the_key_results_of_an_arm_are_one_family_and_their_parts_are_not(rows):
+    table = claims(rows, POINTS)
+    for arm in ("on", "random"):
+        own = table.filter(pl.col("statement").is_in(KEY_RESULTS), treated=arm)
+        whole = own.filter(part="")
+        assert whole["statement"].is_unique().all()
+        assert set(whole["family"]) == {"key results"}
+        assert (whole["p_family"] <= 1).all()
+        parts = own.filter(pl.col("part") != "")
+        assert parts["family"].null_count() + (parts["family"] == "").sum() == len(parts)
+
+
+def test_the_smallest_p_pays_for_every_key_result_that_was_tested(rows):
+    five = [judged(rows, one, treated="on")["p_family"][0] for one in KEY_RESULTS]
+    assert five.index(min(five)) != KEY_RESULTS.index(Statement.MEDIUM)
+    lacking = rows.with_columns(pl.lit(np.nan).alias("AP_t2t_010_lift"))
+    four = [judged(lacking, one, treated="on")["p_family"][0] for one in KEY_RESULTS[1:]]
+    assert min(five) == pytest.approx(5 / 4 * min(four))
+
+
 def cost_rows(study: Study, errors: pl.DataFrame) -> pl.DataFrame:
     rows = claims(study.rows, POINTS, errors)
     return rows.filter(statement=Statement.ERROR_COST, treated="on")
