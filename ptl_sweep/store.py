@@ -146,6 +146,10 @@ class Store:
         except (OSError, ValueError):
             return None
 
+    def has_artifact(self, key: str, name: str) -> bool:
+        """Whether a published stage made this file, be it there or not. Raises: StoreError."""
+        return name in self.meta(key)["sha256"]
+
     def artifact(self, key: str, name: str) -> Path:
         """Path of a published stage's file, after its checksum was compared.
 

@@ -40,9 +40,7 @@ def transform_images(
 
 def _earlier_translator(stage: PtlStage, ctx: StageContext) -> Path | None:
     """What the iteration before has saved; None at the first, and where nothing was learnt."""
-    if stage.iteration == 1 or not ctx.parent_has(TRANSLATOR):
-        return None
-    return ctx.parent(TRANSLATOR)
+    return None if stage.iteration == 1 else ctx.optional_parent(TRANSLATOR)
 
 
 def _write_pictures(
