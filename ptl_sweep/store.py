@@ -6,7 +6,6 @@ taken over.
 """
 
 import errno
-import functools
 import hashlib
 import json
 import logging
@@ -21,12 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ptl_sweep.meta import META, read_meta, sealed
 from ptl_sweep.ownership import owned, read_claim
 
 log = logging.getLogger(__name__)
 
-META = "meta.json"
-NUM_METAS = 20_000  # that are kept in memory: a report asks for each of them many times
 FAILED = "FAILED.json"
 HISTORY = "history.jsonl"
 TEMPORARY = ".tmp"  # suffix of a file that is being written
@@ -84,13 +82,6 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@functools.lru_cache(maxsize=NUM_METAS)
-def _parsed(path: Path, mtime_ns: int, size: int) -> dict[str, Any]:
-    """A JSON object, read again only when its file has changed. Raises: OSError, ValueError."""
-    del mtime_ns, size  # part of what is remembered
-    return dict(json.loads(path.read_text()))
-
-
 def _fsync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -122,11 +113,10 @@ class Store:
         return self.path(key).is_dir()
 
     def meta(self, key: str) -> dict[str, Any]:
-        """meta.json of a published stage. Raises: StoreError when it cannot be read."""
+        """meta.json of a published stage. Raises: StoreError when it is not what was published."""
         path = self.path(key) / META
         try:
-            stat = path.stat()
-            return dict(_parsed(path, stat.st_mtime_ns, stat.st_size))
+            return read_meta(path)
         except (OSError, ValueError) as error:
             raise StoreError(
                 f"{path} cannot be read ({error}); move {self.path(key)} away and run again"
@@ -138,6 +128,10 @@ class Store:
             return dict(json.loads((self.work_folder(key) / FAILED).read_text()))
         except (OSError, ValueError):
             return None
+
+    def has_artifact(self, key: str, name: str) -> bool:
+        """Whether a published stage made this file, be it there or not. Raises: StoreError."""
+        return name in self.meta(key)["sha256"]
 
     def artifact(self, key: str, name: str) -> Path:
         """Path of a published stage's file, after its checksum was compared.
@@ -176,10 +170,8 @@ class Store:
         """
         folder = self.work_folder(key)
         files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != META)
-        content = {
-            **meta,
-            "sha256": {path.relative_to(folder).as_posix(): sha256_of(path) for path in files},
-        }
+        sums = {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
+        content = sealed({**meta, "sha256": sums})
         for path in files:
             _fsync(path)
         write_atomically(folder / META, json.dumps(content, indent=1, sort_keys=True).encode())

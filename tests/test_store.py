@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ptl_sweep import store as store_module
+from ptl_sweep.meta import sealed
 from ptl_sweep.store import (
     Store,
     StoreError,
@@ -317,6 +318,63 @@ def test_an_unreadable_meta_file_is_an_error_that_names_it(store: Store) -> None
     (folder / "meta.json").write_text('{"kind": "tra')
     with pytest.raises(StoreError, match=rf"{folder}/meta\.json cannot be read"):
         store.artifact(key_of(), "model")
+
+
+def edited(folder: Path, **changes: Any) -> None:
+    path = folder / "meta.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"seconds": 1.6}, {"note": "mine"}, {"sha256": {}}, {"seal": "0" * 64}]
+)
+def test_an_edited_meta_file_is_refused_with_what_to_do(
+    changes: dict[str, Any], store: Store
+) -> None:
+    folder = publish(store, key_of())
+    edited(folder, **changes)
+    with pytest.raises(StoreError) as caught:
+        store.meta(key_of())
+    assert f"{folder}/meta.json cannot be read (its checksum differs" in str(caught.value)
+    assert f"move {folder} away and run again" in str(caught.value)
+
+
+def test_a_meta_file_with_other_white_space_is_the_same(store: Store) -> None:
+    folder = publish(store, key_of())
+    before = store.meta(key_of())
+    edited(folder)  # in one line
+    assert store.meta(key_of()) == before
+
+
+def test_a_meta_file_that_holds_nan_is_the_published_one(store: Store) -> None:
+    with store.claim(key_of()):
+        store.publish(key_of(), {"summary": {"AP50": float("nan")}})
+    assert store.meta(key_of())["summary"]["AP50"] != 0
+
+
+def test_a_meta_file_from_before_the_seal_is_read(store: Store) -> None:
+    folder = publish(store, key_of())
+    content = json.loads((folder / "meta.json").read_text())
+    del content["seal"]
+    (folder / "meta.json").write_text(json.dumps(content))
+    assert store.meta(key_of()) == content
+    assert store.artifact(key_of(), "model").read_bytes() == b"weights"
+
+
+@given(
+    st.dictionaries(
+        st.one_of(st.text(), st.integers()),
+        st.recursive(
+            st.one_of(st.none(), st.booleans(), st.floats(), st.integers(), st.text()),
+            lambda part: st.lists(part) | st.dictionaries(st.integers(), part),
+            max_leaves=5,
+        ),
+    )
+)
+def test_a_seal_holds_after_the_content_went_through_a_file(content: dict[Any, Any]) -> None:
+    once = sealed(content)
+    again = sealed(json.loads(json.dumps(once, indent=1, sort_keys=True)))
+    assert json.dumps(again, sort_keys=True) == json.dumps(once, sort_keys=True)
 
 
 # --- a full disk

@@ -23,7 +23,7 @@ from ptl_sweep.cli.report import report_command
 from ptl_sweep.cli.sync import sync_command
 from ptl_sweep.cli.tables import figure_command, table_command
 from ptl_sweep.compose.compose import compose_grid, compose_run
-from ptl_sweep.compose.leakage import require_separate
+from ptl_sweep.compose.leakage import require_held_out, require_separate
 from ptl_sweep.config.schema import Config, ConfigError, DatasetConfig
 from ptl_sweep.datasets import registry
 from ptl_sweep.datasets.validation import DataError
@@ -85,11 +85,11 @@ def warn_of_file_system(store: Path) -> None:
 
 
 def require_data(cells: Iterable[Config]) -> None:
-    """Refuse data or weights that are missing, and a target that shows what training may have seen.
+    """Refuse data or weights that are missing, and images that serve two purposes.
 
     Raises: ConfigError, DataError.
     """
-    pairs: dict[str, tuple[DatasetConfig, DatasetConfig]] = {}
+    pairs: dict[str, Config] = {}
     for config in cells:
         for data in (config.dataset, config.target):
             _require_split(data)
@@ -98,13 +98,15 @@ def require_data(cells: Iterable[Config]) -> None:
                 _require_split(config.dataset.validation_config())
             except (ConfigError, DataError) as error:
                 raise type(error)(f"{error}{NO_VALIDATION}") from error
-        pair = (config.dataset, config.target)
-        pairs.setdefault(canonical_json([asdict(data) for data in pair]), pair)
+        pair = [asdict(config.dataset), asdict(config.target), config.analysis.calibration]
+        pairs.setdefault(canonical_json(pair), config)
         if config.synthetic.method != "off" and registry.pool_fingerprint(config.pool) is None:
             registry.read_pool(config.pool)
         resolve_weights(config.detector, Path(config.sweep.root) / WEIGHTS_FOLDER)
-    for dataset, target in pairs.values():
-        require_separate(dataset, target)
+    for config in pairs.values():
+        require_separate(config.dataset, config.target)
+        if config.analysis.calibration == "validation":
+            require_held_out(config.dataset, config.target)
 
 
 def _require_split(data: DatasetConfig) -> None:

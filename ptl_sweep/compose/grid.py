@@ -37,6 +37,7 @@ def check_grid(cells: Sequence[Config], named: Iterable[str]) -> None:
     keys = set(named)
     _check_one_sweep(cells)
     _check_distinct(cells)
+    _check_validation(cells)
     if "target.root" in keys:
         _check_target_root(cells)
     if not {"dataset", "target"} <= keys:
@@ -56,6 +57,16 @@ def _check_distinct(cells: Sequence[Config]) -> None:
                 f"two cells of the grid are both {_readable(cell_id(config))}; a sweep varies "
                 "dataset, real_count, synthetic, target and seed: run other keys as other sweeps "
                 "(sweep.name=...) or give the choices names (target.name=..., synthetic.name=...)"
+            )
+
+
+def _check_validation(cells: Sequence[Config]) -> None:
+    for config in cells:
+        split = config.dataset.split
+        if config.analysis.calibration == "validation" and config.dataset.validation_split == split:
+            raise ConfigError(
+                f"dataset.validation_split={split} is the split that training subsets are drawn "
+                "from: set it to a part that no training sees, or analysis.calibration=crossfit"
             )
 
 

@@ -1,51 +1,86 @@
-"""Refuses a target that shows pictures from which the real subsets are drawn."""
+"""Refuses data sets that share images where results need them apart.
 
-from pathlib import Path
+Training, validation and targets are compared by the bytes of their image files, so that a copy, a
+link and another name do not hide an image; one that was encoded anew is another image here.
+"""
+
+from dataclasses import asdict
 
 from ptl_sweep.config.schema import ConfigError, DatasetConfig
 from ptl_sweep.datasets import registry
-from ptl_sweep.datasets.images import FileImage
+from ptl_sweep.datasets.index import NOT_CONTENT
 from ptl_sweep.datasets.records import ImageSet
+
+NOT_COMPARED = NOT_CONTENT - {"split"} | {"num_images"}  # of a target and the validation split
 
 
 def shared_images(source: ImageSet, target: ImageSet) -> list[str]:
-    """List the target's images, by id, whose file is one of the source's as well."""
-    files = {r.pixels.path.resolve() for r in source.records if isinstance(r.pixels, FileImage)}
-    return [
-        record.image_id
-        for record in target.records
-        if isinstance(record.pixels, FileImage) and record.pixels.path.resolve() in files
-    ]
+    """List the target's images, by id, whose bytes are those of one of the source's as well."""
+    known = {record.content for record in source.records if record.content is not None}
+    return [record.image_id for record in target.records if record.content in known]
 
 
 def require_separate(dataset: DatasetConfig, target: DatasetConfig) -> None:
     """Refuse a target that shares an image with the split that subsets are drawn from.
 
-    Reads the two only where one folder lies in the other. Raises: ConfigError; DataError as
-    `registry.read_split`.
+    Raises: ConfigError; DataError as `registry.read_split`.
     """
-    if "miniature" in (dataset.reader, target.reader):
-        shared = ["every one"] if _world(dataset) == _world(target) else []
-    elif _may_share_files(dataset, target):
-        sets = (registry.read_split(config, config.split) for config in (dataset, target))
-        shared = shared_images(*sets)
-    else:
-        shared = []
+    shared = _shared(dataset, target)
     if shared:
         raise ConfigError(
             f"target {target.name} ({target.split}) shares images with {dataset.name} "
-            f"({dataset.split}), from which training subsets are drawn (first: {shared[0]})\n"
+            f"({dataset.split}), from which training subsets are drawn ({_counted(shared)})\n"
             "  fix: set target.split or dataset.split to another part, or use target=source, "
             "which tests on the held-out part of the source"
         )
+
+
+def require_held_out(dataset: DatasetConfig, target: DatasetConfig) -> None:
+    """Refuse a validation split that shares an image with training, or with a target beside it.
+
+    A target that is the validation split itself may be looked at: its rows say `calibration`.
+    Raises: ConfigError; DataError as `registry.read_split`.
+    """
+    validation = dataset.validation_config()
+    held_out = f"the validation split of {dataset.name} ({validation.split})"
+    shared = _shared(dataset, validation)
+    if shared:
+        raise ConfigError(
+            f"{held_out} shares images with {dataset.split}, from which training subsets are "
+            f"drawn ({_counted(shared)})\n  fix: set dataset.validation_split to a part without "
+            "them, or analysis.calibration=crossfit"
+        )
+    shared = [] if _is_validation(target, validation) else _shared(validation, target)
+    if shared:
+        raise ConfigError(
+            f"target {target.name} ({target.split}) shares images with {held_out}, on which "
+            f"distances are calibrated ({_counted(shared)})\n  fix: set target.split or "
+            "dataset.validation_split to another part, or analysis.calibration=crossfit"
+        )
+
+
+def _shared(one: DatasetConfig, other: DatasetConfig) -> list[str]:
+    """List the images of `other`, by id, that `one` has too."""
+    if "miniature" in (one.reader, other.reader):  # its images are drawn, and lie in no file
+        return ["every one"] if _world(one) == _world(other) else []
+    return shared_images(*(registry.read_split(config, config.split) for config in (one, other)))
 
 
 def _world(config: DatasetConfig) -> tuple[str, str | None, int, str]:
     return config.reader, config.domain, config.world_seed, config.split
 
 
-def _may_share_files(dataset: DatasetConfig, target: DatasetConfig) -> bool:
-    if dataset.root is None or target.root is None:
-        return False
-    one, other = (Path(root).expanduser().resolve() for root in (dataset.root, target.root))
-    return one.is_relative_to(other) or other.is_relative_to(one)
+def _is_validation(target: DatasetConfig, validation: DatasetConfig) -> bool:
+    """Whether the target is the validation split, a copy of it, or a number of its images."""
+    one, other = (
+        {key: value for key, value in asdict(config).items() if key not in NOT_COMPARED}
+        for config in (target, validation)
+    )
+    if one != other or target.root == validation.root:
+        return one == other
+    prints = {registry.fingerprint(config, config.split) for config in (target, validation)}
+    return len(prints) == 1 and target.num_images == validation.num_images
+
+
+def _counted(shared: list[str]) -> str:
+    return f"{len(shared)}, first: {shared[0]}" if len(shared) > 1 else shared[0]

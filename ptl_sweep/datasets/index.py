@@ -2,15 +2,16 @@
 
 `<index_root>/<reader>-<name>-<split>-<16 hex>.jsonl`; the hex covers
 
-- the listing below the data set's root: relative path, size and mtime_ns of every file, whatever
-  its suffix, as a COCO file or a manifest may name any;
+- the listing below the data set's root: relative path, size, mtime_ns and inode of every file,
+  whatever its suffix, as a COCO file or a manifest may name any;
 - every key of the config that decides the content, the split, and the root's own name;
 - the sources of the readers. A version per reader could be forgotten, and stage keys would then be
   made of what an older reader found; after an edit everything is read anew, which takes seconds.
 
-A file that changes while its size and mtime stay is not noticed. An index that cannot be used is
-named in a warning and the files are read anew. All or some indexes may be deleted at any time; of
-those of one reader, name and split only the KEPT newest stay, and the log names what is deleted.
+A file that changes while its size, mtime and inode stay is not noticed. An index that cannot be
+used is named in a warning and the files are read anew. All or some indexes may be deleted at any
+time; of those of one reader, name and split only the KEPT newest stay, and the log names what is
+deleted. `contents.py` keeps the hashes of image files beside them.
 
 Never indexed: image sets with pixels outside the root (VisDrone finds a split beside it too), and
 files written less than SETTLED_NS before the listing, which may change within a tick of the clock.
@@ -28,6 +29,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from ptl_sweep.config.schema import DatasetConfig, PoolConfig
+from ptl_sweep.datasets.contents import SETTLED_NS
 from ptl_sweep.datasets.index_file import NotIndexedError, Summary, decode, encode, peek
 from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.store import write_atomically
@@ -37,7 +39,6 @@ log = logging.getLogger(__name__)
 Item = TypeVar("Item")
 
 KEPT = 8  # indexes of one reader, name and split
-SETTLED_NS = 2 * 10**9  # the coarsest clock of a file system in use (FAT)
 
 # of a data set or pool: shown, or where it lies, or said otherwise (`split` by the caller)
 NOT_CONTENT = {
@@ -48,7 +49,7 @@ NOT_CONTENT = {
 class Listing(NamedTuple):
     """Every file and folder below a root."""
 
-    lines: list[str]  # path, size and mtime_ns of a file; path/ of a folder
+    lines: list[str]  # path, size, mtime_ns and inode of a file; path/ of a folder
     mtimes_ns: list[int]
 
 
@@ -166,7 +167,8 @@ def _add_file(listing: Listing, prefix: str, entry: os.DirEntry[str]) -> None:
     except FileNotFoundError:  # a link to nowhere
         listing.lines.append(f"{prefix}{entry.name}\0nothing")
         return
-    listing.lines.append(f"{prefix}{entry.name}\0{status.st_size}\0{status.st_mtime_ns}")
+    identity = f"{status.st_size}\0{status.st_mtime_ns}\0{status.st_ino}"
+    listing.lines.append(f"{prefix}{entry.name}\0{identity}")
     listing.mtimes_ns.append(status.st_mtime_ns)
 
 

@@ -111,6 +111,7 @@ def _row(record: ImageRecord, folder: str) -> dict[str, Any]:
         "ignored": len(record.ignored),
         "scene": record.scene,
         "attributes": dict(record.attributes),
+        "content": record.content,
         "pixels": _place(record.pixels, folder),
     }
 

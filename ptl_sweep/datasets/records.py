@@ -34,6 +34,7 @@ class ImageRecord:
     pixels: PixelSource
     attributes: Mapping[str, float | str] = field(default_factory=dict)  # altitude_m, pose, ...
     synthetic: bool = False  # made of a virtual image
+    content: str | None = None  # hash of the image file's bytes; None for what is no file of a set
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ class ImageSet:
     name: str
     split: str
     records: tuple[ImageRecord, ...]
-    fingerprint: str  # 16 hex digits over names, sizes and annotations; never over paths
+    fingerprint: str  # 16 hex digits over names, bytes of images and boxes; never over paths
     drops: Mapping[str, int] = field(default_factory=dict)  # boxes left out, by reason
     warnings: tuple[str, ...] = ()
 

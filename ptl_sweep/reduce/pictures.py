@@ -17,12 +17,15 @@ from ptl_sweep.report import SamplePicture, StageCost
 from ptl_sweep.stages.base import KINDS
 from ptl_sweep.stages.ptl import PtlStage
 from ptl_sweep.stages.train import MANIFEST
-from ptl_sweep.store import is_disk_full
+from ptl_sweep.store import StoreError, is_disk_full
 
 log = logging.getLogger(__name__)
 
 # what a damaged picture or manifest raises, by its format and place
-UNREADABLE = (OSError, SyntaxError, ValueError, KeyError, TypeError, zlib.error, struct.error)
+UNREADABLE = (
+    *(StoreError, OSError, SyntaxError, ValueError, KeyError, TypeError),
+    *(zlib.error, struct.error),
+)
 PER_STAGE = 3
 MAX_SAMPLES = 24
 BOX_COLOUR = (255, 64, 64)
@@ -37,7 +40,7 @@ def sample_pictures(plan: Plan) -> list[SamplePicture]:
     samples: list[SamplePicture] = []
     for stage in stages[: MAX_SAMPLES // PER_STAGE]:
         try:
-            manifest = json.loads((plan.store.path(stage.key) / MANIFEST).read_text())
+            manifest = json.loads(plan.store.artifact(stage.key, MANIFEST).read_text())
             own = [image for image in manifest["transformed"] if image["stage"] == stage.key]
             samples += [_sample(plan, stage, image) for image in own[:PER_STAGE]]
         except UNREADABLE as error:
@@ -48,8 +51,11 @@ def sample_pictures(plan: Plan) -> list[SamplePicture]:
 
 
 def _sample(plan: Plan, stage: PtlStage, image: Mapping[str, Any]) -> SamplePicture:
-    transformed = plan.store.path(stage.key) / image["file"]
-    virtual = transformed.with_name(f"{transformed.stem}-virtual.png")
+    name = image["file"]
+    virtual, transformed = (
+        plan.store.artifact(stage.key, one)
+        for one in (f"{name.removesuffix('.png')}-virtual.png", name)
+    )
     pair = [
         _with_boxes(path, image["boxes"], plan.folder / "samples" / f"{stage.key}-{path.name}")
         for path in (virtual, transformed)

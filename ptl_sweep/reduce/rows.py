@@ -1,7 +1,7 @@
 """Every reading of a sweep as a row: measured, or missing with its reason."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ptl_sweep.metrics.measure import CellMetrics
@@ -12,6 +12,7 @@ from ptl_sweep.pipeline.queue import QueueSnapshot
 from ptl_sweep.pipeline.status import STUCK, StageState
 from ptl_sweep.pipeline.status_text import what_failed
 from ptl_sweep.reduce.measure import Measurements, measure_sweep
+from ptl_sweep.stages.evaluate import EvaluateStage
 from ptl_sweep.store import StoreError
 from ptl_sweep.vocabulary import Domain, Value
 
@@ -111,10 +112,21 @@ def domain_of(plan: Plan, reading: CellIteration) -> Domain:
     """
     source = plan.detector_stage(reading.detector).data
     target = plan.evaluate_stage(reading.evaluate)
-    if reading.validation is not None:
-        calibrates = plan.evaluate_stage(reading.validation)
-        if target.spec["data"] == calibrates.spec["data"]:
-            return Domain.CALIBRATION
+    if reading.validation is not None and _is_validation(
+        target, plan.evaluate_stage(reading.validation)
+    ):
+        return Domain.CALIBRATION
     of_source = (source.reader, source.place.root, source.domain)
     is_part = (target.data.reader, target.data.place.root, target.data.domain) == of_source
     return Domain.IN if is_part else Domain.CROSS
+
+
+def _is_validation(target: EvaluateStage, validation: EvaluateStage) -> bool:
+    """Whether a target is the validation split, a copy of it, or a number of its images."""
+    one, other = target.data, validation.data
+    if target.spec["data"] == validation.spec["data"]:
+        return True
+    of_all = replace(
+        one, num_images=other.num_images, fingerprint=other.fingerprint, place=other.place
+    )
+    return one.place.root == other.place.root and of_all == other

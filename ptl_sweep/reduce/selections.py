@@ -15,6 +15,7 @@ from ptl_sweep.datasets.validation import DataError
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.stages.inputs import PoolSpec
 from ptl_sweep.stages.ptl import SELECTION, TRANSLATION, PtlStage
+from ptl_sweep.store import StoreError
 from ptl_sweep.study.study import PoolSelection, TranslationGap
 
 logger = logging.getLogger(__name__)
@@ -33,13 +34,13 @@ def _try_to_read(plan: Plan, stage: PtlStage) -> PoolSelection | None:
     """A damaged file costs what is said of its own iteration, not the report."""
     try:
         return _selection(plan, stage)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (StoreError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         logger.warning("%s: %s is not shown: %s", stage.key, SELECTION, error)
         return None
 
 
 def _selection(plan: Plan, stage: PtlStage) -> PoolSelection:
-    content = json.loads((plan.store.path(stage.key) / SELECTION).read_text())
+    content = json.loads(plan.store.artifact(stage.key, SELECTION).read_text())
     gaps: dict[str, float | None] = {one["image_id"]: one["gap"] for one in content["pool"]}
     names, chosen = list(gaps), set(content["selected"])
     return PoolSelection(
@@ -58,10 +59,9 @@ def _selection(plan: Plan, stage: PtlStage) -> PoolSelection:
 
 def _translation(plan: Plan, stage: PtlStage) -> TranslationGap | None:
     """None where nothing was translated, and of a stage that is older than this measure."""
-    path = plan.store.path(stage.key) / TRANSLATION
-    if not path.exists():
+    if not plan.store.has_artifact(stage.key, TRANSLATION):
         return None
-    summary = json.loads(path.read_text())["summary"]
+    summary = json.loads(plan.store.artifact(stage.key, TRANSLATION).read_text())["summary"]
     if not summary:
         return None
     found = TranslationGap(

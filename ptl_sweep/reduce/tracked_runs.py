@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from ptl_sweep.config.schema import TrackingConfig
+from ptl_sweep.meta import META
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.pipeline.wandb_runs import reduce_order, stage_order
-from ptl_sweep.store import HISTORY, META, StoreError, write_atomically
+from ptl_sweep.store import HISTORY, StoreError, write_atomically
 from ptl_sweep.terminal import progress_bar
 from ptl_sweep.tracking import Order, Value, mode_of, unreachable
 from ptl_sweep.tracking.companion import carry_out

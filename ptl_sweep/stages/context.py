@@ -75,9 +75,13 @@ class StageContext:
         """A checked file of the (only) parent stage. Raises: StoreError."""
         return self.store.artifact(self.parents[0], name)
 
-    def parent_has(self, name: str) -> bool:
-        """Whether the parent stage has published this file."""
-        return (self.store.path(self.parents[0]) / name).exists()
+    def optional_parent(self, name: str) -> Path | None:
+        """The same of a file that not every stage makes; None when the parent made none.
+
+        Its meta.json decides: a file that was made and is missing now is damage.
+        Raises: StoreError.
+        """
+        return self.parent(name) if self.store.has_artifact(self.parents[0], name) else None
 
     def read_split(self, data: DataSpec) -> ImageSet:
         """A split whose content is still what the stage was planned with. Raises: DataError."""

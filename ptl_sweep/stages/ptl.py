@@ -80,7 +80,7 @@ class PtlStage(DetectorStage):
         fitted = fit_detector(
             self, ctx, TrainingSet(training.real, (*training.transformed, *images))
         )
-        shown = [image.record(ctx.folder) for image in images[:NUM_SAMPLES]]
+        shown = [image.record(ctx.folder / image.file) for image in images[:NUM_SAMPLES]]
         media.show_transformed(ctx, self, fitted.detector, shown)
         reasons = [r for r in (selection["reason"], transformed["reason"]) if r]
         return {

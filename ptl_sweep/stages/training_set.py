@@ -24,8 +24,8 @@ class TransformedImage:
     height: int
     boxes: list[list[float]]  # xyxy pixels
 
-    def record(self, folder: Path) -> ImageRecord:
-        """As a training image; `folder` is that of its stage."""
+    def record(self, path: Path) -> ImageRecord:
+        """As a training image; `path` is that of its picture."""
         return ImageRecord(
             image_id=f"{self.pool_id}@t{self.iteration}",
             width=self.width,
@@ -33,7 +33,7 @@ class TransformedImage:
             boxes=np.array(self.boxes, dtype=np.float32).reshape(-1, 4),
             ignored=np.zeros((0, 4), dtype=np.float32),
             scene=self.pool_id,
-            pixels=FileImage(folder / self.file),
+            pixels=FileImage(path),
             synthetic=True,
         )
 
@@ -51,11 +51,21 @@ class TrainingSet:
         return {image.pool_id for image in self.transformed}
 
     def records(self, store: Store, own: tuple[str, Path] | None = None) -> list[ImageRecord]:
-        """All training images; `own` is (key, work folder) of the stage being computed."""
-        folders = dict([own]) if own else {}
+        """All training images; `own` is (key, work folder) of the stage being computed.
+
+        Raises: StoreError for a picture of another stage that is not the published one.
+        """
+        key, folder = own or (None, None)
         return [
             *self.real,
-            *(t.record(folders.get(t.stage) or store.path(t.stage)) for t in self.transformed),
+            *(
+                t.record(
+                    folder / t.file
+                    if folder is not None and t.stage == key
+                    else store.artifact(t.stage, t.file)
+                )
+                for t in self.transformed
+            ),
         ]
 
     def manifest(self) -> dict[str, object]:

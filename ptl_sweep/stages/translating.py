@@ -64,7 +64,7 @@ def compare_gaps(
     if not (isinstance(method, Ptl) and _is_translated(stage, ctx, transformed)):
         return {"images": [], "summary": {}}
     images = [TransformedImage(**image) for image in transformed["images"]]
-    records = [image.record(ctx.folder) for image in images]
+    records = [image.record(ctx.folder / image.file) for image in images]
     gap = _measure(stage, ctx, method, [*records, *single_persons(real, len(records))])
     after, of_real = np.split(gap, [len(records)])
     known = {one["image_id"]: one["gap"] for one in selection["pool"]}
@@ -144,9 +144,7 @@ def _median(values: Float[ndarray, " n"]) -> float | None:
 
 def _earlier_translator(stage: PtlStage, ctx: StageContext) -> Path | None:
     """What the iteration before has saved; None at the first, and where nothing was learnt."""
-    if stage.iteration == 1 or not ctx.parent_has(TRANSLATOR):
-        return None
-    return ctx.parent(TRANSLATOR)
+    return None if stage.iteration == 1 else ctx.optional_parent(TRANSLATOR)
 
 
 def _write_pictures(

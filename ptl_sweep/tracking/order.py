@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ptl_sweep.store import HISTORY, META
+from ptl_sweep.meta import META, read_meta
+from ptl_sweep.store import HISTORY
 from ptl_sweep.tracking.history import HistoryReader
 from ptl_sweep.tracking.media import read_media
 from ptl_sweep.vocabulary import Value
@@ -95,7 +96,7 @@ class Order:
     def full_summary(self) -> dict[str, Value]:
         """Join the summary of a published stage and what the order adds."""
         try:
-            meta = json.loads((self.folder / META).read_text(encoding="utf-8"))
+            meta = read_meta(self.folder / META)
         except (OSError, ValueError):  # not published, a sweep's folder, or damaged: no summary
             meta = {}
         return {**meta.get("summary", {}), **self.summary}

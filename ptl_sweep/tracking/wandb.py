@@ -5,7 +5,6 @@ call starts a run, resumes it after a kill, repairs it and brings it up.
 """
 
 import contextlib
-import json
 import logging
 import os
 import shutil
@@ -16,7 +15,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptl_sweep.store import HISTORY, META
+from ptl_sweep.meta import META, read_meta
+from ptl_sweep.store import HISTORY
 from ptl_sweep.tracking.history import HistoryReader, Row, plain_row, plain_value
 from ptl_sweep.tracking.media import MediaEntry, ShownBox, ShownImage, read_media
 from ptl_sweep.tracking.order import MAX_TAG, FiledFiles, Order, artifact_name
@@ -238,7 +238,7 @@ def _artifact(folder: Path, filed: FiledFiles) -> "Artifact":
     import wandb
 
     meta = folder / META
-    digests = json.loads(meta.read_text(encoding="utf-8"))["sha256"] if meta.is_file() else {}
+    digests = read_meta(meta)["sha256"] if meta.is_file() else {}
     known = {"sha256": {name: digests[name] for name in filed.files if name in digests}}
     made = wandb.Artifact(
         artifact_name(filed.name), filed.kind, metadata={**filed.metadata, **known}

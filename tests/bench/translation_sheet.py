@@ -38,7 +38,7 @@ class Iteration:
         own = [one for one in training.transformed if one.stage == stage.key]
         pool = {one.image_id: one for one in read_pool(stage.pool.config()).records}
         self.drawn: list[ImageRecord] = [pool[one.pool_id] for one in own]
-        self.translated: list[ImageRecord] = [one.record(folder) for one in own]
+        self.translated: list[ImageRecord] = [one.record(folder / one.file) for one in own]
         self.real: Sequence[ImageRecord] = training.real
 
 

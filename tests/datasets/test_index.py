@@ -47,7 +47,7 @@ class Data:
 
     @property
     def indexes(self) -> list[Path]:
-        return sorted(self.index.iterdir()) if self.index.is_dir() else []
+        return sorted(self.index.glob("*.jsonl"))
 
     def fresh(self, **keys: Any) -> ImageSet:
         """As the reader reads it."""

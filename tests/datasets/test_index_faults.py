@@ -42,7 +42,7 @@ class Data:
 
     @property
     def indexes(self) -> list[Path]:
-        return sorted(self.index.iterdir()) if self.index.is_dir() else []
+        return sorted(self.index.glob("*.jsonl"))
 
     def read(self, **keys: Any) -> ImageSet:
         """Through the index."""
@@ -104,7 +104,7 @@ def spoil_with_another_index(path: Path) -> None:
     """Of another choice of the same images."""
     root = path.parent.with_name(path.parent.name.removesuffix("-index"))
     Data(root).read(num_images=1)
-    (other,) = {*path.parent.iterdir()} - {path}
+    (other,) = {*path.parent.glob("*.jsonl")} - {path}
     other.replace(path)
 
 
@@ -218,7 +218,7 @@ def test_the_newest_indexes_of_a_split_are_kept_and_the_log_names_the_others(
     data: Data, caplog: pytest.LogCaptureFixture
 ) -> None:
     (first,) = data.indexes
-    strangers = [data.index / "notes.txt", data.index / f"visdrone-mine-val-{KEY}.jsonl"]
+    strangers = [data.index / "notes.jsonl", data.index / f"visdrone-mine-val-{KEY}.jsonl"]
     for path in strangers:
         path.write_text("not ours")
     ours = [data.index / f"visdrone-mine-train-{number:016x}.jsonl" for number in range(7)]

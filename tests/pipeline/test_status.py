@@ -14,10 +14,10 @@ from rich.console import Console
 from ptl_sweep.config.schema import Config, LauncherConfig
 from ptl_sweep.detection.architectures.retinanet_tiny import TinyRetinaNet
 from ptl_sweep.launchers.inline import InlineLauncher
+from ptl_sweep.meta import META, sealed
 from ptl_sweep.pipeline import costs, plan_text, status, status_text
 from ptl_sweep.pipeline.plan import Plan, plan_sweep
 from ptl_sweep.pipeline.store_listing import StoreListing
-from ptl_sweep.store import META
 
 MakePlan = Callable[..., Plan]
 GRID = ("real_count=2", "target=field,karst", "synthetic=off,on")
@@ -144,7 +144,7 @@ def test_a_new_version_of_a_stage_is_a_reason(plan: Plan) -> None:
     (key,) = keys_of(plan, "train")
     path = plan.store.path(key) / META
     meta = json.loads(path.read_text())
-    path.write_text(json.dumps({**meta, "version": 0}))
+    path.write_text(json.dumps(sealed({**meta, "version": 0})))
     assert plan_text.changed_fields(StoreListing(plan.store), plan.stages[key]) == {"stage version"}
 
 
@@ -221,7 +221,8 @@ def test_a_plan_tells_its_own_earlier_work_from_that_of_other_sweeps(
     compute(plan)
     (train,) = keys_of(plan, "train")
     path = plan.store.path(train) / META
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"started": 1.0}))  # by others
+    meta = json.loads(path.read_text()) | {"started": 1.0}  # by others
+    path.write_text(json.dumps(sealed(meta)))
     again = make_plan(*GRID)
     lines = {line.kind: line for line in plan_text.kind_counts(again)}
     assert {kind: (line.cached, line.resumed) for kind, line in lines.items()} == {

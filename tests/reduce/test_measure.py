@@ -9,6 +9,7 @@ import pytest
 
 from ptl_sweep.datasets import registry
 from ptl_sweep.datasets.validation import DataError
+from ptl_sweep.meta import sealed
 from ptl_sweep.pipeline import status
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.reduce.error_crops import cut_errors
@@ -104,7 +105,7 @@ def test_detectors_are_compared_at_the_smallest_number_of_features_that_is_enoug
         path = plan.store.path(key) / "meta.json"
         meta = json.loads(path.read_text())
         meta["summary"]["gaussian_n"] = count
-        path.write_text(json.dumps(meta))
+        path.write_text(json.dumps(sealed(meta)))
     jobs = {job.key: job for job in detector_jobs(plan, status.stage_states(plan))}
     assert tuple(jobs[key].equal_n for key in detectors) == expected
 

@@ -45,6 +45,16 @@ def test_the_validation_split_calibrates_by_any_name(make_plan: MakePlan) -> Non
     assert domains(plan) == {"mine": "calibration"}
 
 
+def test_a_number_of_the_images_of_the_validation_split_is_calibrated_on(
+    make_plan: MakePlan,
+) -> None:
+    plan = make_plan(
+        *CELL, "target=field", "target.name=few", "target.domain=town", "target.split=validation",
+        "target.num_images=3", "analysis.calibration=validation",
+    )  # fmt: skip
+    assert domains(plan) == {"few": "calibration"}
+
+
 @pytest.mark.parametrize(("folder", "expected"), [("beach", "in"), ("hills", "cross")])
 def test_folders_tell_data_sets_of_one_format_apart(
     make_plan: MakePlan, tmp_path: Path, folder: str, expected: str

@@ -13,6 +13,7 @@ import pytest
 from ptl_sweep.datasets import registry
 from ptl_sweep.datasets.validation import DataError
 from ptl_sweep.launchers import local
+from ptl_sweep.meta import sealed
 from ptl_sweep.pipeline import status
 from ptl_sweep.pipeline.plan import load_plan, save_plan
 from ptl_sweep.reduce.pictures import stage_costs
@@ -230,11 +231,24 @@ def test_boxes_that_were_left_out_are_told_by_the_stages_that_read_them(
     path = sweep.plan.store.path(key) / "meta.json"
     meta = json.loads(path.read_text())
     assert meta["drops"] == {}  # the miniature world draws no box that must be left out
-    path.write_text(json.dumps(meta | {"drops": {"lake (test)": {"no area": 3}}}))
+    path.write_text(json.dumps(sealed(meta | {"drops": {"lake (test)": {"no area": 3}}})))
     assert run("report", str(sweep.plan.folder)).code == 0
     page = (sweep.plan.folder / "report.html").read_text()
     assert "lake (test)" in page
     assert "no area" in page
+
+
+def test_an_edited_number_reaches_no_table(tiny_sweep: Any, copy_of: Any, run: Any) -> None:
+    sweep = copy_of(tiny_sweep)
+    key = stage_of(sweep, "train")
+    path = sweep.plan.store.path(key) / "meta.json"
+    meta = json.loads(path.read_text())
+    meta["summary"]["num_train_images"] += 1
+    path.write_text(json.dumps(meta))
+    outcome = run("report", str(sweep.plan.folder))
+    assert outcome.code == 1
+    assert f"{path} cannot be read (its checksum differs" in outcome.errors
+    assert f"move {path.parent} away and run again" in outcome.errors
 
 
 def cut_in_half(path: Path) -> None:
@@ -265,7 +279,7 @@ def test_a_stage_that_does_not_say_how_long_it_worked_costs_nothing_else(
     path = sweep.plan.store.path(stage_of(sweep, "ptl")) / "meta.json"
     meta = json.loads(path.read_text())
     del meta["seconds"]
-    path.write_text(json.dumps(meta))
+    path.write_text(json.dumps(sealed(meta)))
     assert run("report", str(sweep.plan.folder)).code == 0
     assert run("status", str(sweep.plan.folder)).code == 0
 

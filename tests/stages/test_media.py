@@ -147,7 +147,7 @@ def test_transformed_pictures_are_shown_with_ground_truth_and_detections(
     parent = work.stage.parents[0]
     manifest = json.loads((work.store.path(parent) / MANIFEST).read_text())
     own = [TransformedImage(**image) for image in manifest["transformed"]]
-    records = [image.record(work.store.path(parent)) for image in own]
+    records = [image.record(work.store.path(parent) / image.file) for image in own]
     detector = load_detector(work.stage.detector, work)
     media.show_transformed(work, work.stage, detector, records * 3)
     images = entry(work, media.TRANSFORMED).images

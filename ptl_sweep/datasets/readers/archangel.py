@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from jaxtyping import Float, UInt8
 from numpy import ndarray
 
 from ptl_sweep.config.schema import PoolConfig
+from ptl_sweep.datasets.contents import hash_files
 from ptl_sweep.datasets.images import decode, image_size
 from ptl_sweep.datasets.readers.manifest import (
     FIX,
@@ -50,6 +51,11 @@ class PoolImage:
     path: Path
     size: tuple[int, int]  # width, height
     masks: tuple[PersonMask, ...]  # one per box of the record
+
+    @property
+    def files(self) -> list[Path]:
+        """The image, then the mask of each person."""
+        return [self.path, *(mask.path for mask in self.masks)]
 
     def read(self) -> UInt8[ndarray, "h w 3"]:
         """Read the RGB image. Raises: DataError."""
@@ -95,7 +101,7 @@ def read_archangel(config: PoolConfig) -> ImageSet:
     for name in _drawn(sorted(images), config.num_images):
         pool.add(name, images[name])
     pool.look_into_masks()
-    return pool.image_set(config.name, warnings)
+    return pool.image_set(config, warnings)
 
 
 def _manifest(config: PoolConfig) -> Path:
@@ -156,8 +162,8 @@ class _Pool:
         self._manifest = manifest
         self._folder = manifest.parent
         self._records: list[ImageRecord] = []
+        self._pixels: dict[str, PoolImage] = {}
         self._masks: dict[Path, tuple[int, int]] = {}
-        self._digest = hashlib.sha256()
         self._drops: Counter[str] = Counter()
         self._clipped: Counter[str] = Counter()
 
@@ -167,6 +173,7 @@ class _Pool:
         size = image_size(image)
         persons = self._persons(rows, size)
         boxes = np.array([person.box for person in persons], dtype=np.float32).reshape(-1, 4)
+        self._pixels[name] = PoolImage(image, size, tuple(person.mask for person in persons))
         self._records.append(
             ImageRecord(
                 image_id=name,
@@ -175,16 +182,10 @@ class _Pool:
                 boxes=boxes,
                 ignored=np.zeros((0, 4), np.float32),
                 scene=name,
-                pixels=PoolImage(image, size, tuple(person.mask for person in persons)),
+                pixels=self._pixels[name],
                 attributes=_merged(rows, self._manifest),
             )
         )
-        # Names, sizes of files and image, boxes; never where the folder lies.
-        shape = (*size, len(boxes), image.stat().st_size)
-        self._digest.update(f"{name}\0{shape}\0".encode() + boxes.astype("<f4").tobytes())
-        for person in persons:
-            num_bytes = person.mask.path.stat().st_size
-            self._digest.update(f"{person.name}\0{num_bytes}\0".encode())
 
     def _persons(self, rows: Sequence[ManifestRow], size: tuple[int, int]) -> list[_Person]:
         """The rows of one image that can be used."""
@@ -230,19 +231,36 @@ class _Pool:
         for path, size in spread(list(self._masks.items()), NUM_LOOKED_INTO):
             read_mask(path, size)
 
-    def image_set(self, name: str, warnings: list[str]) -> ImageSet:
-        """Return the images by name, what was dropped and what was odd."""
+    def image_set(self, config: PoolConfig, warnings: list[str]) -> ImageSet:
+        """Return the images by name, what was dropped and what was odd. Raises: DataError."""
         if self._clipped:
             count, first = self._clipped.total(), next(iter(self._clipped))
             warnings.append(f"boxes past the image border, clipped: {count} (first: {first})")
+        sources = [(record, self._pixels[record.image_id]) for record in self._records]
+        files = [path for _, pixels in sources for path in pixels.files]
+        contents = hash_files(files, config)
         return ImageSet(
-            name=name,
+            name=config.name,
             split="pool",
-            records=tuple(self._records),
-            fingerprint=self._digest.hexdigest()[:16],
+            records=tuple(replace(r, content=contents[pixels.path]) for r, pixels in sources),
+            fingerprint=_fingerprint(sources, contents),
             drops={reason: count for reason, count in sorted(self._drops.items()) if count},
             warnings=tuple(warnings),
         )
+
+
+def _fingerprint(
+    sources: Sequence[tuple[ImageRecord, PoolImage]], contents: Mapping[Path, str]
+) -> str:
+    """16 hex digits over names, bytes of images and masks, sizes and boxes; never over paths."""
+    digest = hashlib.sha256()
+    for record, pixels in sources:
+        shape = (record.width, record.height, len(record.boxes))
+        digest.update(f"{record.image_id}\0{contents[pixels.path]}\0{shape}\0".encode())
+        digest.update(record.boxes.astype("<f4").tobytes())
+        for path, window in pixels.masks:
+            digest.update(f"{contents[path]}\0{window}\0".encode())
+    return digest.hexdigest()[:16]
 
 
 def _window(box: Float[ndarray, "4"]) -> tuple[int, int, int, int]:

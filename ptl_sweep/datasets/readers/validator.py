@@ -4,6 +4,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from ptl_sweep.config.schema import DatasetConfig
+from ptl_sweep.datasets.contents import hash_files
 from ptl_sweep.datasets.images import FileImage
 from ptl_sweep.datasets.readers.delimited import DelimitedTable, parse_table
 from ptl_sweep.datasets.records import ImageRecord, ImageSet
@@ -44,10 +46,10 @@ class Validator:
     """Collects the checked images of one split, and counts what it leaves out; one per reading."""
 
     def __init__(self, config: DatasetConfig, split: str) -> None:
-        self._name = config.name
+        self._config = config
         self._split = split
         self._records: dict[str, ImageRecord] = {}
-        self._num_bytes: dict[str, int] = {}
+        self._paths: dict[str, Path] = {}
         self._drops: Counter[str] = Counter()
         self._odd: dict[str, Counter[str]] = {}
 
@@ -101,7 +103,7 @@ class Validator:
             scene=scene,
             pixels=FileImage(path),
         )
-        self._num_bytes[image_id] = path.stat().st_size
+        self._paths[image_id] = path
 
     def _checked(
         self, boxes: Float[ndarray, "n 4"], size: tuple[int, int], where: str
@@ -129,15 +131,19 @@ class Validator:
         """
         if not self._records:
             raise DataError(
-                f"data set {self._name!r}, split {self._split!r}: no image has annotations\n"
+                f"data set {self._config.name!r}, split {self._split!r}: no image has annotations\n"
                 "  fix: put the annotation files where the reader expects them (docs/datasets.md)"
             )
-        records = tuple(self._records[image_id] for image_id in sorted(self._records))
+        contents = hash_files(self._paths.values(), self._config)
+        records = tuple(
+            replace(record, content=contents[self._paths[image_id]])
+            for image_id, record in sorted(self._records.items())
+        )
         return ImageSet(
-            name=self._name,
+            name=self._config.name,
             split=self._split,
             records=records,
-            fingerprint=_fingerprint(records, self._num_bytes),
+            fingerprint=_fingerprint(records),
             drops=dict(sorted(self._drops.items())),
             warnings=tuple(
                 f"{kind}: {places.total()} (files: {len(places)}, first: {next(iter(places))})"
@@ -146,12 +152,12 @@ class Validator:
         )
 
 
-def _fingerprint(records: Sequence[ImageRecord], num_bytes: dict[str, int]) -> str:
-    """16 hex digits over name, file size, width, height and boxes of every image."""
+def _fingerprint(records: Sequence[ImageRecord]) -> str:
+    """16 hex digits over name, bytes, width, height and boxes of every image."""
     digest = hashlib.sha256()
     for record in records:
         shape = (record.width, record.height, len(record.boxes), len(record.ignored))
-        digest.update(f"{record.image_id}\0{num_bytes[record.image_id]}\0{shape}\0".encode())
+        digest.update(f"{record.image_id}\0{record.content}\0{shape}\0".encode())
         digest.update(record.boxes.astype("<f4").tobytes())
         digest.update(record.ignored.astype("<f4").tobytes())
     return digest.hexdigest()[:16]
