@@ -15,6 +15,7 @@ from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.reduce.error_crops import cut_errors
 from ptl_sweep.reduce.measure import detector_jobs, measure_sweep
 from ptl_sweep.reduce.selections import read_selections
+from ptl_sweep.store import sha256_of
 
 
 def measured(plan: Plan) -> Any:
@@ -131,8 +132,16 @@ def test_a_stage_that_compared_no_gaps_has_a_selection_all_the_same(
     """As where nothing was translated, and as a stage that is older than the comparison."""
     plan = copy_of(tiny_sweep).plan
     path = translation_file(plan)
-    for change in (lambda: path.write_text('{"images": [], "summary": {}}'), path.unlink):
-        change()
+    meta = path.with_name("meta.json")
+    for text in ('{"images": [], "summary": {}}', None):
+        content = json.loads(meta.read_text())
+        if text is None:
+            path.unlink()
+            del content["sha256"][path.name]
+        else:
+            path.write_text(text)
+            content["sha256"][path.name] = sha256_of(path)
+        meta.write_text(json.dumps(sealed(content)))
         (selection,) = read_selections(plan)
         assert selection.translation is None
         assert selection.selected.sum() == 4
