@@ -14,12 +14,12 @@ from ptl_sweep.config.schema import ConfigError, conf_dir
 
 ROOT = Path(__file__).resolve().parent.parent
 CELLS = {  # target -> cells in the miniature world, in the paper's
-    "paper": (18, 192),
-    "table-crossdomain": (18, 192),
-    "figure-t2t": (18, 192),
-    "figure-apt2t": (18, 192),
-    "figure-curve": (18, 192),
-    "first-experiments": (18, 12),
+    "paper": (27, 192),
+    "table-crossdomain": (27, 192),
+    "figure-t2t": (27, 192),
+    "figure-apt2t": (27, 192),
+    "figure-curve": (27, 192),
+    "first-experiments": (27, 12),
 }
 WORLDS = ("miniature", "real")
 

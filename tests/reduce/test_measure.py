@@ -1,6 +1,7 @@
 """Detectors of a sweep, measured from the store: side by side, and around damage."""
 
 import json
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ def test_a_killed_process_costs_time_and_no_number(
     plan = copy_of(tiny_sweep).plan
     expected = measured(plan)
     plan.settings.analysis.num_workers = 2
+    resource_tracker.ensure_running()  # of multiprocessing, which is to live
     monkeypatch.setenv("PYTHONPATH", str(plan.root))
     (plan.root / "sitecustomize.py").write_text("import os; os._exit(9)")
     found = measured(plan)
