@@ -43,6 +43,9 @@ UNSUPPORTED = frozenset(
 )
 
 
+_held: set[str] = set()  # tokens of this process; a claim of its own without one was left behind
+
+
 class StageClaimedError(RuntimeError):
     """Another live worker computes this stage right now."""
 
@@ -68,6 +71,8 @@ class Claim:
             return True
         if self.life is None:  # of a version before
             return self.host == socket.gethostname() and not _is_alive(self.pid)
+        if self.pid == os.getpid() and self.life == process_life():
+            return self.token not in _held
         place, _, start = self.life.rpartition(" ")
         if place != process_place():
             return False  # its process number means nothing here
@@ -98,6 +103,7 @@ def owned(path: Path) -> Iterator[None]:
     finally:
         stop.set()
         heartbeat.join()
+        _held.discard(token)  # first: where the removal fails, the claim counts as dead
         _remove_claim(path, token)
 
 
@@ -116,6 +122,7 @@ def take_claim(path: Path) -> str:
     }
     for _ in range(10):
         if _create(path, json.dumps(content)):
+            _held.add(token)
             return token
         claim = read_claim(path)
         if claim is None:

@@ -269,13 +269,19 @@ def life_with(**changes: str) -> str:
 @pytest.mark.parametrize(
     ("changes", "is_dead"),
     [
-        ({}, False),
+        ({}, True),
         ({"start": "1"}, True),
         ({"boot": "an-earlier-or-another-machine"}, False),
         ({"namespace": "pid:[1]"}, False),
         ({"host": "gpu07"}, False),
     ],
-    ids=["this process", "number used again", "another boot", "another container", "another host"],
+    ids=[
+        "left by this process",
+        "number used again",
+        "another boot",
+        "another container",
+        "another host",
+    ],
 )
 def test_a_process_number_counts_only_where_it_means_that_process(
     changes: dict[str, str], is_dead: bool, store: Store

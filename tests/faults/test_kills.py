@@ -1,0 +1,73 @@
+"""Workers that are killed at any moment: the sweep ends with the numbers of an undisturbed one."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers.fault_trials import Tally, broken_stages, in_child
+
+from ptl_sweep.store import Store
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1500)]
+
+KILLS = 200
+ROUNDS = 8  # each a sweep from nothing to the end, with a seed of its own
+
+
+def results(root: Path) -> bytes:
+    (path,) = root.glob("sweeps/*/results.csv")
+    return path.read_bytes()
+
+
+def models(root: Path) -> dict[str, bytes]:
+    return {path.parent.name: path.read_bytes() for path in root.glob("store/*/model.safetensors")}
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory, long_grid: list[str]) -> tuple[Path, float]:
+    """An undisturbed sweep, and the seconds that it took."""
+    root = tmp_path_factory.mktemp("reference")
+    started = time.monotonic()
+    assert in_child([*long_grid, f"sweep.root={root}"], root / "log") == 0
+    return root, time.monotonic() - started
+
+
+@pytest.mark.parametrize("seed", range(ROUNDS))
+def test_a_sweep_that_is_killed_again_and_again_ends_with_the_same_numbers(
+    seed: int, reference: Any, long_grid: list[str], tmp_path: Path, tally: Tally, share: float
+) -> None:
+    expected, seconds = reference
+    tally.fault = f"SIGKILL at a random moment, seed {seed}"
+    rng = np.random.default_rng(seed)
+    store = Store(tmp_path / "store")
+    arguments = [*long_grid, f"sweep.root={tmp_path}"]
+    while tally.tries < max(1, share * KILLS / ROUNDS):
+        delay = rng.uniform(0.1, 0.35) * seconds
+        if (code := in_child(arguments, tmp_path / "log", delay)) is not None:
+            assert code == 0, (tmp_path / "log").read_text()[-2000:]
+            for path in (*tmp_path.glob("store"), *tmp_path.glob("sweeps")):
+                path.rename(tmp_path / f"{path.name}-done-{tally.tries}")
+            continue
+        tally.tries += 1
+        tally.note(_interrupted(store))
+        if store.root.exists():
+            tally.lost += broken_stages(store)
+    assert in_child(arguments, tmp_path / "log") == 0, (tmp_path / "log").read_text()[-2000:]
+    if results(tmp_path) != results(expected):
+        tally.lost.append("results.csv differs")
+    tally.lost += [
+        f"the weights of {key} differ"
+        for key, weights in models(expected).items()
+        if models(tmp_path)[key] != weights
+    ]
+    assert "Traceback" not in (tmp_path / "log").read_text()
+    assert not list(store.root.glob("*.claim"))
+    assert tally.lost == []
+
+
+def _interrupted(store: Store) -> str:
+    """What the killed process was doing: the kind of the stage that it had claimed."""
+    kinds = {path.name.split("-")[0] for path in store.root.glob("*.claim")}
+    return "+".join(sorted(kinds)) or "no stage"

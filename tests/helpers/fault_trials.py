@@ -1,0 +1,151 @@
+"""Commands in a child that may be killed, calls that fail, damaged files, and a tally of them."""
+
+import builtins
+import errno
+import io
+import os
+import signal
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+
+from ptl_sweep.__main__ import main
+from ptl_sweep.store import Store
+
+ERRNOS = [errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ESTALE]
+CALLS = ("replace", "rename", "link", "unlink", "mkdir", "fsync", "utime")
+MAX_CALLS = 2000
+
+
+@dataclass
+class Tally:
+    """One row of the table that `make faults` ends with."""
+
+    fault: str
+    tries: int = 0
+    lost: list[str] = field(default_factory=list)  # what went wrong, in words
+    notes: dict[str, int] = field(default_factory=dict)  # for example kills by kind of stage
+
+    def note(self, word: str) -> None:
+        """Count something."""
+        self.notes[word] = self.notes.get(word, 0) + 1
+
+
+def in_child(arguments: list[str], log: Path, kill_after: float | None = None) -> int | None:
+    """The command line in a forked process; its exit code, or None when it was killed first."""
+    child = os.fork()
+    if child == 0:
+        _become(arguments, log)
+    end = None if kill_after is None else time.monotonic() + kill_after
+    while True:
+        pid, status = os.waitpid(child, 0 if end is None else os.WNOHANG)
+        if pid:
+            return os.waitstatus_to_exitcode(status)
+        if end is not None and time.monotonic() >= end:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            return None
+        time.sleep(0.002)
+
+
+def _become(arguments: list[str], log: Path) -> None:
+    code = 99
+    try:
+        with log.open("ab", buffering=0) as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        code = main(arguments)
+    except BaseException:
+        os.write(2, traceback.format_exc().encode())
+    finally:
+        os._exit(code)
+
+
+class FailingCall:
+    """A context in which the `number`-th call (from 0) that touches `root` or below fails."""
+
+    def __init__(self, number: int, code: int, root: Path) -> None:
+        self.what = ""  # name of the call and of its file, once it has failed
+        self._left = number
+        self._code = code
+        self._root = str(root)
+        self._patch = pytest.MonkeyPatch()
+
+    def __enter__(self) -> Self:
+        """From now on calls are counted."""
+        for name in CALLS:
+            self._patch.setattr(os, name, self._wrapped(name, getattr(os, name)))
+        opened = self._wrapped("open", io.open)
+        self._patch.setattr(io, "open", opened)
+        self._patch.setattr(builtins, "open", opened)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """From now on nothing fails any more."""
+        self._patch.undo()
+
+    def _wrapped(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(target: Any, *arguments: Any, **options: Any) -> Any:
+            self._count(name, target)
+            return real(target, *arguments, **options)
+
+        return call
+
+    def _count(self, name: str, target: object) -> None:
+        if isinstance(target, int):
+            with suppress(OSError):
+                target = Path(f"/proc/self/fd/{target}").readlink()
+        if not str(target).startswith(self._root):
+            return
+        if self._left == 0:
+            self.what = f"{name} {Path(str(target)).name}"
+        self._left -= 1
+        if self._left == -1:
+            raise OSError(self._code, os.strerror(self._code), str(target))
+
+
+def failing_calls(tally: Tally, root: Path, codes: Sequence[int] = ERRNOS) -> Iterator[FailingCall]:
+    """For each error every call, one after the other, until there is none left to fail."""
+    for code in codes:
+        for number in range(MAX_CALLS):
+            failing = FailingCall(number, code, root)
+            yield failing
+            if not failing.what:
+                break
+            tally.tries += 1
+            tally.note(failing.what.split()[0])
+        else:
+            raise AssertionError(f"more than {MAX_CALLS} calls below {root}")
+
+
+def damages(content: bytes) -> dict[str, bytes | None]:
+    """Five ways in which a file is damaged; None: it is gone."""
+    middle = len(content) // 2
+    flipped = bytearray(content or b"\x00")
+    flipped[middle if content else 0] ^= 1
+    return {
+        "gone": None,
+        "empty": b"",
+        "torn": content[:middle],
+        "one bit": bytes(flipped),
+        "zeros": bytes(len(content)),
+    }
+
+
+def broken_stages(store: Store) -> list[str]:
+    """Published stages of which a file is not what its meta.json says."""
+    broken = []
+    for folder in store.root.iterdir():
+        if folder.is_dir() and "." not in folder.name:
+            try:
+                for name in store.meta(folder.name)["sha256"]:
+                    store.artifact(folder.name, name)
+            except Exception as error:
+                broken.append(f"{folder.name}: {error}")
+    return broken
