@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-seeds demo-controls paper first-experiments table-crossdomain
-.PHONY: figure-t2t figure-apt2t figure-curve test test-slow test-kernels test-wandb test-slurm
+.PHONY: figure-t2t figure-apt2t figure-curve faults test test-slow test-kernels test-wandb test-slurm
 .PHONY: check docs bench build clean lock
 
 # What the targets from `paper` to `figure-curve` are about, and where it runs:
@@ -20,6 +20,8 @@ export OMP_NUM_THREADS ?= 1
 WORLD ?= real
 LAUNCHER ?= local
 ARGS ?=
+# Of the trials of `make faults`; CI runs a part with the same seeds.
+SHARE ?= 1
 ifeq ($(WORLD),real)
 STUDY := paper
 FIRST := experiment=first
@@ -91,20 +93,23 @@ figure-curve: setup  ## AP50 against PTL iteration
 	$(PY) -m ptl_sweep figure curve $(STUDY) $(ROOT)
 
 test: setup  ## The fast tests; those of the report in a browser skip without chromium
-	$(PY) -m pytest -n 2 -m "not slow and not slurm and not wandb"
+	$(PY) -m pytest -n 2 -m "not slow and not slurm and not wandb and not faults"
 
 test-slow: setup  ## The tests that train something
-	$(PY) -m pytest -n 2 -m "slow and not slurm and not wandb"
+	$(PY) -m pytest -n 2 -m "slow and not slurm and not wandb and not faults"
 
 test-kernels: setup  ## The fast tests of the networks again, on the kernels of a small processor
 	ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=AVX2 \
-	  $(PY) -m pytest -n 2 -m "not slow and not slurm and not wandb" tests/detection tests/ptl
+	  $(PY) -m pytest -n 2 -m "not slow and not slurm and not wandb and not faults" tests/detection tests/ptl
 
 test-wandb: setup  ## The tests that talk to a fake W&B backend on loopback
 	$(PY) -m pytest -n 2 -m wandb
 
 test-slurm: setup  ## The tests on a private one-node SLURM (needs slurm-wlm munge slurmdbd mariadb-server)
 	$(PY) -m pytest -m slurm
+
+faults: setup  ## Kills, refused calls and damaged files; a table of what survived (SHARE=0.1: a tenth)
+	PTL_FAULTS_SHARE=$(SHARE) $(PY) -m pytest -n 2 -q -m faults tests/faults
 
 check: setup  ## Format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -122,6 +122,14 @@ class Store:
                 f"{path} cannot be read ({error}); move {self.path(key)} away and run again"
             ) from error
 
+    def damage(self, key: str) -> str | None:
+        """Say what is wrong with the meta.json of a published stage; None when nothing is."""
+        try:
+            self.meta(key)
+        except StoreError as error:
+            return str(error)
+        return None
+
     def failure(self, key: str) -> dict[str, Any] | None:
         """FAILED.json of a stage whose last attempt raised, else None."""
         try:

@@ -31,7 +31,7 @@ def measured_seconds(plan: Plan, listing: StoreListing | None = None) -> dict[st
         published = [stage.key for stage in stages if listing.is_published(stage.key)]
         every = -(-len(published) // MAX_TIMED) or 1
         keys = published[::every] or _like_stages(stages, listing)
-        known = (stage_seconds(listing.meta(key)) for key in keys)
+        known = (_seconds(key, listing) for key in keys)
         times = [seconds for seconds in known if seconds]
         guess = stages[0].default_seconds if stages else 0.0
         costs[kind] = StageTime(statistics.median(times) if times else guess, bool(times))
@@ -42,6 +42,14 @@ def stage_seconds(meta: Mapping[str, Any]) -> float:
     """How long a published stage worked; 0 where its meta.json does not say so."""
     seconds = meta.get("seconds")
     return float(seconds) if isinstance(seconds, int | float) else 0.0
+
+
+def _seconds(key: str, listing: StoreListing) -> float:
+    """As `stage_seconds`; 0 where meta.json is damaged."""
+    try:
+        return stage_seconds(listing.meta(key))
+    except StoreError:
+        return 0.0
 
 
 def _like_stages(stages: Sequence[Stage], listing: StoreListing) -> list[str]:

@@ -116,7 +116,9 @@ def _step_note(plan: Plan, key: str) -> str:
 
 
 def what_failed(plan: Plan, key: str, jobs: QueueSnapshot | None) -> str:
-    """What FAILED.json says, else how the stage's SLURM job ended."""
+    """What FAILED.json says, or what is damaged, else how the stage's SLURM job ended."""
+    if plan.store.is_published(key):
+        return plan.store.damage(key) or "unknown"
     failure = plan.store.failure(key)
     if failure is not None:
         return str(failure["what"])

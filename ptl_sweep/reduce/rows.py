@@ -9,9 +9,10 @@ from ptl_sweep.pipeline import status
 from ptl_sweep.pipeline.graph import Cell, CellIteration
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.pipeline.queue import QueueSnapshot
-from ptl_sweep.pipeline.status import STUCK, StageState
+from ptl_sweep.pipeline.status import STUCK, StageState, States
 from ptl_sweep.pipeline.status_text import what_failed
 from ptl_sweep.reduce.measure import Measurements, measure_sweep
+from ptl_sweep.stages.base import StageKind
 from ptl_sweep.stages.evaluate import EvaluateStage
 from ptl_sweep.store import StoreError
 from ptl_sweep.vocabulary import Domain, Value
@@ -43,7 +44,7 @@ class Reducer:
     def __init__(self, plan: Plan, jobs: QueueSnapshot | None) -> None:
         self.plan = plan
         self.jobs = jobs
-        self.states = status.stage_states(plan, self.jobs)
+        self.states = with_damage(plan, status.stage_states(plan, self.jobs))
 
     @cached_property
     def measurements(self) -> Measurements:
@@ -103,6 +104,19 @@ class Reducer:
             parents = self.plan.stages[key].parents
             key = next(iter(parents), None)
         return "not computed yet"
+
+
+def with_damage(plan: Plan, states: States) -> States:
+    """Stages whose meta.json cannot be used as failed, and their evaluations as blocked."""
+    found = dict(states)
+    for key, stage in plan.stages.items():
+        if states[key] != StageState.PUBLISHED:
+            continue
+        if plan.store.damage(key) is not None:
+            found[key] = StageState.FAILED
+        elif stage.kind == StageKind.EVALUATE and found[stage.parents[0]] == StageState.FAILED:
+            found[key] = StageState.BLOCKED
+    return found
 
 
 def domain_of(plan: Plan, reading: CellIteration) -> Domain:

@@ -272,6 +272,27 @@ def test_a_damaged_file_that_only_the_page_shows_costs_no_table(
     assert (sweep.plan.folder / "results.csv").read_bytes() == tiny_sweep.file("results.csv")
 
 
+@pytest.mark.parametrize(
+    ("stage", "failed"),
+    [(("train",), 2), (("ptl",), 2), (("evaluate", "n3-s0-karst"), 1)],
+    ids=["train", "ptl", "evaluate"],
+)
+def test_a_damaged_meta_file_costs_its_own_rows_and_is_named(
+    tiny_sweep: Any, copy_of: Any, run: Any, stage: tuple[str, ...], failed: int
+) -> None:
+    sweep = copy_of(tiny_sweep)
+    key = stage_of(sweep, *stage)
+    cut_in_half(sweep.plan.store.path(key) / "meta.json")
+    outcome = run("report", str(sweep.plan.folder))
+    assert f"{failed} of 4 cells have no result" in outcome.output
+    rows = measured(sweep)
+    reasons = [row["reason"] for row in rows if row["status"] == "failed"]
+    assert len(reasons) == failed
+    assert all(key in reason and "move" in reason for reason in reasons)
+    assert run("status", str(sweep.plan.folder)).code == 0
+    assert run("plan", *sweep.arguments).code == 0
+
+
 def test_a_stage_that_does_not_say_how_long_it_worked_costs_nothing_else(
     tiny_sweep: Any, copy_of: Any, run: Any
 ) -> None:
