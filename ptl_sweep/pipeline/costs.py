@@ -1,5 +1,6 @@
 """How long stages take: the median of those that were measured, else of like ones, else a guess."""
 
+import logging
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from ptl_sweep.stages.base import KINDS, Stage
 from ptl_sweep.store import StoreError, canonical_json
 
 MAX_TIMED = 200  # stages of a kind whose times a median is taken of, spread over the plan
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +48,11 @@ def stage_seconds(meta: Mapping[str, Any]) -> float:
 
 
 def _seconds(key: str, listing: StoreListing) -> float:
-    """As `stage_seconds`; 0 where meta.json is damaged."""
+    """As `stage_seconds`; 0 and a warning where meta.json is damaged."""
     try:
         return stage_seconds(listing.meta(key))
-    except StoreError:
+    except StoreError as error:
+        log.warning("%s", error)
         return 0.0
 
 

@@ -13,7 +13,7 @@ from ptl_sweep.study.statistics import SIGNIFICANCE, smallest_p
 from ptl_sweep.vocabulary import ALL_TARGETS, OFF
 
 POWER = 0.8
-DEFAULT_SD = 0.023  # of the effect over seeds, AP50: the six-seed demo of outputs/example
+DEFAULT_SD = 0.02  # of the effect over seeds, AP50: the six-seed demo of outputs/example
 MIN_PAIRS = 2  # seeds that a spread needs
 
 

@@ -246,9 +246,12 @@ def test_an_edited_number_reaches_no_table(tiny_sweep: Any, copy_of: Any, run: A
     meta["summary"]["num_train_images"] += 1
     path.write_text(json.dumps(meta))
     outcome = run("report", str(sweep.plan.folder))
-    assert outcome.code == 1
-    assert f"{path} cannot be read (its checksum differs" in outcome.errors
-    assert f"move {path.parent} away and run again" in outcome.errors
+    assert "2 of 4 cells have no result" in outcome.output
+    reasons = [row["reason"] for row in measured(sweep) if row["status"] == "failed"]
+    assert len(reasons) == 2
+    for reason in reasons:
+        assert f"{path} cannot be read (its checksum differs" in reason
+        assert f"move {path.parent} away and run again" in reason
 
 
 def cut_in_half(path: Path) -> None:
@@ -289,8 +292,6 @@ def test_a_damaged_meta_file_costs_its_own_rows_and_is_named(
     reasons = [row["reason"] for row in rows if row["status"] == "failed"]
     assert len(reasons) == failed
     assert all(key in reason and "move" in reason for reason in reasons)
-    assert run("status", str(sweep.plan.folder)).code == 0
-    assert run("plan", *sweep.arguments).code == 0
 
 
 def test_a_stage_that_does_not_say_how_long_it_worked_costs_nothing_else(
