@@ -1,11 +1,10 @@
 """Several processes on one store: each stage is computed once, and all end with the same tables."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
-from helpers.fault_trials import Tally, broken_stages, in_child
+from helpers.fault_trials import Tally, broken_stages, start_child
 
 from ptl_sweep.store import Store
 
@@ -16,13 +15,13 @@ PROCESSES = 8
 
 def together(commands: list[list[str]], folder: Path) -> list[int]:
     """Exit codes of commands that run at the same time."""
-    children = []
-    for number, arguments in enumerate(commands):
-        child = os.fork()
-        if child == 0:
-            os._exit(in_child(arguments, folder / f"log-{number}") or 0)
-        children.append(child)
-    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+    children = [
+        start_child(arguments, folder / f"log-{number}")
+        for number, arguments in enumerate(commands)
+    ]
+    for child in children:
+        child.join()
+    return [child.exitcode or 0 for child in children]
 
 
 def test_eight_processes_run_one_sweep(tiny_grid: list[str], tmp_path: Path, tally: Tally) -> None:

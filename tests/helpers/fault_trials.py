@@ -3,13 +3,12 @@
 import builtins
 import errno
 import io
+import multiprocessing
 import os
-import signal
-import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,34 +36,36 @@ class Tally:
         self.notes[word] = self.notes.get(word, 0) + 1
 
 
+def start_child(arguments: list[str], log: Path) -> ForkServerProcess:
+    """The command line in a process that is forked from one that has imported all and run nothing.
+
+    Not from this process: thread pools of polars and torch do not survive a fork.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["helpers.fault_trials", "torch"])
+    child = context.Process(target=_become, args=(arguments, log))
+    child.start()
+    return child
+
+
 def in_child(arguments: list[str], log: Path, kill_after: float | None = None) -> int | None:
-    """The command line in a forked process; its exit code, or None when it was killed first."""
-    child = os.fork()
-    if child == 0:
-        _become(arguments, log)
-    end = None if kill_after is None else time.monotonic() + kill_after
-    while True:
-        pid, status = os.waitpid(child, 0 if end is None else os.WNOHANG)
-        if pid:
-            return os.waitstatus_to_exitcode(status)
-        if end is not None and time.monotonic() >= end:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            return None
-        time.sleep(0.002)
+    """The exit code of the command line, or None when it was killed first."""
+    child = start_child(arguments, log)
+    child.join(kill_after)
+    is_killed = child.is_alive()
+    if is_killed:
+        child.kill()
+        child.join()
+    code = child.exitcode
+    child.close()
+    return None if is_killed else code
 
 
 def _become(arguments: list[str], log: Path) -> None:
-    code = 99
-    try:
-        with log.open("ab", buffering=0) as file:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-        code = main(arguments)
-    except BaseException:
-        os.write(2, traceback.format_exc().encode())
-    finally:
-        os._exit(code)
+    with log.open("ab", buffering=0) as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os._exit(main(arguments))
 
 
 class FailingCall:
