@@ -182,9 +182,8 @@ def missing_abilities(folder: Path) -> list[str]:
     twin = probe.with_suffix(".twin")
     missing = []
     try:
-        with suppress(FileExistsError):
-            if not _linked(probe, twin):
-                missing.append("hard links")
+        if not _linked(probe, twin):
+            missing.append("hard links")
         with probe.open("a") as file:
             if not _locked(file.fileno()):
                 missing.append("flock")
@@ -262,9 +261,9 @@ def _remove_claim(path: Path, token: str) -> None:
 
 def _beat(path: Path, token: str, stop: threading.Event) -> None:
     while not stop.wait(HEARTBEAT_S):
-        claim = read_claim(path)
-        if claim is not None and claim.token == token:
-            with suppress(FileNotFoundError):
+        with suppress(OSError):  # a server that does not answer once must not end the heartbeat
+            claim = read_claim(path)
+            if claim is not None and claim.token == token:
                 os.utime(path)
 
 

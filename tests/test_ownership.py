@@ -189,6 +189,28 @@ def test_a_heartbeat_keeps_a_claim_fresh(store: Store, monkeypatch: pytest.Monke
     assert not [t for t in threading.enumerate() if t.name.startswith("heartbeat")]
 
 
+def test_a_heartbeat_goes_on_after_a_server_did_not_answer(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter([errno.ESTALE, errno.EIO])
+    touch = os.utime
+
+    def slow_server(*arguments: object) -> None:
+        code = next(answers, None)
+        if code is not None:
+            raise OSError(code, os.strerror(code))
+        touch(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(ownership, "HEARTBEAT_S", 0.02)
+    monkeypatch.setattr(os, "utime", slow_server)
+    with store.claim("k"):
+        touch(store.claim_path("k"), (0, 0))
+        deadline = time.monotonic() + 10
+        while not store.is_running("k") and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert store.is_running("k")
+
+
 def test_a_worker_that_lost_its_claim_neither_refreshes_nor_removes_the_new_one(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

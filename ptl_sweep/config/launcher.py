@@ -10,6 +10,8 @@ from ptl_sweep.config.choices import choice_names
 
 TASK_KINDS = ("train", "ptl", "evaluate", "reduce")
 MAX_SIGNAL_DELAY_S = 65535  # sbatch(1), --signal
+LOOKS_EVERY_S = 30  # slurmctld looks at time limits so often, and warns a look too early
+START_S = 30  # from the start of a job to the moment in which its Python answers to signals
 
 KEYS_OF_OPTIONS = {  # options of sbatch that keys of the launcher stand for
     "partition": "launcher.partition",
@@ -111,12 +113,14 @@ class LauncherConfig:
             positive(f"{key}.mem_gb", part.mem_gb)
         for kind in TASK_KINDS:
             limit_s = 60 * self.resources(kind).time_min
-            if self.name == "slurm" and self.signal_delay_s >= limit_s:
+            most = limit_s - LOOKS_EVERY_S - START_S
+            if self.name == "slurm" and self.signal_delay_s > most:
                 key = "launcher" if self.time_min is not None else f"launcher.{kind}"
                 raise ConfigError(
-                    f"launcher.signal_delay_s={self.signal_delay_s} must be less than "
-                    f"{key}.time_min={limit_s // 60} ({limit_s} s): SLURM would warn a task as "
-                    "soon as it starts; raise the time limit, or lower the delay"
+                    f"launcher.signal_delay_s={self.signal_delay_s} may be at most {most} with "
+                    f"{key}.time_min={limit_s // 60} ({limit_s} s): SLURM warns up to "
+                    f"{LOOKS_EVERY_S} s earlier, and a task that is still starting would die of "
+                    "it; raise the time limit, or lower the delay"
                 )
 
 

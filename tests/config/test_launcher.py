@@ -81,11 +81,11 @@ def test_an_impossible_value_is_refused_by_its_full_key_under_every_launcher(
     assert str(caught.value).startswith(message)
 
 
-def test_a_warning_comes_after_the_start_of_a_task() -> None:
-    LauncherConfig(name="slurm", evaluate=task(time_min=2), signal_delay_s=119)
-    with pytest.raises(ConfigError, match=r"=120 must be less than launcher.evaluate.time_min=2 "):
-        LauncherConfig(name="slurm", evaluate=task(time_min=2), signal_delay_s=120)
-    with pytest.raises(ConfigError, match=r"less than launcher.time_min=1 \(60 s\)"):
+def test_a_warning_comes_when_a_task_can_answer_to_it() -> None:
+    LauncherConfig(name="slurm", evaluate=task(time_min=2), signal_delay_s=60)
+    with pytest.raises(ConfigError, match=r"=61 may be at most 60 with launcher.evaluate"):
+        LauncherConfig(name="slurm", evaluate=task(time_min=2), signal_delay_s=61)
+    with pytest.raises(ConfigError, match=r"at most 0 with launcher.time_min=1 \(60 s\)"):
         LauncherConfig(name="slurm", time_min=1)
 
 

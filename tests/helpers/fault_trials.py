@@ -1,6 +1,7 @@
 """Commands in a child that may be killed, calls that fail, damaged files, and a tally of them."""
 
 import builtins
+import csv
 import errno
 import io
 import multiprocessing
@@ -20,6 +21,7 @@ from ptl_sweep.store import Store
 ERRNOS = [errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ESTALE]
 CALLS = ("replace", "rename", "link", "unlink", "mkdir", "fsync", "utime")
 MAX_CALLS = 2000
+KEY = ("dataset", "real_count", "synthetic", "target", "seed")  # of a row of results.csv
 
 
 @dataclass
@@ -137,6 +139,20 @@ def damages(content: bytes) -> dict[str, bytes | None]:
         "one bit": bytes(flipped),
         "zeros": bytes(len(content)),
     }
+
+
+def unexplained(expected: bytes, found: bytes) -> list[str]:
+    """Rows of two results.csv that differ without a reason in the second one."""
+    before, after = (
+        {
+            tuple(row[name] for name in KEY): row
+            for row in csv.DictReader(io.StringIO(text.decode()))
+        }
+        for text in (expected, found)
+    )
+    return [
+        str(key) for key, row in before.items() if after[key] != row and not after[key]["reason"]
+    ]
 
 
 def broken_stages(store: Store) -> list[str]:

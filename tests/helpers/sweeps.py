@@ -86,12 +86,15 @@ def _torch_as_it_was() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _signals_as_they_were() -> Iterator[None]:
-    """A worker in this process answers to SIGINT and SIGTERM in its own way.
+    """A worker in this process answers to signals in its own way.
 
-    A suite that a shell started in the background ignores SIGINT, and so would its children.
+    A suite that a shell started in the background ignores SIGINT, one under nohup SIGHUP, and so
+    would its children.
     """
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    answered = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in answered}
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

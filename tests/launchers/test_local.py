@@ -275,15 +275,6 @@ def interrupt_when(condition: Callable[[], bool], number: signal.Signals) -> thr
     return thread
 
 
-@pytest.fixture
-def in_a_terminal() -> Iterator[None]:
-    """Whoever runs the tests under nohup ignores SIGHUP, and workers take that over."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
-@pytest.mark.usefixtures("in_a_terminal")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_local_told_to_stop_lets_workers_write_their_checkpoints(
     plan: Plan, workers: Workers, number: signal.Signals

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -143,15 +143,6 @@ def test_an_interruption_is_no_failure(plan: Plan, monkeypatch: pytest.MonkeyPat
     assert (plan.store.work_folder(key) / "checkpoint.pt").read_bytes() == b"step 7"
 
 
-@pytest.fixture
-def in_a_terminal() -> Iterator[None]:
-    """Whoever runs the tests under nohup ignores SIGHUP, and workers take that over."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
-@pytest.mark.usefixtures("in_a_terminal")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_worker_that_is_told_to_stop_starts_no_further_stage(
     plan: Plan, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, no_training: list[str]

@@ -10,7 +10,7 @@ from ptl_sweep.report.evidence import plural
 from ptl_sweep.study.claims.claim import Agreement, Verdict
 from ptl_sweep.study.claims.table import Statement
 
-ON = "on"
+ADD_IMAGES = ("on", "random", "raw")  # of conf/synthetic; a name of somebody's own says less
 POINTS = 100  # hundredths
 
 
@@ -74,8 +74,10 @@ class ClaimRow(NamedTuple):
 
 
 def arm_name(synthetic: str) -> str:
-    """What a sentence calls a value of `synthetic`; an arm other than `on` may add no image."""
-    return "synthetic images (on)" if synthetic == ON else f"the settings of {synthetic}"
+    """What a sentence calls a value of `synthetic`; one of somebody's own may add no image."""
+    if synthetic in ADD_IMAGES:
+        return f"synthetic images ({synthetic})"
+    return f"the settings of {synthetic}"
 
 
 def read_claims(

@@ -5,6 +5,7 @@ import polars as pl
 import pytest
 from helpers.claim_rows import claim_row
 
+from ptl_sweep.config.schema import conf_dir
 from ptl_sweep.report.verdicts.answers import answers
 from ptl_sweep.report.verdicts.effects import effects
 from ptl_sweep.study import schemas
@@ -59,6 +60,13 @@ def test_one_seed_names_its_interval_over_test_images_and_claims_nothing() -> No
     assert sentence.startswith("No verdict over trainings (1 seed, 6 are needed)")
     assert "95 % interval +2.0 to +20.0 over test images alone" in sentence
     assert "detect as well" not in sentence
+
+
+@pytest.mark.parametrize("name", ["on", "random", "raw"])
+def test_a_choice_of_synthetic_that_adds_images_is_called_so(name: str) -> None:
+    assert (conf_dir() / "synthetic" / f"{name}.yaml").is_file()
+    _, sentence = said(claim_row(Statement.EFFECT, treated=name), synthetic=name)
+    assert sentence.startswith(f"Synthetic images ({name}) raise AP50")
 
 
 def test_an_arm_that_adds_no_image_is_not_called_synthetic_images() -> None:
