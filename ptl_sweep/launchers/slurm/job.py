@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ptl_sweep.launchers.slurm.journal import REDUCE
+from ptl_sweep.launchers.slurm.log_folder import private_files
 from ptl_sweep.launchers.slurm.queue import view_jobs
 from ptl_sweep.ownership import slurm_job
 from ptl_sweep.pipeline.graph import Task
@@ -183,8 +184,9 @@ def put_back(plan: Plan, task: Task, stop: StopOnSignal) -> None:
     """
     stop.restore()
     try:
-        signal.raise_signal(signal.SIGUSR2)
-        time.sleep(POLL_S)  # the handler runs before the next bytecode
+        with private_files():  # submitit writes the pickle of the call anew
+            signal.raise_signal(signal.SIGUSR2)
+            time.sleep(POLL_S)  # the handler runs before the next bytecode
     except Exception as error:
         failure = TaskFailedError(
             f"{task.name} could not go back into the queue ({error}); its checkpoint is kept: "

@@ -8,7 +8,8 @@ from ptl_sweep.launchers.base import Launcher
 from ptl_sweep.launchers.slurm import commands
 from ptl_sweep.launchers.slurm.arrays import TaskArray, plan_arrays
 from ptl_sweep.launchers.slurm.commands import SlurmError
-from ptl_sweep.launchers.slurm.sbatch import check_additional_parameters, check_log_folder
+from ptl_sweep.launchers.slurm.log_folder import check_log_folder
+from ptl_sweep.launchers.slurm.sbatch import check_additional_parameters
 from ptl_sweep.launchers.slurm.submit import Submitted, jobs_in_flight, submit
 from ptl_sweep.pipeline import status
 from ptl_sweep.pipeline.costs import measured_seconds

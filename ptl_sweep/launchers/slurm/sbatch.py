@@ -97,16 +97,6 @@ def check_additional_parameters(config: LauncherConfig) -> None:
             )
 
 
-def check_log_folder(plan: Plan) -> None:
-    """Refuse a folder with %, which sbatch replaces in the name of a log. Raises: ConfigError."""
-    folder = plan.folder.resolve()
-    if "%" in str(folder):
-        raise ConfigError(
-            f"{folder} holds %, which SLURM replaces in the names of logs: choose a sweep.root "
-            "(or a working folder) without it"
-        )
-
-
 def refusal(said: str) -> str:
     """The words of sbatch, and the key that fixes them."""
     words = [line.partition("error: ")[2] for line in said.splitlines() if "error: " in line]

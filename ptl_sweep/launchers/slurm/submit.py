@@ -14,11 +14,11 @@ from ptl_sweep.launchers.slurm import commands
 from ptl_sweep.launchers.slurm.arrays import TaskArray, plan_arrays
 from ptl_sweep.launchers.slurm.commands import SlurmError, SlurmJob
 from ptl_sweep.launchers.slurm.job import TaskJob
-from ptl_sweep.launchers.slurm.journal import REDUCE, SLURM_LOGS, Job, JobBook
+from ptl_sweep.launchers.slurm.journal import REDUCE, Job, JobBook
+from ptl_sweep.launchers.slurm.log_folder import check_log_folder, make_log_folder, private_files
 from ptl_sweep.launchers.slurm.queue import relevant_jobs
 from ptl_sweep.launchers.slurm.sbatch import (
     check_additional_parameters,
-    check_log_folder,
     job_name,
     refusal,
     sbatch_parameters,
@@ -135,11 +135,11 @@ class _Submission:
         import submitit
 
         executor = submitit.SlurmExecutor(
-            folder=self.plan.folder.resolve() / SLURM_LOGS,
+            folder=make_log_folder(self.plan),
             max_num_timeout=self.config.max_requeues,
             python=self.config.python,
         )
-        with submission_environment(self.config):
+        with submission_environment(self.config), private_files():
             executor.update_parameters(
                 **sbatch_parameters(self.plan, self.config, kind, dependency, self.python_path)
             )

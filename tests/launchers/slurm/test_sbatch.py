@@ -2,15 +2,13 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import submitit
 
-from ptl_sweep.config.schema import ConfigError, LauncherConfig
+from ptl_sweep.config.schema import LauncherConfig
 from ptl_sweep.launchers.slurm.sbatch import (
-    check_log_folder,
     refusal,
     sbatch_parameters,
     submission_environment,
@@ -102,9 +100,3 @@ def test_a_refusal_names_the_key_that_mends_it() -> None:
 def test_submitit_knows_every_parameter_that_we_pass(plan: Plan) -> None:
     parameters = sbatch_parameters(plan, LauncherConfig(name="slurm", partition="x"), "train")
     assert set(parameters) <= submitit.SlurmExecutor._valid_parameters()
-
-
-def test_a_folder_whose_name_slurm_would_change_is_refused(plan: Plan) -> None:
-    check_log_folder(plan)
-    with pytest.raises(ConfigError, match="holds %, which SLURM replaces"):
-        check_log_folder(replace(plan, name="50%j"))
