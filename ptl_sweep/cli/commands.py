@@ -17,7 +17,7 @@ from ptl_sweep.cli.arguments import (
     parse_sweep,
 )
 from ptl_sweep.cli.cluster import cancel_command, logs_command, wait_command
-from ptl_sweep.cli.data import check_command, manifest_command
+from ptl_sweep.cli.data import check_command, manifest_command, pool_command
 from ptl_sweep.cli.publish.publish import publish_command
 from ptl_sweep.cli.report import report_command
 from ptl_sweep.cli.sync import sync_command
@@ -172,7 +172,7 @@ COMMANDS: dict[str, Command] = {
     name_of(command): command
     for command in (
         plan_command, status_command, wait_command, cancel_command, logs_command, check_command,
-        manifest_command, rerun_command, report_command, table_command, figure_command,
-        publish_command, sync_command,
+        manifest_command, pool_command, rerun_command, report_command, table_command,
+        figure_command, publish_command, sync_command,
     )
 }  # fmt: skip

@@ -1,12 +1,17 @@
-"""Commands about data on disk: `check` reads the sets of a grid, `manifest` describes a pool."""
+"""Commands about data on disk: `check` reads what a grid names, others make pools."""
 
 import argparse
 import inspect
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 from ptl_sweep.cli.arguments import GRID_WORDS, OK, command_parser, parse_overrides
 from ptl_sweep.cli.check import check_data
 from ptl_sweep.compose.compose import compose_grid
+from ptl_sweep.config.schema import ConfigError
+from ptl_sweep.datasets import registry
+from ptl_sweep.datasets.export_pool import export_pool
 from ptl_sweep.datasets.readers.archangel import MANIFESTS
 from ptl_sweep.datasets.readers.build_manifest import ManifestSummary, build_manifest
 from ptl_sweep.datasets.validation import data_error
@@ -41,6 +46,35 @@ def manifest_command(arguments: list[str]) -> int:
     summary = _build(options.folder, options.pattern, path, options.masks)
     content = {**summary._asdict(), "path": str(summary.path)}
     answer(content, _manifest_text(summary), as_json=options.json)
+    return OK
+
+
+def pool_command(arguments: list[str]) -> int:
+    """Write the virtual pool of a grid to files: images, a mask for each person, a manifest."""
+    parser = command_parser(pool_command, words=GRID_WORDS)
+    parser.add_argument("--export", metavar="FOLDER", type=Path, required=True, help="an empty one")
+    overrides, options = parse_overrides(parser, arguments)
+    pools = {
+        json.dumps(asdict(cell.pool)): cell.pool for cell in compose_grid(overrides, as_sweep=False)
+    }
+    if len(pools) > 1:
+        raise ConfigError(f"the grid has {len(pools)} pools: leave one value for each key of pool")
+    (config,) = pools.values()
+    pool = registry.read_pool(config)
+    with progress_bar() as bar:
+        task = bar.add_task("writing images", total=len(pool.records))
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        path = export_pool(pool, options.export, show)
+    words = f"pool=archangel pool.root={options.export}"
+    text = (
+        f"wrote   {path}: {len(pool.records)} images, {pool.num_persons} persons\n"
+        f"next    python -m ptl_sweep check {words}"
+    )
+    content = {"path": str(path), "images": len(pool.records), "persons": pool.num_persons}
+    answer(content, text, as_json=options.json)
     return OK
 
 

@@ -129,8 +129,17 @@ def decode(path: Path) -> UInt8[ndarray, "h w 3"]:
         return np.array((ImageOps.exif_transpose(image) if is_turned else image).convert("RGB"))
 
 
-def write_png(path: Path, array: UInt8[ndarray, "h w 3"]) -> None:
-    """Write an RGB image without loss."""
+def decode_rgba(path: Path) -> UInt8[ndarray, "h w 4"]:
+    """Decode colours and opacity (255 where a file has none), EXIF orientation applied.
+
+    Raises: DataError as `decode`.
+    """
+    with _opened(path) as image:
+        return np.array(ImageOps.exif_transpose(image).convert("RGBA"))
+
+
+def write_png(path: Path, array: UInt8[ndarray, "h w 3"] | UInt8[ndarray, "h w"]) -> None:
+    """Write an RGB or grey image without loss."""
     Image.fromarray(array).save(path, format="PNG")
 
 

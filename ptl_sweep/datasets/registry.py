@@ -9,6 +9,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 
 from ptl_sweep.config.schema import ConfigError, DatasetConfig, PoolConfig
+from ptl_sweep.datasets.cutouts import fingerprint_cutouts, read_cutouts
 from ptl_sweep.datasets.index import look_up, read_indexed
 from ptl_sweep.datasets.index_file import Summary
 from ptl_sweep.datasets.miniature import (
@@ -47,7 +48,9 @@ READERS: dict[str, Reader] = {
 POOL_READERS: dict[str, PoolReader] = {
     "miniature": read_miniature_pool,
     "archangel": read_archangel,
+    "cutouts": read_cutouts,
 }
+MADE = ("miniature", "cutouts")  # readers whose images are no files, so that no index holds them
 
 READER_KEYS = {"scene_fractions", "categories", "frame_stride", "domain", "world_seed"}
 FILE_KEYS = {"scene_fractions", "categories"}
@@ -94,7 +97,7 @@ def _read(frozen: str, split: str) -> ImageSet:
         read = partial(POOL_READERS[config.reader], config)
     else:
         read = partial(READERS[config.reader], config, split)
-    return read() if config.reader == "miniature" else read_indexed(config, split, read)
+    return read() if config.reader in MADE else read_indexed(config, split, read)
 
 
 def keys_read(reader: str) -> set[str]:
@@ -120,6 +123,8 @@ def pool_fingerprint(config: PoolConfig) -> str | None:
     """
     if config.reader == "miniature":
         return fingerprint_miniature_pool(config)
+    if config.reader == "cutouts":
+        return fingerprint_cutouts(config) if _is_here(config) else None
     found = _summary(config, "pool")
     return None if found is None else found.fingerprint
 

@@ -20,7 +20,7 @@ from ptl_sweep.study.study import PoolSelection, TranslationGap
 
 logger = logging.getLogger(__name__)
 
-SHOWN = ("altitude_m", "radius_m")  # attributes that a figure is drawn over
+SHOWN = ("altitude_m", "radius_m", "height_px")  # attributes that figures are drawn over
 
 
 def read_selections(plan: Plan) -> list[PoolSelection]:

@@ -8,7 +8,7 @@ import functools
 import typing
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import Field, dataclass, field, fields, is_dataclass
 from enum import StrEnum
 from types import UnionType
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -116,13 +116,19 @@ def encode(value: Any, *, keyed: bool) -> Any:
         return named | {
             item.name: encode(getattr(value, item.name), keyed=keyed)
             for item in fields(value)
-            if not keyed or item.metadata.get("in_key", True)
+            if not keyed or _is_keyed(item, getattr(value, item.name))
         }
     if isinstance(value, list | tuple):
         return [encode(item, keyed=keyed) for item in value]
     if isinstance(value, dict):
         return {key: encode(item, keyed=keyed) for key, item in value.items()}
     return value
+
+
+def _is_keyed(item: Field[Any], value: object) -> bool:
+    if item.metadata.get("if_given", False):
+        return bool(value)
+    return bool(item.metadata.get("in_key", True))
 
 
 def decode(cls: type[Any], content: Mapping[str, Any]) -> Any:

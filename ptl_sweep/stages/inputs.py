@@ -20,6 +20,7 @@ from ptl_sweep.detection.architectures import architecture_of
 from ptl_sweep.detection.initial_weights.files import weights_sha256
 
 NOT_IN_KEY = {"in_key": False}  # of a field that says where something lies, or what it is called
+IN_KEY_WHEN_GIVEN = {"if_given": True}  # empty, it changes no key: stages of before stay valid
 WEIGHTS_FOLDER = "weights"  # below sweep.root: published initial weights, put there by hand
 MISSING_WEIGHTS = "missing"  # no file yet: a plan needs none, a run asks for it first
 
@@ -79,6 +80,13 @@ class DataSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PoolPlace(DataPlace):
+    """Where the files of a pool lie; the fingerprint says what is in them."""
+
+    backgrounds: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class PoolSpec:
     """The virtual pool V_0 by content."""
 
@@ -89,7 +97,8 @@ class PoolSpec:
     domain: str | None
     altitude_m: list[float] | None
     world_seed: int
-    place: DataPlace = field(metadata=NOT_IN_KEY)
+    options: dict[str, Any] = field(metadata=IN_KEY_WHEN_GIVEN)
+    place: PoolPlace = field(metadata=NOT_IN_KEY)
 
     @classmethod
     def of(cls, config: PoolConfig) -> Self:
@@ -102,7 +111,13 @@ class PoolSpec:
             domain=config.domain,
             altitude_m=config.altitude_m,
             world_seed=config.world_seed,
-            place=DataPlace(name=config.name, root=config.root, index_root=config.index_root),
+            options=dict(config.options),
+            place=PoolPlace(
+                name=config.name,
+                root=config.root,
+                index_root=config.index_root,
+                backgrounds=config.backgrounds,
+            ),
         )
 
     @property

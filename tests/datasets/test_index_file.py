@@ -23,7 +23,7 @@ from ptl_sweep.datasets.readers.archangel import PersonMask, PoolImage
 from ptl_sweep.datasets.readers.icg import BOXES
 from ptl_sweep.datasets.readers.manifest import COLUMNS
 from ptl_sweep.datasets.records import ImageRecord, ImageSet
-from ptl_sweep.datasets.registry import POOL_READERS, READERS
+from ptl_sweep.datasets.registry import MADE, POOL_READERS, READERS
 
 SIZE = (100, 80)  # width, height
 LONG_AGO_NS = 1_500_000_000 * 10**9
@@ -263,7 +263,7 @@ def test_a_second_reading_gives_the_same_without_the_reader(
 
 def test_every_reader_of_files_is_tried_here() -> None:
     tried = {kind.reader for kind in KINDS.values()}
-    assert tried == {*READERS, *POOL_READERS} - {"miniature"}
+    assert tried == {*READERS, *POOL_READERS} - {*MADE}
 
 
 def test_the_fixtures_have_what_an_index_must_keep(

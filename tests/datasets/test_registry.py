@@ -28,7 +28,7 @@ def test_the_readers_are_those_the_documentation_names() -> None:
     assert sorted(READERS) == [
         "coco", "heridal", "icg", "miniature", "okutama", "sard", "visdrone", "voc", "yolo",
     ]  # fmt: skip
-    assert sorted(POOL_READERS) == ["archangel", "miniature"]
+    assert sorted(POOL_READERS) == ["archangel", "cutouts", "miniature"]
 
 
 def test_equal_configurations_are_read_once(yolo: Callable[..., Any], tmp_path: Path) -> None:

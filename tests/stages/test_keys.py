@@ -83,6 +83,8 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "pool.domain": ("virtual_null", PTL),
     "pool.altitude_m": ([30.0, 40.0], PTL),
     "pool.world_seed": (1, PTL),
+    "pool.backgrounds": ("/data/ground", NOTHING),
+    "pool.options": ({"shadow": 0.0}, PTL),
     "pool.licence": ("MIT", NOTHING),
     "pool.citation": ("somebody", NOTHING),
     "target.name": ("meadow", EVALUATE),

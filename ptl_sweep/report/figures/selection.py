@@ -1,6 +1,6 @@
 """What PTL selected from the virtual pool: poses of the camera and domain gaps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -22,10 +22,12 @@ from ptl_sweep.report.figures.style import (
 from ptl_sweep.study.study import PoolSelection
 
 ATTRIBUTES = ("altitude_m", "radius_m")
+HEIGHT = "height_px"
 NUM_BINS = 8  # per attribute
 NUM_GAP_BINS = 24
 SMALLEST_DOT, LARGEST_DOT = 1.5, 11.0  # points; the largest is the bin that has the most
 Bins: TypeAlias = Float[ndarray, " _"]  # edges
+DrawShares: TypeAlias = Callable[[Axes, Sequence[PoolSelection], Bins, LineStyle, str], None]
 
 
 class BinCounts(NamedTuple):
@@ -33,11 +35,6 @@ class BinCounts(NamedTuple):
 
     pool: Int[ndarray, "a r"]
     chosen: Int[ndarray, "a r"]
-
-
-def with_poses(selections: Sequence[PoolSelection]) -> list[PoolSelection]:
-    """Those whose pool says where its camera stood."""
-    return [one for one in selections if set(ATTRIBUTES) <= set(one.attributes)]
 
 
 def pose_figure(selections: Sequence[PoolSelection], synthetics: Sequence[str]) -> Figure:
@@ -146,19 +143,57 @@ def _bin_tip(table: BinCounts, edges: Sequence[Bins], bin_: tuple[int, ...]) -> 
 
 def gap_figure(selections: Sequence[PoolSelection], synthetics: Sequence[str]) -> Figure:
     """Domain gaps of the pool and of the selected images: real counts (rows) by iterations."""
+    words = "domain gap, squared distance (log scale); inf: never detected"
+    return _shares_figure(selections, synthetics, (_gap_bins(selections), _draw_gaps, words))
+
+
+def height_figure(selections: Sequence[PoolSelection], synthetics: Sequence[str]) -> Figure:
+    """Heights of the pool's and of the selected images' persons: real counts by iterations."""
+    heights = np.concatenate([one.attributes[HEIGHT] for one in selections])
+    bins = np.geomspace(heights.min() / 1.01, heights.max() * 1.01, NUM_GAP_BINS + 1)
+    words = "height of the persons [px] (log scale)"
+    return _shares_figure(selections, synthetics, (bins, _draw_heights, words))
+
+
+def _shares_figure(
+    selections: Sequence[PoolSelection],
+    synthetics: Sequence[str],
+    what: tuple[Bins, DrawShares, str],
+) -> Figure:
+    """A panel per real count and iteration, over logarithmic bins."""
+    bins, draw, words = what
     counts, iterations = _rows_and_columns(selections)
     synthetic = selections[0].synthetic
     figure, panels = grid_of_panels([f"iteration {step}" for step in iterations], len(counts), 1.3)
-    bins = _gap_bins(selections)
     for line, count in zip(panels, counts, strict=True):
         line[0].set_ylabel(f"{count} real\nshare [%]")
         for axes, step in zip(line, iterations, strict=True):
             own = _of(selections, count, step)
-            _draw_gaps(axes, own, bins, line_style(synthetic, synthetics), synthetic)
+            draw(axes, own, bins, line_style(synthetic, synthetics), synthetic)
         from_zero(line[0], room=0.45)
     log_axis(panels[0][0], bins[0], bins[-1])
-    finish(figure, panels, "domain gap, squared distance (log scale); inf: never detected")
+    finish(figure, panels, words)
     return figure
+
+
+def _draw_heights(
+    axes: Axes, selections: Sequence[PoolSelection], bins: Bins, style: LineStyle, series: str
+) -> None:
+    """Shares of all images of a kind, which add up to 1."""
+    if not selections:
+        return
+    heights = np.concatenate([one.attributes[HEIGHT] for one in selections])
+    selected = np.concatenate([one.selected for one in selections])
+    line = {"color": style["color"], "linestyle": style["linestyle"], "linewidth": 1.4}
+    fill: LineStyle = {"fill": True, "color": "#cccccc"}
+    for values, label, look, of in (
+        (heights, "pool", fill, ""),
+        (heights[selected], f"selected by {series}", line, series),
+    ):
+        shares = 100 * np.histogram(values, bins)[0] / max(1, len(values))
+        steps = axes.stairs(shares, bins, label=label, **look)
+        median = f"median {np.median(values):.3g} px" if len(values) else "none"
+        mark(steps, series=of, tip=f"{label}: {len(values)} images, {median}")
 
 
 def _gap_bins(selections: Sequence[PoolSelection]) -> Bins:
@@ -199,3 +234,39 @@ def _draw_shares(
     tip = f"{label}: {len(gap)} images, {median}, {never:.0f} % never detected"
     mark(steps, series=series, tip=tip)
     return never
+
+
+class SelectionFigure(NamedTuple):
+    """A kind of figure about what was selected, and which selections it can show."""
+
+    title: str
+    words: str
+    draw: Callable[[Sequence[PoolSelection], Sequence[str]], Figure]
+    attributes: tuple[str, ...]  # that a pool must have
+
+    def fitting(self, selections: Sequence[PoolSelection]) -> list[PoolSelection]:
+        """Those of pools that have the attributes, and any image."""
+        return [
+            one
+            for one in selections
+            if set(self.attributes) <= set(one.attributes) and len(one.gap)
+        ]
+
+
+_SHARES = "Shares of all images of the pool (grey) and of the selected ones (line), seeds together"
+GAPS = SelectionFigure(
+    "Domain gap", f"{_SHARES}; images that are never detected have an infinite gap.", gap_figure, ()
+)
+HEIGHTS = SelectionFigure(
+    "Heights of the persons",
+    f"{_SHARES}; the persons of one image have about the same height.",
+    height_figure,
+    (HEIGHT,),
+)
+POSES = SelectionFigure(
+    "Poses",
+    "Areas are shares of the pool (squares) and of the selected images (circles): a circle that "
+    "outgrows its square is preferred; seeds together.",
+    pose_figure,
+    ATTRIBUTES,
+)

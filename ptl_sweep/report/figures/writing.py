@@ -27,7 +27,7 @@ from ptl_sweep.report.figures.prediction import (
 )
 from ptl_sweep.report.figures.published import comparisons, published_figure
 from ptl_sweep.report.figures.saving import FigureFile, save_figure
-from ptl_sweep.report.figures.selection import gap_figure, pose_figure, with_poses
+from ptl_sweep.report.figures.selection import GAPS, HEIGHTS, POSES, SelectionFigure
 from ptl_sweep.report.figures.spreads import spread_figure, spread_rows
 from ptl_sweep.study.study import SCALES, PoolSelection, Study
 
@@ -176,27 +176,14 @@ def _selections(source: Source) -> Iterator[tuple[str, list[PoolSelection]]]:
         yield synthetic, [one for one in own if one.synthetic == synthetic]
 
 
-def _selected(source: Source) -> Iterator[FigureSpec]:
+def _selected(kind: SelectionFigure, source: Source) -> Iterator[FigureSpec]:
     for synthetic, own in _selections(source):
-        posed = with_poses(own)
-        if posed:
+        shown = kind.fitting(own)
+        if shown:
             yield source.figure(
-                f"Poses of the images that {synthetic} selected",
-                "Areas are shares of the pool (squares) and of the selected images (circles): a "
-                "circle that outgrows its square is preferred; seeds together.",
-                partial(pose_figure, posed, source.axis.synthetics),
-                part=synthetic,
-            )
-
-
-def _gaps(source: Source) -> Iterator[FigureSpec]:
-    for synthetic, own in _selections(source):
-        if any(len(one.gap) for one in own):
-            yield source.figure(
-                f"Domain gap of the images that {synthetic} selected",
-                "Shares of all images of the pool (grey) and of the selected ones (line), seeds "
-                "together; images that are never detected have an infinite gap.",
-                partial(gap_figure, own, source.axis.synthetics),
+                f"{kind.title} of the images that {synthetic} selected",
+                kind.words,
+                partial(kind.draw, shown, source.axis.synthetics),
                 part=synthetic,
             )
 
@@ -258,8 +245,9 @@ PLANNERS: dict[str, FigurePlanner] = {
     "spreads": _spreads,
     "distances": _distances,
     "iterations": _iterations,
-    "gaps": _gaps,
-    "selected": _selected,
+    "gaps": partial(_selected, GAPS),
+    "heights": partial(_selected, HEIGHTS),
+    "selected": partial(_selected, POSES),
     "precision": _precision,
 }
 PRIORITY = tuple(PLANNERS)  # the last become links first when the page grows too large
