@@ -68,6 +68,7 @@ def _content(cleaning: Cleaning) -> dict[str, object]:
     return {
         "store": str(cleaning.store.root),
         "removed": cleaning.is_done,
+        "note": cleaning.note,
         "bytes": cleaning.size,
         "items": [
             {"path": str(item.path), "what": item.sort, "reason": item.reason, "bytes": item.size}

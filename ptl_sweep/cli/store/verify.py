@@ -31,7 +31,7 @@ def _text(found: Verification) -> str:
     lines.append(
         f"read    {found.stages} stages, {found.files} files, {file_size(found.size)}: "
         + (f"{len(damaged)} damaged" if damaged else "all as published")
-        + (f"; {notes} files too many" if notes else "")
+        + (f"; {notes} file{'s' * (notes != 1)} too many" if notes else "")
     )
     return "\n".join(lines)
 

@@ -156,7 +156,7 @@ def test_verify_names_the_damaged_file_and_its_fix_which_works(
 ) -> None:
     root = f"sweep.root={sweep.root}"
     whole = run("store", "verify", root)
-    assert (whole.code, "all as published; 1 files too many" in whole.output) == (0, True)
+    assert (whole.code, "all as published; 1 file too many" in whole.output) == (0, True)
     folder = sweep.plan.store.path(next(k for k in sweep.plan.stages if k.startswith("ptl-")))
     flip_byte(folder / "model.safetensors")
     outcome = run("store", "verify", root)
