@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from ptl_sweep.ownership import StageClaimedError, owned, read_claim, remove_claim
@@ -35,24 +36,23 @@ def remove_leftovers(
     What a live worker owns, or a new plan needs, stays. Raises: OSError, ConfigError.
     """
     gone: list[Leftover] = []
-
-    def remove(items: Sequence[Leftover]) -> list[Leftover]:
-        return [item for item in items if _remove(store, item, used)]
-
-    def note(removed: list[Leftover]) -> None:
-        gone.extend(removed)
-        progress(len(gone), len(leftovers))
-
+    remove = partial(_remove_all, store, used)
     with ThreadPoolExecutor(NUM_THREADS) as threads:
         for removed in threads.map(remove, _by_claim(leftovers)):
-            note(removed)
+            gone += removed
+            progress(len(gone), len(leftovers))
     worker = _foreign_worker(store, leftovers, used)
     if worker:
         logger.warning("%s is computed, but no plan names it: stages were left as they are", worker)
         return gone
     for stage in (item for item in leftovers if item.sort == Sort.STAGE):
-        note(remove([stage]))
+        gone += remove([stage])
+        progress(len(gone), len(leftovers))
     return gone
+
+
+def _remove_all(store: Store, used: UsedStages | None, items: Sequence[Leftover]) -> list[Leftover]:
+    return [item for item in items if _remove(store, item, used)]
 
 
 def _by_claim(leftovers: Sequence[Leftover]) -> list[list[Leftover]]:
