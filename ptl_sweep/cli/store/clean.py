@@ -7,9 +7,10 @@ from pathlib import Path
 
 from ptl_sweep.cli.arguments import OK, command_parser, parse_overrides, sweep_root
 from ptl_sweep.cli.store.arguments import GROUP, find_store
+from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.pipeline.upkeep.leftovers import Leftover, clock_of, find_leftovers
 from ptl_sweep.pipeline.upkeep.removal import remove_leftovers
-from ptl_sweep.pipeline.upkeep.used_stages import UsedStages
+from ptl_sweep.pipeline.upkeep.used_stages import UsedStages, plan_files
 from ptl_sweep.store import Store
 from ptl_sweep.terminal import WIDTH, answer, file_size, progress_bar
 
@@ -49,7 +50,7 @@ def clean_command(arguments: list[str]) -> int:
 
 def _clean(store: Store, options: argparse.Namespace) -> Cleaning:
     """List what may go, and remove it where that was asked for. Raises: ConfigError, OSError."""
-    used = UsedStages(store.root.parent) if options.unused else None
+    used = _used(store.root.parent) if options.unused else None
     if options.dry_run or (options.unused and not options.yes):
         note = "" if options.dry_run else UNCONFIRMED
         return Cleaning(store, find_leftovers(store, used=used), is_done=False, note=note)
@@ -62,6 +63,16 @@ def _clean(store: Store, options: argparse.Namespace) -> Cleaning:
 
         gone = remove_leftovers(store, leftovers, used=used, progress=show)
     return Cleaning(store, gone, is_done=True)
+
+
+def _used(root: Path) -> UsedStages:
+    """What the sweeps need. Raises: ConfigError where there is none: all would look unused."""
+    if not plan_files(root):
+        raise ConfigError(
+            f"{root} has no plan.json of any sweep, so that every stage looks unused\n"
+            "  fix: bring back the folder sweeps/, or delete the store by hand"
+        )
+    return UsedStages(root)
 
 
 def _content(cleaning: Cleaning) -> dict[str, object]:

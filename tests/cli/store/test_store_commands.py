@@ -95,6 +95,15 @@ def test_unused_stages_go_when_the_user_says_yes_and_all_others_stay(
     assert left == {*sweep.plan.stages, ".claims.lock"}
 
 
+def test_a_store_without_any_plan_is_not_emptied(sweep: Sweep, run: Any) -> None:
+    (sweep.root / "sweeps").rename(sweep.root.parent / "away")
+    before = contents(sweep.root)
+    outcome = run("store", "clean", "--unused", "--yes", f"sweep.root={sweep.root}")
+    assert outcome.code == 2
+    assert "has no plan.json of any sweep" in outcome.errors
+    assert contents(sweep.root) == before
+
+
 def test_without_its_flag_clean_keeps_unused_stages(sweep: Sweep, run: Any) -> None:
     assert run("store", "clean", "--yes", f"sweep.root={sweep.root}").code == 0
     assert sweep.plan.store.is_published(key_of())
