@@ -35,10 +35,23 @@ def read_meta(path: Path) -> dict[str, Any]:
 @functools.lru_cache(maxsize=NUM_METAS)
 def _read(path: Path, mtime_ns: int, size: int) -> dict[str, Any]:
     del mtime_ns, size  # part of what is remembered
-    content = dict(json.loads(path.read_text(encoding="utf-8")))
+    return parse_meta(path)
+
+
+def parse_meta(path: Path) -> dict[str, Any]:
+    """Read meta.json and keep nothing in memory. Raises: as `read_meta`."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError("it is no JSON object")  # noqa: TRY004 of a file, not of an argument
     if SEAL in content and content[SEAL] != sealed(content)[SEAL]:
         raise ValueError("its checksum differs: it was edited or damaged after it was published")
     return content
+
+
+def parents_in(meta: Mapping[str, Any]) -> list[str]:
+    """Keys of the stages that a stage was made from, as its meta.json names them."""
+    found = meta.get("parents")
+    return [key for key in found if isinstance(key, str)] if isinstance(found, list) else []
 
 
 def _digest(plain: Mapping[str, Any]) -> str:

@@ -104,7 +104,7 @@ def owned(path: Path) -> Iterator[None]:
         stop.set()
         heartbeat.join()
         _held.discard(token)  # first: where the removal fails, the claim counts as dead
-        _remove_claim(path, token)
+        remove_claim(path, token)
 
 
 def take_claim(path: Path) -> str:
@@ -132,7 +132,7 @@ def take_claim(path: Path) -> str:
                 f"{path.stem} is being computed by process {claim.pid} on {claim.host or '?'} "
                 f"(seen {claim.age_s:.0f} s ago); wait for it, or end it and run again"
             )
-        _remove_claim(path, claim.token)
+        remove_claim(path, claim.token)
     raise StageClaimedError(f"{path} changes hands too fast; run again")
 
 
@@ -246,7 +246,7 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def _remove_claim(path: Path, token: str) -> None:
+def remove_claim(path: Path, token: str) -> None:
     """Remove this very claim; one that has become somebody else's meanwhile stays.
 
     Without flock two that take over one dead claim in the same microseconds can both own it: they

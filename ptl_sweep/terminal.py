@@ -1,4 +1,4 @@
-"""What every command prints with: lines of 100 columns, tables, times, progress, JSON."""
+"""What every command prints with: lines of 100 columns, tables, times, sizes, JSON."""
 
 import difflib
 import json
@@ -20,6 +20,16 @@ def duration(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def file_size(count: int) -> str:
+    """Write bytes as `12 B`, `3.4 kB`, `5.6 MB`; a kB is 1000 bytes, as `df -H` counts."""
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 999.95:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"
 
 
 def wrap(text: str) -> str:

@@ -30,10 +30,10 @@ def name_of(command: Command) -> str:
 
 
 def command_parser(
-    command: Command, *, words: str | None = SWEEP_WORDS, has_json: bool = True
+    command: Command, *, group: str = "", words: str | None = SWEEP_WORDS, has_json: bool = True
 ) -> argparse.ArgumentParser:
-    """Make the parser of a command; `words` says which key=value it takes."""
-    prog = f"python -m ptl_sweep {name_of(command)}"
+    """Make the parser of a command, of a group or not; `words` says which key=value it takes."""
+    prog = f"python -m ptl_sweep {group} {name_of(command)}".replace("  ", " ")
     parser = argparse.ArgumentParser(prog=prog, description=command.__doc__, epilog=words)
     if has_json:
         parser.add_argument("--json", action="store_true", help="machine-readable")
@@ -74,13 +74,7 @@ def find_sweep(name: str | None, overrides: Sequence[str]) -> Plan:
 
     Raises: ConfigError.
     """
-    settings = dict(o.split("=", 1) for o in overrides)
-    unknown = set(settings) - {"sweep.root"}
-    if unknown:
-        raise ConfigError(
-            f"{sorted(unknown)[0]}: this command takes a sweep and sweep.root=... only"
-        )
-    root = Path(settings.get("sweep.root", "outputs"))
+    root = sweep_root(overrides)
     folder = newest_sweep(root) if name is None else _named_sweep(root, name)
     if folder is None:
         raise ConfigError(f"no sweep in {root / 'sweeps'}; start one, or set sweep.root=...")
@@ -91,6 +85,17 @@ def find_sweep(name: str | None, overrides: Sequence[str]) -> Plan:
             f"{folder / PLAN} cannot be read ({type(error).__name__}: {error})\n"
             "  fix: run the sweep's command again, which writes it anew"
         ) from error
+
+
+def sweep_root(overrides: Sequence[str]) -> Path:
+    """Read sweep.root, the only override of these commands. Raises: ConfigError for another."""
+    settings = dict(o.split("=", 1) for o in overrides)
+    unknown = set(settings) - {"sweep.root"}
+    if unknown:
+        raise ConfigError(
+            f"{sorted(unknown)[0]}: this command takes a sweep and sweep.root=... only"
+        )
+    return Path(settings.get("sweep.root", "outputs"))
 
 
 def _named_sweep(root: Path, name: str) -> Path:

@@ -20,6 +20,7 @@ from ptl_sweep.cli.cluster import cancel_command, logs_command, wait_command
 from ptl_sweep.cli.data import check_command, manifest_command, pool_command
 from ptl_sweep.cli.publish.publish import publish_command
 from ptl_sweep.cli.report import report_command
+from ptl_sweep.cli.store.store import store_command
 from ptl_sweep.cli.sync import sync_command
 from ptl_sweep.cli.tables import figure_command, table_command
 from ptl_sweep.compose.compose import compose_grid, compose_run
@@ -173,6 +174,6 @@ COMMANDS: dict[str, Command] = {
     for command in (
         plan_command, status_command, wait_command, cancel_command, logs_command, check_command,
         manifest_command, pool_command, rerun_command, report_command, table_command,
-        figure_command, publish_command, sync_command,
+        figure_command, publish_command, sync_command, store_command,
     )
 }  # fmt: skip

@@ -273,7 +273,7 @@ def test_help_of_a_command_says_which_key_value_it_takes(
 ) -> None:
     with pytest.raises(SystemExit):
         COMMANDS[command](["--help"])
-    grid = command in ("plan", "check")
+    grid = command in ("plan", "check", "pool")
     assert ("key=value as in a run" if grid else "sweep.root=FOLDER") in capsys.readouterr().out
 
 

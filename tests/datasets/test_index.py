@@ -158,6 +158,8 @@ OTHERWISE = {
     "index_root": "where: the test of a deleted index",
     "name": "in the file name",
     "split": "an argument of its own",
+    "backgrounds": "of reader=cutouts, which no index holds",
+    "options": "of reader=cutouts, which no index holds",
 }
 SHOWN = {"licence": "MIT", "citation": "somebody", "validation_split": "val"}
 

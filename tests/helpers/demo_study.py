@@ -350,6 +350,7 @@ def _selections(demo: Demo) -> list[PoolSelection]:
     repeats = 8
     about = {"altitude_m": np.tile(altitudes.ravel(), repeats),
              "radius_m": np.tile(radii.ravel(), repeats)}  # fmt: skip
+    about["height_px"] = 900 * 1.7 / np.hypot(about["altitude_m"], about["radius_m"])
     for count in demo.counts:
         for synthetic in (name for name in demo.synthetics if name != OFF):
             for seed in range(min(demo.num_seeds, 3)):

@@ -31,7 +31,7 @@ from ptl_sweep.report.figures.prediction import (
 )
 from ptl_sweep.report.figures.published import Comparison, comparisons
 from ptl_sweep.report.figures.saving import HREF, SVG, finished_svg, mark, save_figure
-from ptl_sweep.report.figures.selection import gap_figure, pose_figure
+from ptl_sweep.report.figures.selection import gap_figure, height_figure, pose_figure
 from ptl_sweep.report.figures.spreads import spread_figure, spread_rows
 from ptl_sweep.report.figures.style import (
     OFF_HATCH,
@@ -52,7 +52,7 @@ from ptl_sweep.study.summary import summarise
 THRESHOLDS = (0.01, 0.1, 0.5)
 KINDS = (
     "equivalent", "effect", "ap", "prediction", "bands", "ap_t2t", "published", "errors", "spreads",
-    "distances", "iterations", "gaps", "selected", "precision",
+    "distances", "iterations", "gaps", "heights", "selected", "precision",
 )  # fmt: skip
 SYNTHETICS = ["off", "on", "random"]
 Written = dict[str, list[FigureFile]]
@@ -93,7 +93,7 @@ def line_of(axes: mpl.axes.Axes, label: str) -> mpl.lines.Line2D:
 def test_every_kind_is_there_the_most_important_first(written: Written) -> None:
     assert tuple(written) == KINDS
     counts = {name: len(figures) for name, figures in written.items()}
-    several = {"bands": 2, "distances": 4, "selected": 2, "gaps": 2, "precision": 4}
+    several = {"bands": 2, "distances": 4, "selected": 2, "gaps": 2, "heights": 2, "precision": 4}
     assert counts == {name: several.get(name, 1) for name in KINDS}
 
 
@@ -342,6 +342,16 @@ def test_selected_images_are_counted_per_pose(tmp_path: Path) -> None:
         "altitude 0 to 20 m, radius 3 to 7 m: 2 selected of 4 in the pool",
         "altitude 20 to 40 m, radius 3 to 7 m: 2 selected of 2 in the pool",
     ]
+
+
+def test_heights_of_the_pool_and_of_the_selected_images_are_shares() -> None:
+    height = {"height_px": np.array([10.0, 20, 20, 40])}
+    own = [one._replace(attributes=height) for one in tiny_selections()]
+    figure = height_figure(own, SYNTHETICS)
+    pool, chosen = (patch.get_data().values for patch in figure.axes[0].patches)
+    assert (pool.sum(), chosen.sum()) == pytest.approx((100, 100))
+    assert sorted(pool[pool > 0]) == pytest.approx([25, 25, 50])
+    assert sorted(chosen[chosen > 0]) == pytest.approx([50, 50])
 
 
 def test_infinite_gaps_are_stated_and_the_rest_is_drawn(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ from ptl_sweep.config.schema import Config, InferenceConfig, TilingConfig, Train
 from ptl_sweep.pipeline.plan import STAGES, plan_sweep
 from ptl_sweep.stages.base import Execution, Stage, decode, encode
 from ptl_sweep.stages.context import StageContext
-from ptl_sweep.stages.inputs import NOT_IN_KEY, DataPlace
+from ptl_sweep.stages.inputs import NOT_IN_KEY, DataPlace, PoolPlace
 
 Cells = Callable[..., list[Config]]
 
 # What a field that is in no key may be: a place, a name, or how a worker carries the stage out.
-OUTSIDE = {DataPlace, Execution, str}
+OUTSIDE = {DataPlace, PoolPlace, Execution, str}
 
 
 def parts_of(hint: Any) -> Iterator[type]:

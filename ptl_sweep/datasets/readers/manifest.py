@@ -20,7 +20,7 @@ from ptl_sweep.datasets.validation import (
 FILES = ("image", "mask")
 CORNERS = ("x1", "y1", "x2", "y2")  # pixels
 TEXTS = ("character", "pose")
-MEASURES = ("altitude_m", "radius_m", "pitch_deg", "azimuth_deg", "height_px")
+MEASURES = ("altitude_m", "radius_m", "pitch_deg", "azimuth_deg")
 COLUMNS = (*FILES, *CORNERS, *TEXTS, *MEASURES)
 GROUPS = (*TEXTS, *MEASURES)  # what the pattern of `build_manifest` may name
 FIX = "correct the row, or let `python -m ptl_sweep manifest` write the file again"

@@ -48,7 +48,7 @@ def pool(tmp_path: Path, write_image: Callable[..., Path]) -> Read:
         default = {str(row[1]): coverage((10, 20, 30, 40), (50, 20, 70, 60)) for row in rows}
         for name, mask in (default | (masks or {})).items():
             Image.fromarray(mask).save(tmp_path / name)
-        lines = [",".join(map(str, row)) for row in (COLUMNS[: len(rows[0])], *rows)]
+        lines = [",".join(map(str, row)) for row in (COLUMNS, *rows)]
         (tmp_path / "manifest.csv").write_text("\n".join(lines))
         config = PoolConfig(name="arch", reader="archangel", root=str(tmp_path), **keys)
         return read_archangel(config)
