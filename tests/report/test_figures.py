@@ -113,7 +113,7 @@ def test_every_figure_is_svg_and_png_with_title_and_caption(written: Written) ->
         ("contrasts", {"bands"}),
         ("spreads", {"spreads"}),
         ("iteration_rows", {"iterations"}),
-        ("selections", {"selected", "gaps"}),
+        ("selections", {"selected", "gaps", "heights"}),
         ("rows", {"prediction"}),
         ("errors", {"errors"}),
         ("curves", {"precision"}),
