@@ -17,6 +17,14 @@ log = logging.getLogger("ptl_sweep")
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command or a sweep. Returns 0, 1 for failed cells, 2 for a mistake of the user."""
+    try:
+        return _main(arguments)
+    except KeyboardInterrupt:  # also of the first second, in which modules are loaded
+        log.error("interrupted; the same command goes on where this one stopped")  # noqa: TRY400
+        return INTERRUPTED
+
+
+def _main(arguments: Sequence[str]) -> int:
     from ptl_sweep.cli import commands
     from ptl_sweep.cli.os_errors import os_error_text
     from ptl_sweep.compose.errors import refuse_secrets
@@ -39,9 +47,6 @@ def main(arguments: Sequence[str]) -> int:
         log.debug("the error in full", exc_info=True)
         log.error("%s", os_error_text(error))  # noqa: TRY400 it names file and fix
         return FAILED_CELLS
-    except KeyboardInterrupt:
-        log.error("interrupted; the same command goes on where this one stopped")  # noqa: TRY400
-        return INTERRUPTED
 
 
 def cli() -> None:
