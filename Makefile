@@ -108,7 +108,7 @@ test-wandb: setup  ## The tests that talk to a fake W&B backend on loopback
 test-slurm: setup  ## The tests on a private one-node SLURM (needs slurm-wlm munge slurmdbd mariadb-server)
 	$(PY) -m pytest -m slurm
 
-faults: setup  ## Kills, refused calls and damaged files; a table of what survived (SHARE=0.1: a tenth)
+faults: setup  ## Kills, signals, refused calls, hostile input; a table of what survived (SHARE=0.1: a tenth)
 	PTL_FAULTS_SHARE=$(SHARE) $(PY) -m pytest -n 2 -q -m faults tests/faults
 
 check: setup  ## Format, lint, types, layers

@@ -6,9 +6,7 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from ptl_sweep.config.schema import THREAD_VARIABLES, ConfigError
-from ptl_sweep.ownership import StageClaimedError
-from ptl_sweep.store import StoreError
+# Everything of ours is imported late, so that Ctrl-C is answered from the first moment on.
 
 FAILED_CELLS, USER_MISTAKE, INTERRUPTED = 1, 2, 130
 
@@ -17,11 +15,26 @@ log = logging.getLogger("ptl_sweep")
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command or a sweep. Returns 0, 1 for failed cells, 2 for a mistake of the user."""
+    try:
+        return _main(arguments)
+    except KeyboardInterrupt:
+        return _interrupted()
+
+
+def _interrupted() -> int:
+    log.error("interrupted; the same command goes on where this one stopped")
+    return INTERRUPTED
+
+
+def _main(arguments: Sequence[str]) -> int:
     from ptl_sweep.cli import commands
     from ptl_sweep.cli.os_errors import os_error_text
     from ptl_sweep.compose.errors import refuse_secrets
+    from ptl_sweep.config.schema import ConfigError
     from ptl_sweep.datasets.validation import DataError
     from ptl_sweep.launchers.slurm.commands import SlurmError
+    from ptl_sweep.ownership import StageClaimedError
+    from ptl_sweep.store import StoreError
 
     try:
         refuse_secrets(arguments)
@@ -39,15 +52,16 @@ def main(arguments: Sequence[str]) -> int:
         log.debug("the error in full", exc_info=True)
         log.error("%s", os_error_text(error))  # noqa: TRY400 it names file and fix
         return FAILED_CELLS
-    except KeyboardInterrupt:
-        log.error("interrupted; the same command goes on where this one stopped")  # noqa: TRY400
-        return INTERRUPTED
 
 
 def cli() -> None:
     """Entry point of the console script."""
-    os.environ |= dict.fromkeys(THREAD_VARIABLES, "1")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    try:
+        from ptl_sweep.config.schema import THREAD_VARIABLES
+    except KeyboardInterrupt:
+        sys.exit(_interrupted())
+    os.environ |= dict.fromkeys(THREAD_VARIABLES, "1")
     sys.exit(main(sys.argv[1:]))
 
 

@@ -23,7 +23,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ptl_sweep.compose.errors import short_message, unknown_key
+from ptl_sweep.compose.errors import brief, short_message, unknown_key
 from ptl_sweep.compose.grid import (
     all_keys,
     cell_id,
@@ -33,6 +33,7 @@ from ptl_sweep.compose.grid import (
     mapping_of,
     mappings,
 )
+from ptl_sweep.compose.words import refuse_too_many, refuse_unreadable
 from ptl_sweep.config.schema import (
     GROUPS,
     OVERLAYS,
@@ -63,6 +64,7 @@ def compose_run(arguments: Sequence[str]) -> list[Config] | None:
     if _is_plain_sweep(arguments):
         return compose_grid(overrides)
     refuse_additions(overrides)
+    refuse_unreadable(overrides)
     refuse_swept_experiment(overrides)
     cells = run_hydra(arguments)
     if not cells:
@@ -123,6 +125,7 @@ def compose_grid(overrides: Sequence[str], *, as_sweep: bool = True) -> list[Con
     Raises: ConfigError as `compose_run`.
     """
     refuse_additions(overrides)
+    refuse_unreadable(overrides)
     refuse_swept_experiment(overrides)
     register_schemas()
     try:
@@ -150,6 +153,7 @@ def _compose_cells(overrides: Sequence[str]) -> Iterator[Config]:
         [SweptValue(o.key_or_group, one.value()) for one in parser.parse_overrides(_lines(o))]
         for o in by_value
     ]
+    refuse_too_many([*map(len, by_hydra), *map(len, axes)])
     for lines in itertools.product(*by_hydra):
         yield from _cells_of(compose("config", overrides=list(lines)), axes)
 
@@ -167,7 +171,10 @@ def _lines(override: Override) -> list[str]:
         raise ConfigError(
             f"{_line(override)}: a sweep needs single values, such as a,b or range(0,3)"
         )
-    return [f"{override.get_key_element()}={v}" for v in override.sweep_string_iterator()]
+    lines = [f"{override.get_key_element()}={v}" for v in override.sweep_string_iterator()]
+    if not lines:
+        raise ConfigError(f"{_line(override)}: a sweep without a single value")
+    return lines
 
 
 def _is_value_axis(override: Override, others: Iterable[Override]) -> bool:
@@ -239,7 +246,7 @@ def refuse_additions(overrides: Iterable[str]) -> None:
             continue
         if key not in {*all_keys(), *OVERLAYS}:
             raise ConfigError(unknown_key(key))
-        raise ConfigError(f"{override}: no key can be added or removed; write {key}=VALUE")
+        raise ConfigError(f"{brief(override)}: no key can be added or removed; write {key}=VALUE")
 
 
 def refuse_swept_experiment(overrides: Iterable[str]) -> None:
@@ -247,6 +254,6 @@ def refuse_swept_experiment(overrides: Iterable[str]) -> None:
     for override in overrides:
         if re.match(r"experiment=.*[,(]", override):
             raise ConfigError(
-                f"{override}: an experiment is a whole grid and cannot be swept; run one command "
-                "for each experiment"
+                f"{brief(override)}: an experiment is a whole grid and cannot be swept; run one "
+                "command for each experiment"
             )

@@ -8,6 +8,7 @@ from hydra.errors import OverrideParseException
 from omegaconf.errors import ValidationError
 
 from ptl_sweep.compose.grid import all_keys, declared_keys, is_group, mapping_of
+from ptl_sweep.config.checks import refuse_secret
 from ptl_sweep.config.schema import ConfigError, conf_dir
 from ptl_sweep.terminal import close_match, did_you_mean
 
@@ -16,6 +17,7 @@ NO_SECRETS = (
     "it into netrc with `wandb login`"
 )
 QUOTES = "a value with commas, brackets or braces needs quotes inside quotes: 'key=\"a,b\"'"
+LONGEST = 600  # letters of a line of a message
 TYPE_NAMES: dict[object, str] = {
     int: "an integer",
     float: "a number",
@@ -32,11 +34,17 @@ TYPE_NAMES: dict[object, str] = {
 
 
 def refuse_secrets(arguments: Iterable[str]) -> None:
-    """Refuse an API key as an override of any group. Raises: ConfigError without the key."""
+    """Refuse an API key as an override of any group, or in its value.
+
+    Raises: ConfigError without the key.
+    """
     for argument in arguments:
         answer = _no_secret(argument)
         if answer:
             raise ConfigError(answer)
+        key, _, value = argument.partition("=")
+        if not key.startswith("-"):  # a flag, whose value may be a pattern
+            refuse_secret(brief(key.lstrip("+~")), value)
 
 
 def _no_secret(word: str) -> str | None:
@@ -54,13 +62,22 @@ def short_message(error: BaseException) -> str:
         chain.append(current)
         current = current.__cause__ or current.__context__
     text = "\n".join(str(link) for link in reversed(chain))
-    return (
+    told = (
         _own_words(chain)
         or _key_or_choice(text)
         or _several_values(text)
         or _wrong_type(chain)
         or _first_lines(text)
     )
+    keys = [key for key in (getattr(link, "full_key", None) for link in chain) if key]
+    if keys and keys[0] not in told:
+        told = f"{keys[0]}: {told}"
+    return "\n".join(map(brief, told.split("\n")))
+
+
+def brief(text: str) -> str:
+    """Cut the middle out of a line that nobody would read to its end."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 200]} ... {text[-200:]}"
 
 
 def _own_words(chain: Iterable[BaseException]) -> str | None:

@@ -1,8 +1,8 @@
 """From the command line to cells: Hydra composes and validates, nothing runs here."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple, cast, get_origin
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, NamedTuple, cast, get_origin
 
 from ptl_sweep.config.schema import Config, ConfigError
 from ptl_sweep.datasets import registry
@@ -53,11 +53,24 @@ def _check_distinct(cells: Sequence[Config]) -> None:
     for config in cells:
         twin = seen.setdefault(cell_id(config), config)
         if twin is not config:
+            keys = ", ".join(_differences(twin, config))
+            differ = f", which differ in {keys}," if keys else ""
             raise ConfigError(
-                f"two cells of the grid are both {_readable(cell_id(config))}; a sweep varies "
-                "dataset, real_count, synthetic, target and seed: run other keys as other sweeps "
-                "(sweep.name=...) or give the choices names (target.name=..., synthetic.name=...)"
+                f"two cells of the grid{differ} are both {_readable(cell_id(config))}; a sweep "
+                "varies dataset, real_count, synthetic, target and seed: run other keys as other "
+                "sweeps (sweep.name=...) or give the choices names (target.name=..., "
+                "synthetic.name=...)"
             )
+
+
+def _differences(one: object, other: object, prefix: str = "") -> Iterator[str]:
+    """Name the keys whose values differ."""
+    for field in dataclasses.fields(cast("Any", one)):
+        values = getattr(one, field.name), getattr(other, field.name)
+        if is_group(field.type):
+            yield from _differences(*values, f"{prefix}{field.name}.")
+        elif values[0] != values[1]:
+            yield prefix + field.name
 
 
 def _check_validation(cells: Sequence[Config]) -> None:

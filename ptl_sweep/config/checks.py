@@ -9,7 +9,8 @@ from omegaconf import MISSING
 
 LARGEST = 2**53  # of any number: larger integers are no longer exact as floats, in JSON and YAML
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-SECRET = re.compile(r"(\w*(?:api_?key|token|secret|passw(?:or)?d)\w*)\s*=\s*\S", re.IGNORECASE)
+SECRET = re.compile(r"api_?key|token|secret|passw(?:or)?d", re.IGNORECASE)
+ASSIGNED = re.compile(r"\b(\w++)\s*+=\s*+(?=\S)")  # in linear time, however long
 LARGEST_SHARE = 0.99  # of an effective sample size; 1 would need an infinite temperature
 
 
@@ -35,14 +36,19 @@ def usable(where: str, part: object) -> None:
             raise ConfigError(f"{key} must be finite and at most 2^53, got {value}")
         if not isinstance(value, str):
             continue
-        found = SECRET.search(value)
-        if found:
-            raise ConfigError(
-                f"{key} sets {found[1]}, which plan.json and the report would show: set it in the "
-                "shell, in ~/.netrc, or in a file of yours that launcher.setup sources"
-            )
+        refuse_secret(key, value)
         if CONTROL.search(value):
             raise ConfigError(f"{key} holds a control character, such as a line break: {value!r}")
+
+
+def refuse_secret(key: str, value: str) -> None:
+    """Refuse a text that sets a password or key. Raises: ConfigError, which does not repeat it."""
+    found = next((name for name in ASSIGNED.findall(value) if SECRET.search(name)), None)
+    if found:
+        raise ConfigError(
+            f"{key} sets {found}, which plan.json and the report would show: set it in the "
+            "shell, in ~/.netrc, or in a file of yours that launcher.setup sources"
+        )
 
 
 def _values(where: str, part: object) -> Iterator[tuple[str, object]]:

@@ -227,6 +227,14 @@ def test_ctrl_c_ends_with_130_and_says_how_to_go_on(
     assert "the same command goes on" in outcome.errors
 
 
+def test_ctrl_c_while_modules_are_loaded_is_no_traceback(tmp_path: Path) -> None:
+    """A module of that name comes first on the path, and is interrupted."""
+    (tmp_path / "omegaconf.py").write_text("raise KeyboardInterrupt")
+    done = process("plan", cwd=tmp_path, PYTHONPATH=str(tmp_path))
+    assert done.returncode == 130
+    assert done.stderr == "interrupted; the same command goes on where this one stopped\n"
+
+
 def test_a_full_disk_ends_with_1_and_says_what_to_do(
     run: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
+from ptl_sweep.config.checks import refuse_secret
 from ptl_sweep.config.schema import (
     GROUPS,
     OVERLAYS,
@@ -333,3 +335,16 @@ def test_no_text_of_the_config_may_break_its_line_or_hold_a_secret(key: str, tex
     with pytest.raises(ConfigError) as caught:
         changed(composed(), key, text)
     assert "0123" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["a" * 10**6, "token" * 10**5, "a " * 10**5, "=" * 10**6])
+def test_a_long_text_is_searched_for_secrets_in_no_time(text: str) -> None:
+    started = time.process_time()
+    refuse_secret("pool.root", text)
+    assert time.process_time() - started < 2
+
+
+@pytest.mark.parametrize("text", ["a=b_token=1", "x=1 DB_PASSWD = 1", "{AWS_SECRET=1}"])
+def test_every_assignment_of_a_text_is_looked_at(text: str) -> None:
+    with pytest.raises(ConfigError, match="sets"):
+        refuse_secret("pool.root", text)
