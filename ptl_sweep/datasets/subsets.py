@@ -14,7 +14,13 @@ SPLITS = ("train", "validation", "test")
 
 Item = TypeVar("Item")
 
-_ROBOFLOW = re.compile(r"_(jpg|jpeg|png)\.rf\.[0-9a-f]{32}$", re.IGNORECASE)  # an export's suffix
+_COPY = re.compile(  # what tools append to the name of the picture that they copy or augment
+    r"_(jpe?g|png|webp|bmp|gif|tiff?)\.rf\.[0-9a-z]+$"  # Roboflow
+    r"|[ _-]aug(mented)?[ _-]?[0-9]+$"
+    r"|( - |[ _-])copy( ?\([0-9]+\)| [0-9]+)?$",
+    re.IGNORECASE,
+)
+_NUMBERED = re.compile(r" ?\([0-9]+\)$")  # a copy beside its original, else a picture of its own
 
 
 def real_subset(records: Sequence[ImageRecord], count: int, seed: int) -> list[ImageRecord]:
@@ -46,9 +52,9 @@ def frame_runs(names: Sequence[str]) -> list[str]:
     """Find the scene of each image: its run of consecutive frame numbers, named after the first.
 
     The frame number is the trailing digits of the name; names with another beginning (folders
-    included) or without a number are other scenes.
+    included) or without a number are other scenes. A copy is in the scene of its original.
     """
-    split_names = [_frame(name) for name in names]
+    split_names = [_frame(name) for name in originals(names)]
     scenes: dict[tuple[str, int], str] = {}
     for prefix, number, name in sorted(split_names):
         before = scenes.get((prefix, number - 1)) if number > 0 else None
@@ -56,9 +62,31 @@ def frame_runs(names: Sequence[str]) -> list[str]:
     return [scenes[prefix, number] for prefix, number, _ in split_names]
 
 
+def originals(names: Sequence[str]) -> list[str]:
+    """Name the picture that each image is a copy of, by what tools append; itself for any other.
+
+    `a (1)` is a copy where `a` is among the names: numbers alone count pictures of their own.
+    """
+    stripped = [_without_copy(name) for name in names]
+    known = set(stripped)
+    beside = [_without_copy(_NUMBERED.sub("", name)) for name in stripped]
+    return [
+        original if original in known else name
+        for name, original in zip(stripped, beside, strict=True)
+    ]
+
+
+def _without_copy(name: str) -> str:
+    """Take off the endings of copies; an augmented export of copies has several."""
+    while shorter := _COPY.sub("", name):
+        if shorter == name:
+            break
+        name = shorter
+    return name
+
+
 def _frame(name: str) -> tuple[str, int, str]:
-    """(what comes before the frame number, frame number or -1, name as its camera gave it)."""
-    name = _ROBOFLOW.sub("", name)
+    """(what comes before the frame number, frame number or -1, name)."""
     prefix = name.rstrip("0123456789")
     digits = name[len(prefix) :]
     return prefix, int(digits) if digits else -1, name
