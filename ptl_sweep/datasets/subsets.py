@@ -12,6 +12,12 @@ from ptl_sweep.datasets.records import ImageRecord
 
 SPLITS = ("train", "validation", "test")
 
+_FOLDERS = {  # what tools call the folder, file or list of each split
+    "train": ("train", "training", "train2017"),
+    "validation": ("validation", "valid", "val", "val2017"),
+    "test": ("test", "testing", "test2017"),
+}
+
 Item = TypeVar("Item")
 
 _COPY = re.compile(  # what tools append to the name of the picture that they copy or augment
@@ -39,6 +45,17 @@ def real_subset(records: Sequence[ImageRecord], count: int, seed: int) -> list[I
         )
     order = np.random.default_rng(seed).permutation(len(eligible))
     return [eligible[index] for index in order[:count]]
+
+
+def split_names(split: str) -> tuple[str, ...]:
+    """Name what the files of a split may be called: as it was asked for, then as tools call it."""
+    aliases = _FOLDERS.get(split_role(split) or "", ())
+    return tuple(dict.fromkeys((split, *aliases)))
+
+
+def split_role(split: str) -> str | None:
+    """Say which of SPLITS a name stands for; None for a name of the user's own."""
+    return next((role for role, aliases in _FOLDERS.items() if split in aliases), None)
 
 
 def spread(items: Sequence[Item], count: int | None) -> list[Item]:
