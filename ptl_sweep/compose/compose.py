@@ -23,6 +23,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ptl_sweep.compose.class_names import as_written, with_plain_names, write_names_back
 from ptl_sweep.compose.errors import short_message, unknown_key
 from ptl_sweep.compose.grid import (
     all_keys,
@@ -96,19 +97,21 @@ def run_hydra(arguments: Sequence[str]) -> list[Config]:
         os.environ |= {"PTL_HYDRA_DIR": folder, "HYDRA_FULL_ERROR": "1"}
         sys.argv = [
             "ptl-sweep",
-            *_with_open_mappings(arguments),
+            *_with_open_mappings(with_plain_names(arguments)),
             "hydra/job_logging=none",
             "hydra/hydra_logging=none",
         ]
         try:
             collect()
-            return [typed(cfg) for cfg in composed]
+            cells = [typed(cfg) for cfg in composed]
         except (HydraException, OmegaConfBaseException, ConfigError) as error:
-            raise ConfigError(short_message(error)) from error
+            raise ConfigError(as_written(short_message(error))) from error
         finally:
             sys.argv = before[0]
             os.environ.clear()
             os.environ |= before[1]
+    write_names_back(cells)
+    return cells
 
 
 def in_order(cells: Iterable[Config]) -> list[Config]:
@@ -128,9 +131,10 @@ def compose_grid(overrides: Sequence[str], *, as_sweep: bool = True) -> list[Con
     try:
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            cells = list(_compose_cells(_with_open_mappings(overrides)))
+            cells = list(_compose_cells(_with_open_mappings(with_plain_names(overrides))))
     except (HydraException, OmegaConfBaseException, ConfigError) as error:
-        raise ConfigError(short_message(error)) from error
+        raise ConfigError(as_written(short_message(error))) from error
+    write_names_back(cells)
     if as_sweep:
         check_grid(cells, named_keys(overrides))
     return in_order(cells)

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, cast, get_origin
 
-from ptl_sweep.config.schema import Config, ConfigError
+from ptl_sweep.config.schema import Config, ConfigError, DatasetConfig, PoolConfig
 from ptl_sweep.datasets import registry
 
 
@@ -51,6 +51,7 @@ def check_cells(cells: Sequence[Config], named: Iterable[str]) -> None:
         _check_target_root(cells)
     if not {"dataset", "target"} <= keys:
         _check_worlds(cells)
+    _check_drawn(cells)
 
 
 def _check_distinct(cells: Sequence[Config]) -> None:
@@ -105,6 +106,21 @@ def _check_worlds(cells: Sequence[Config]) -> None:
                 "miniature world, the other is not; name both on the command line (dataset=... "
                 "target=...) if you mean it"
             )
+
+
+def _check_drawn(cells: Sequence[Config]) -> None:
+    """Refuse a folder for the miniature world: its owner would read results of toy pictures."""
+    for config in cells:
+        parts: dict[str, DatasetConfig | PoolConfig] = {
+            "dataset": config.dataset, "target": config.target, "pool": config.pool,
+        }  # fmt: skip
+        for role, data in parts.items():
+            if data.reader == "miniature" and data.root is not None:
+                choice = "archangel" if role == "pool" else "yolo (or coco, or voc)"
+                raise ConfigError(
+                    f"{role}.root={data.root}: {role}={data.name} is of the miniature world, which "
+                    f"is drawn and reads no folder: add {role}={choice}, or leave root out"
+                )
 
 
 def _check_real_count(config: Config) -> None:

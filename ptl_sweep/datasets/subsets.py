@@ -120,8 +120,13 @@ def assign_scenes(scenes: Sequence[str], shares: Sequence[float]) -> list[str]:
     sizes = sorted(Counter(scenes).items(), key=lambda scene: (-scene[1], scene[0]))
     if len(sizes) < len(wanted):
         raise ConfigError(
-            f"scene_fractions={list(shares)} asks for {', '.join(wanted)}, but there are only "
-            f"{len(sizes)} scenes: set the share of a split to 0, or use a data set with more"
+            f"scene_fractions={list(shares)} asks for {', '.join(wanted)}, but there "
+            f"{'is only 1 scene' if len(sizes) == 1 else f'are only {len(sizes)} scenes'} (a scene "
+            "is a run of consecutive frame numbers, and is never cut)\n  fix: set the share of a "
+            "split to 0, as in scene_fractions=[1.0,0.0,0.0] with analysis.calibration=crossfit, "
+            "and take the target from another root; or put one folder of images for each "
+            "recording below images/, each of which is a scene of its own; or write "
+            "train/images and valid/images yourself"
         )
     lag = {split: shares[SPLITS.index(split)] * len(scenes) for split in wanted}
     empty = set(wanted)

@@ -122,6 +122,18 @@ def test_folders_with_xml_beside_the_images_are_splits(
         voc({}, "test")
 
 
+def test_all_unknown_classes_are_named_at_once_and_a_star_names_the_rest(
+    voc: Callable[..., Any],
+) -> None:
+    rows = [(name, *ROW[1:]) for name in ("person", "car", "bus")]
+    files = {"a": annotation(*rows[:2]), "b": annotation(rows[2])}
+    with pytest.raises(DataError, match=r"class 'car' .*and not known either: 'bus'"):
+        voc(files)
+    image_set = voc(files, categories={"*": "other"})
+    assert image_set.num_persons == 1
+    assert image_set.warnings == ()
+
+
 def test_every_class_but_person_must_be_named(voc: Callable[..., Any]) -> None:
     files = {"a": annotation(ROW, ("dog", "1", "1", "9", "9"), ("crowd", "50", "1", "99", "70"))}
     with pytest.raises(DataError, match=r"a\.xml, line .*class 'dog' is not known"):
