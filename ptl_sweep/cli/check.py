@@ -1,15 +1,13 @@
 """The command `check`: every data set, pool and target of a grid, read once and summed up."""
 
-import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from ptl_sweep.cli.dataset_report import CheckResult, DatasetCheck, percent
-from ptl_sweep.compose.leakage import shared_images
-from ptl_sweep.config.schema import Config, ConfigError
-from ptl_sweep.datasets import registry
+from ptl_sweep.cli.dataset_report import CheckResult, DatasetCheck, Decoding, percent
+from ptl_sweep.compose.leakage import shared_originals
+from ptl_sweep.compose.requirements import ROLES, Need, needed_sets, rules, too_few
+from ptl_sweep.config.schema import Config, ConfigError, DatasetConfig
 from ptl_sweep.datasets.anchors import (
     MIN_SHARE,
     InputView,
@@ -17,68 +15,59 @@ from ptl_sweep.datasets.anchors import (
     matched_share,
     seen_boxes,
 )
-from ptl_sweep.datasets.records import ImageSet
+from ptl_sweep.datasets.readers.yolo import UNUSED_SHARES
 from ptl_sweep.datasets.summary import sample_sheet, summarise
 from ptl_sweep.datasets.validation import DataError
 from ptl_sweep.store import is_disk_full
 from ptl_sweep.terminal import progress_bar
 
-ROLES = ("dataset", "target", "pool")
-Read = Callable[[], ImageSet]
 TILE_SIZES = (2048, 1536, 1024, 768, 512)  # stored pixels, tried where anchors alone do not help
 
 
-def check_data(cells: Sequence[Config], *, named: Sequence[str], sheet: str | None) -> CheckResult:
+def check_data(
+    cells: Sequence[Config], *, named: Sequence[str], sheet: str | None, fast: bool = False
+) -> CheckResult:
     """Read each data set once; an unusable one does not hide the others.
 
     Only the roles that `named` overrides name are read; when it names none, all that the cells
-    use. With `sheet`, a folder, example pictures are drawn there.
+    use. Every picture is decoded once, unless `fast`. With `sheet`, a folder, example pictures are
+    drawn there.
     """
-    todo = _todo(cells, {override.split("=")[0].split(".")[0] for override in named})
+    keys = {override.split("=")[0].lstrip("+~") for override in named}
+    todo = _todo(cells, {key.split(".")[0] for key in keys})
+    decoding = None if fast else Decoding()
     if sheet is not None:
         Path(sheet).mkdir(parents=True, exist_ok=True)
     found = []
     with progress_bar() as bar:
         task = bar.add_task("", total=len(todo))
-        for unread, read in todo:
-            bar.update(task, description=f"reading {unread.title}")
-            found.append(_check(unread, read, None if sheet is None else Path(sheet)))
+        for need in todo:
+            bar.update(task, description=f"reading {need.role} {need.data.name}")
+            found.append(_check(need, None if sheet is None else Path(sheet), decoding))
             bar.advance(task)
-    return CheckResult([replace(c, warnings=tuple(_warnings(c, found))) for c in found])
+    found = _ruled(cells, todo, found, keys)
+    return CheckResult([_with_words(c, found, keys) for c in found], decoding)
 
 
-def _todo(cells: Sequence[Config], named: set[str]) -> list[tuple[DatasetCheck, Read]]:
+def _todo(cells: Sequence[Config], named: set[str]) -> list[Need]:
     """List the data sets of the grid, each once, by role and in the order of its cells."""
     roles = named & set(ROLES) or set(ROLES)
-    todo: dict[tuple[str, str], tuple[DatasetCheck, Read]] = {}
-    for config in cells:
-        reads: dict[str, Read] = {
-            "dataset": partial(registry.read_split, config.dataset, config.dataset.split),
-            "target": partial(registry.read_split, config.target, config.target.split),
-            "pool": partial(registry.read_pool, config.pool),
-        }
-        if config.synthetic.method == "off" and "pool" not in named:
-            del reads["pool"]
-        for role in roles & reads.keys():
-            data = getattr(config, role)
-            unread = DatasetCheck(
-                role=role,
-                name=data.name,
-                source="; ".join(text for text in (data.licence, data.citation) if text),
-                view=InputView(config.detector, config.tiling),
-            )
-            key = role, json.dumps(asdict(data), sort_keys=True)
-            todo.setdefault(key, (unread, reads[role]))
-    return sorted(todo.values(), key=lambda item: ROLES.index(item[0].role))
+    if "dataset" in roles:
+        roles = roles | {"validation"}  # a run reads it with the other
+    needs = needed_sets(cells, with_pools="pool" in named)
+    return [need for need in needs if need.role in roles]
 
 
-def _check(found: DatasetCheck, read: Read, sheets: Path | None) -> DatasetCheck:
+def _check(need: Need, sheets: Path | None, decoding: Decoding | None) -> DatasetCheck:
     """Read one data set and draw its sheet; what makes it unusable is kept as `error`."""
+    found = _unread(need)
     try:
-        image_set = read()
+        image_set = need.read()
+        if decoding is not None:
+            decoding.decode(image_set)
         seen = seen_boxes(image_set.records, found.view)
         sheet = None
-        if sheets is not None:
+        if sheets is not None and need.role != "validation":
             sheet = sheets / f"{found.role}-{image_set.name}-{image_set.split}.png"
             sample_sheet(image_set, sheet)
     except (DataError, ConfigError) as error:
@@ -91,6 +80,61 @@ def _check(found: DatasetCheck, read: Read, sheets: Path | None) -> DatasetCheck
     return replace(found, image_set=image_set, seen=seen, summary=summary, sheet=sheet)
 
 
+def _unread(need: Need) -> DatasetCheck:
+    data, config = need.data, need.config
+    return DatasetCheck(
+        role=need.role,
+        name=config.dataset.name if need.role == "validation" else data.name,
+        source="; ".join(text for text in (data.licence, data.citation) if text),
+        view=InputView(config.detector, config.tiling),
+    )
+
+
+def _ruled(
+    cells: Sequence[Config], todo: Sequence[Need], found: Sequence[DatasetCheck], keys: set[str]
+) -> list[DatasetCheck]:
+    """Add what a run would refuse although each set can be read."""
+    by_key = {need.key: checked for need, checked in zip(todo, found, strict=True)}
+    for rule in rules(cells):
+        if all(key in by_key and by_key[key].error is None for key in rule.needs):
+            try:
+                rule.check()
+            except (ConfigError, DataError) as error:
+                blamed = rule.needs[-1]
+                by_key[blamed] = replace(by_key[blamed], error=str(error))
+    for need in todo:
+        fault = _too_few(cells, need, by_key[need.key])
+        if fault and keys & {"real_count", "experiment"}:
+            by_key[need.key] = replace(by_key[need.key], error=fault)
+        elif fault:  # nobody asked for so many
+            by_key[need.key] = replace(by_key[need.key], notes=(fault,))
+    return list(by_key.values())
+
+
+def _too_few(cells: Sequence[Config], need: Need, checked: DatasetCheck) -> str | None:
+    if need.role != "dataset" or checked.summary is None or checked.error is not None:
+        return None
+    assert isinstance(need.data, DatasetConfig)
+    return too_few(cells, need.data, checked.summary.num_images_with_persons)
+
+
+def _with_words(
+    checked: DatasetCheck, found: Sequence[DatasetCheck], keys: set[str]
+) -> DatasetCheck:
+    """Add what is odd: as warnings, or as notes where a default of ours is what does not fit."""
+    groups = {key.split(".")[0] for key in keys}
+    part = "dataset" if checked.role == "validation" else checked.role
+    warnings: list[str] = []
+    notes = list(checked.notes)
+    for warning in _warnings(checked, found):
+        is_default = f"{part}.scene_fractions" not in keys and warning.startswith(UNUSED_SHARES)
+        (notes if is_default else warnings).append(warning)
+    for warning in _anchor_warnings(checked, found):
+        chosen = groups & {"detector", "tiling", "experiment"}
+        (warnings if chosen else notes).append(warning)
+    return replace(checked, warnings=tuple(warnings), notes=tuple(notes))
+
+
 def _warnings(checked: DatasetCheck, found: Sequence[DatasetCheck]) -> Iterator[str]:
     """Yield what its reader found odd, and what the detector will."""
     summary = checked.summary
@@ -99,22 +143,33 @@ def _warnings(checked: DatasetCheck, found: Sequence[DatasetCheck]) -> Iterator[
     yield from summary.warnings
     if not summary.num_persons:
         yield "no image shows a person"
-    yield from _shared(checked, found)
-    if summary.matched_share < MIN_SHARE:
+    yield from _copies(checked, found)
+
+
+def _anchor_warnings(checked: DatasetCheck, found: Sequence[DatasetCheck]) -> Iterator[str]:
+    """Yield that the detector's anchors miss persons."""
+    summary = checked.summary
+    if summary is not None and summary.matched_share < MIN_SHARE:
         yield (
             f"anchors match {percent(summary.matched_share)} % of the persons at IoU 0.5, "
             f"should be {percent(MIN_SHARE)} %\n        fix: {_anchor_fix(checked, found)}"
         )
 
 
-def _shared(checked: DatasetCheck, found: Sequence[DatasetCheck]) -> Iterator[str]:
-    """Warn of a target that shows what subsets are drawn from: such a sweep is refused."""
-    sources = [c for c in found if c.role == "dataset" and checked.role == "target"]
-    for source in sources:
-        if source.image_set is not None and checked.image_set is not None:
-            shared = shared_images(source.image_set, checked.image_set)
+def _copies(checked: DatasetCheck, found: Sequence[DatasetCheck]) -> Iterator[str]:
+    """Warn of a validation split that holds copies, by name, of pictures that are trained on."""
+    if checked.role != "validation" or checked.image_set is None:
+        return
+    for source in found:
+        is_source = source.role == "dataset" and source.name == checked.name
+        if is_source and source.image_set is not None:
+            shared = shared_originals(source.image_set, checked.image_set)
             if shared:
-                yield f"{len(shared)} images are also in {source.title} (first: {shared[0]})"
+                yield (
+                    f"{len(shared)} images are by their names copies of pictures in {source.title} "
+                    f"(first: {shared[0]})\n        fix: divide the pictures before they are "
+                    "augmented, or put all into one folder: copies then stay together"
+                )
 
 
 def _anchor_fix(checked: DatasetCheck, found: Sequence[DatasetCheck]) -> str:

@@ -2,8 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from ptl_sweep.cli.arguments import (
@@ -24,20 +23,17 @@ from ptl_sweep.cli.store.store import store_command
 from ptl_sweep.cli.sync import sync_command
 from ptl_sweep.cli.tables import figure_command, table_command
 from ptl_sweep.compose.compose import compose_grid, compose_run
-from ptl_sweep.compose.leakage import require_held_out, require_separate
+from ptl_sweep.compose.requirements import needed_sets, rules
 from ptl_sweep.config.schema import Config, ConfigError, DatasetConfig
 from ptl_sweep.datasets import registry
-from ptl_sweep.datasets.validation import DataError
 from ptl_sweep.detection.initial_weights.files import resolve_weights
 from ptl_sweep.launchers import find_launcher
 from ptl_sweep.launchers.slurm.queue import view_jobs
 from ptl_sweep.ownership import missing_abilities
 from ptl_sweep.pipeline import plan_text, status_text
-from ptl_sweep.pipeline.graph import NO_VALIDATION
 from ptl_sweep.pipeline.plan import plan_sweep, save_plan
 from ptl_sweep.pipeline.store_listing import StoreListing
 from ptl_sweep.stages.inputs import WEIGHTS_FOLDER
-from ptl_sweep.store import canonical_json
 from ptl_sweep.terminal import did_you_mean, output, print_json, say
 
 WORK_TO_DO = 3  # not 2, which is a mistake of the user
@@ -85,35 +81,30 @@ def warn_of_file_system(store: Path) -> None:
         )
 
 
-def require_data(cells: Iterable[Config]) -> None:
+def require_data(cells: Sequence[Config]) -> None:
     """Refuse data or weights that are missing, and images that serve two purposes.
 
     Raises: ConfigError, DataError.
     """
-    pairs: dict[str, Config] = {}
+    needs = needed_sets(cells)
+    for need in needs:
+        need.require()
     for config in cells:
-        for data in (config.dataset, config.target):
-            _require_split(data)
-        if config.analysis.calibration == "validation":
-            try:
-                _require_split(config.dataset.validation_config())
-            except (ConfigError, DataError) as error:
-                raise type(error)(f"{error}{NO_VALIDATION}") from error
-        pair = [asdict(config.dataset), asdict(config.target), config.analysis.calibration]
-        pairs.setdefault(canonical_json(pair), config)
-        if config.synthetic.method != "off" and registry.pool_fingerprint(config.pool) is None:
-            registry.read_pool(config.pool)
         resolve_weights(config.detector, Path(config.sweep.root) / WEIGHTS_FOLDER)
-    for config in pairs.values():
-        require_separate(config.dataset, config.target)
-        if config.analysis.calibration == "validation":
-            require_held_out(config.dataset, config.target)
+    for rule in rules(cells):
+        rule.check()
+    for need in needs:
+        if need.role == "target" and isinstance(need.data, DatasetConfig):
+            _warn_of_nobody(need.data)
 
 
-def _require_split(data: DatasetConfig) -> None:
-    """Read the split of a data set, unless an index says that it can be read."""
-    if registry.fingerprint(data, data.split) is None:
-        registry.read_split(data, data.split)
+def _warn_of_nobody(target: DatasetConfig) -> None:
+    if registry.num_eligible(target, target.split) == 0:
+        log.warning(
+            "target %s (%s): no image shows a person, so AP and what is made of it stay empty (-); "
+            "check its labels, its categories and its split",
+            *(target.name, target.split),
+        )
 
 
 def plan_command(arguments: list[str]) -> int:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ptl_sweep.cli.arguments import GRID_WORDS, OK, command_parser, parse_overrides
 from ptl_sweep.cli.check import check_data
-from ptl_sweep.compose.compose import compose_grid
+from ptl_sweep.compose.compose import compose_grid, named_keys
+from ptl_sweep.compose.grid import check_cells
 from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.datasets import registry
 from ptl_sweep.datasets.export_pool import export_pool
@@ -23,10 +24,15 @@ def check_command(arguments: list[str]) -> int:
     """Read every data set, pool and target of the grid once and say what is in it."""
     parser = command_parser(check_command, words=GRID_WORDS)
     parser.add_argument("--strict", action="store_true", help="warnings are errors")
+    parser.add_argument("--fast", action="store_true", help="read the headers of pictures alone")
     parser.add_argument("--sheet", metavar="FOLDER", help="draw example pictures with boxes there")
     overrides, options = parse_overrides(parser, arguments)
     cells = compose_grid(overrides, as_sweep=False)
-    checked = check_data(cells, named=overrides, sheet=options.sheet)
+    keys = named_keys(overrides)
+    groups = {key.split(".")[0] for key in keys}
+    one_role = len(groups & {"dataset", "target", "pool"}) == 1  # the others are not looked at
+    check_cells(cells, keys | {"dataset", "target"} if one_role else keys)
+    checked = check_data(cells, named=overrides, sheet=options.sheet, fast=options.fast)
     answer(checked.as_json(), checked.text(), as_json=options.json)
     return checked.exit_code(strict=options.strict)
 

@@ -23,6 +23,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ptl_sweep.compose.class_names import as_written, with_plain_names, write_names_back
 from ptl_sweep.compose.errors import brief, short_message, unknown_key
 from ptl_sweep.compose.grid import (
     all_keys,
@@ -64,13 +65,21 @@ def compose_run(arguments: Sequence[str]) -> list[Config] | None:
     if _is_plain_sweep(arguments):
         return compose_grid(overrides)
     refuse_additions(overrides)
-    refuse_unreadable(overrides)
+    _refuse_unreadable(overrides)
     refuse_swept_experiment(overrides)
     cells = run_hydra(arguments)
     if not cells:
         return None
     check_grid(cells, named_keys(overrides))
     return in_order(cells)
+
+
+def _refuse_unreadable(overrides: Sequence[str]) -> None:
+    """Refuse words, with class names as the user wrote them. Raises: ConfigError."""
+    try:
+        refuse_unreadable(with_plain_names(overrides))
+    except ConfigError as error:
+        raise ConfigError(as_written(str(error))) from error
 
 
 def _is_plain_sweep(arguments: Sequence[str]) -> bool:
@@ -98,19 +107,21 @@ def run_hydra(arguments: Sequence[str]) -> list[Config]:
         os.environ |= {"PTL_HYDRA_DIR": folder, "HYDRA_FULL_ERROR": "1"}
         sys.argv = [
             "ptl-sweep",
-            *_with_open_mappings(arguments),
+            *_with_open_mappings(with_plain_names(arguments)),
             "hydra/job_logging=none",
             "hydra/hydra_logging=none",
         ]
         try:
             collect()
-            return [typed(cfg) for cfg in composed]
+            cells = [typed(cfg) for cfg in composed]
         except (HydraException, OmegaConfBaseException, ConfigError) as error:
-            raise ConfigError(short_message(error)) from error
+            raise ConfigError(as_written(short_message(error))) from error
         finally:
             sys.argv = before[0]
             os.environ.clear()
             os.environ |= before[1]
+    write_names_back(cells)
+    return cells
 
 
 def in_order(cells: Iterable[Config]) -> list[Config]:
@@ -125,15 +136,16 @@ def compose_grid(overrides: Sequence[str], *, as_sweep: bool = True) -> list[Con
     Raises: ConfigError as `compose_run`.
     """
     refuse_additions(overrides)
-    refuse_unreadable(overrides)
+    _refuse_unreadable(overrides)
     refuse_swept_experiment(overrides)
     register_schemas()
     try:
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            cells = list(_compose_cells(_with_open_mappings(overrides)))
+            cells = list(_compose_cells(_with_open_mappings(with_plain_names(overrides))))
     except (HydraException, OmegaConfBaseException, ConfigError) as error:
-        raise ConfigError(short_message(error)) from error
+        raise ConfigError(as_written(short_message(error))) from error
+    write_names_back(cells)
     if as_sweep:
         check_grid(cells, named_keys(overrides))
     return in_order(cells)

@@ -28,6 +28,7 @@ TYPE_NAMES: dict[object, str] = {
     list[str]: "a list of texts",
     list[float]: "a list of numbers",
     list[list[float]]: "a list of lists of numbers",
+    dict[Any, str]: "a mapping {NAME: meaning}",
     dict[str, str]: "a mapping {NAME: meaning}",
     dict[str, Any]: "a mapping {NAME: value}",
 }

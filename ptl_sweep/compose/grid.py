@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, cast, get_origin
 
-from ptl_sweep.config.schema import Config, ConfigError
+from ptl_sweep.config.schema import Config, ConfigError, DatasetConfig, PoolConfig
 from ptl_sweep.datasets import registry
 
 
@@ -34,6 +34,15 @@ def check_grid(cells: Sequence[Config], named: Iterable[str]) -> None:
 
     `named` holds the keys that the command line set. Raises: ConfigError.
     """
+    check_cells(cells, named)
+    rising = sorted(cells, key=lambda config: config.real_count)
+    largest = {config.dataset.name: config for config in rising}
+    for config in largest.values():  # once for each data set: counting may read its files
+        _check_real_count(config)
+
+
+def check_cells(cells: Sequence[Config], named: Iterable[str]) -> None:
+    """Refuse what can be refused before any file is read. Raises: ConfigError."""
     keys = set(named)
     _check_one_sweep(cells)
     _check_distinct(cells)
@@ -42,10 +51,7 @@ def check_grid(cells: Sequence[Config], named: Iterable[str]) -> None:
         _check_target_root(cells)
     if not {"dataset", "target"} <= keys:
         _check_worlds(cells)
-    rising = sorted(cells, key=lambda config: config.real_count)
-    largest = {config.dataset.name: config for config in rising}
-    for config in largest.values():  # once for each data set: counting may read its files
-        _check_real_count(config)
+    _check_drawn(cells)
 
 
 def _check_distinct(cells: Sequence[Config]) -> None:
@@ -115,13 +121,36 @@ def _check_worlds(cells: Sequence[Config]) -> None:
             )
 
 
+def _check_drawn(cells: Sequence[Config]) -> None:
+    """Refuse a folder for the miniature world: its owner would read results of toy pictures."""
+    for config in cells:
+        parts: dict[str, DatasetConfig | PoolConfig] = {
+            "dataset": config.dataset, "target": config.target, "pool": config.pool,
+        }  # fmt: skip
+        for role, data in parts.items():
+            if data.reader == "miniature" and data.root is not None:
+                choice = "archangel" if role == "pool" else "yolo (or coco, or voc)"
+                raise ConfigError(
+                    f"{role}.root={data.root}: {role}={data.name} is of the miniature world, which "
+                    f"is drawn and reads no folder: add {role}={choice}, or leave root out"
+                )
+
+
 def _check_real_count(config: Config) -> None:
     available = registry.num_eligible(config.dataset, config.dataset.split)
-    if available is not None and config.real_count > available:
-        raise ConfigError(
-            f"real_count={config.real_count}, but {config.dataset.name} ({config.dataset.split}) "
-            f"has {available} images with persons; use 1..{available}"
-        )
+    fault = None if available is None else real_count_fault(config, available)
+    if fault is not None:
+        raise ConfigError(fault)
+
+
+def real_count_fault(config: Config, available: int) -> str | None:
+    """Say that a cell asks for more real pictures than show a person; None when it does not."""
+    if config.real_count <= available:
+        return None
+    return (
+        f"real_count={config.real_count}, but {config.dataset.name} ({config.dataset.split}) "
+        f"has {available} images with persons; use 1..{available}"
+    )
 
 
 def _readable(cell: CellId) -> str:

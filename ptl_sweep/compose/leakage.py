@@ -5,11 +5,14 @@ link and another name do not hide an image; one that was encoded anew is another
 """
 
 from dataclasses import asdict
+from pathlib import PurePosixPath
 
 from ptl_sweep.config.schema import ConfigError, DatasetConfig
 from ptl_sweep.datasets import registry
+from ptl_sweep.datasets.images import IMAGE_SUFFIXES
 from ptl_sweep.datasets.index import NOT_CONTENT
 from ptl_sweep.datasets.records import ImageSet
+from ptl_sweep.datasets.subsets import originals
 
 NOT_COMPARED = NOT_CONTENT - {"split"} | {"num_images"}  # of a target and the validation split
 
@@ -18,6 +21,29 @@ def shared_images(source: ImageSet, target: ImageSet) -> list[str]:
     """List the target's images, by id, whose bytes are those of one of the source's as well."""
     known = {record.content for record in source.records if record.content is not None}
     return [record.image_id for record in target.records if record.content in known]
+
+
+def shared_originals(source: ImageSet, held_out: ImageSet) -> list[str]:
+    """List images of `held_out`, by id, that by name are copies of a picture of `source` as well.
+
+    Both are parts of one data set. Augmented exports have such copies when they are divided after
+    the augmentation; only names that a tool gave count.
+    """
+    one, other = (
+        [_bare(record.image_id) for record in part.records] for part in (source, held_out)
+    )
+    known, plain = set(originals(one)), set(one)
+    return [
+        name
+        for name, original in zip(other, originals(other), strict=True)
+        if original in known and (original != name or original not in plain)
+    ]
+
+
+def _bare(name: str) -> str:
+    """Take off the suffix of an image, which ids of COCO have."""
+    path = PurePosixPath(name)
+    return str(path.with_suffix("")) if path.suffix.lower() in IMAGE_SUFFIXES else name
 
 
 def require_separate(dataset: DatasetConfig, target: DatasetConfig) -> None:

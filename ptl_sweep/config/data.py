@@ -18,10 +18,11 @@ class DatasetConfig:
     split: str = "train"  # which part: real pictures are drawn from it, targets are tested on it
     validation_split: str = "validation"  # part of the source that no subset ever touches
     scene_fractions: list[float] | None = None  # train, validation, test share, by whole scenes
-    categories: dict[str, str] = field(default_factory=dict)  # class -> person | other | ignore
+    categories: dict[Any, str] = field(default_factory=dict)  # class -> person | other | ignore;
+    # * is every class not named; a file may name a class by digits
     num_images: int | None = None  # use only so many images of the split; null: all
     index_root: str | None = None  # folder of cached indexes; null: <sweep.root>/index
-    frame_stride: int = 1  # okutama, sard: only every k-th frame of a sequence
+    frame_stride: int = 1  # okutama, sard, visdrone_vid: every k-th frame only
     domain: str | None = None  # miniature world: town, field, karst or yard
     world_seed: int = 0  # miniature world: which world
     licence: str = ""
@@ -30,6 +31,7 @@ class DatasetConfig:
     def __post_init__(self) -> None:
         """Reject values no run can use."""
         usable("dataset or target", self)
+        self.categories = {str(source): meaning for source, meaning in self.categories.items()}
         identifier("name of dataset or target", self.name)
         at_least(f"{self.name}.num_images", self.num_images, 1)
         at_least(f"{self.name}.world_seed", self.world_seed, 0)

@@ -1,9 +1,11 @@
 """JPEG and PNG files as RGB arrays: bounded size, EXIF orientation applied, decoded once."""
 
+import os
 import struct
 import warnings
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,6 +158,38 @@ class FileImage:
     def read_masks(self) -> UInt8[ndarray, "n h w"]:
         """Refuse: image files of labelled data sets have no masks. Raises: DataError."""
         raise data_error(self.path, "has no masks", "take virtual images from a pool with masks")
+
+
+def decode_all(records: Iterable[ImageRecord], known: set[PixelSource]) -> int:
+    """Decode the pictures of files, masks included, on all cores; those in `known` were before.
+
+    Returns how many there were; adds them to `known`.
+    Raises: DataError that names the first that a training could not read, and how many.
+    """
+    todo = [one for one in records if one.content is not None and one.pixels not in known]
+    known.update(record.pixels for record in todo)
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        try:
+            faults = [fault for fault in pool.map(_fault, todo) if fault is not None]
+        except BaseException:  # Ctrl-C must not wait for thousands of files
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    if faults:
+        more = f" (and {len(faults) - 1} other pictures)" if len(faults) > 1 else ""
+        first, _, rest = faults[0].partition("\n")
+        raise DataError(f"{first}{more}\n{rest}")
+    return len(todo)
+
+
+def _fault(record: ImageRecord) -> str | None:
+    """Say why the pixels or masks of a picture cannot be read; None when they can."""
+    try:
+        ImageCache(0).read(record)
+        if not isinstance(record.pixels, FileImage):
+            record.pixels.read_masks()
+    except DataError as error:
+        return str(error)
+    return None
 
 
 class ImageCache:

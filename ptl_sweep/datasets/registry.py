@@ -26,6 +26,7 @@ from ptl_sweep.datasets.readers.icg import read_icg
 from ptl_sweep.datasets.readers.okutama import read_okutama
 from ptl_sweep.datasets.readers.sard import read_sard
 from ptl_sweep.datasets.readers.visdrone import read_visdrone
+from ptl_sweep.datasets.readers.visdrone_vid import read_visdrone_vid
 from ptl_sweep.datasets.readers.voc import read_voc
 from ptl_sweep.datasets.readers.yolo import read_yolo
 from ptl_sweep.datasets.records import ImageSet
@@ -40,6 +41,7 @@ READERS: dict[str, Reader] = {
     "coco": read_coco,
     "yolo": read_yolo,
     "voc": read_voc,
+    "visdrone_vid": read_visdrone_vid,
     "okutama": read_okutama,
     "icg": read_icg,
     "heridal": read_heridal,
@@ -57,6 +59,7 @@ FILE_KEYS = {"scene_fractions", "categories"}
 OTHER_KEYS = {  # readers that read other ones of READER_KEYS than FILE_KEYS
     "miniature": {"domain", "world_seed"},
     "okutama": FILE_KEYS | {"frame_stride"},
+    "visdrone_vid": FILE_KEYS | {"frame_stride"},
     "sard": FILE_KEYS | {"frame_stride"},
 }
 

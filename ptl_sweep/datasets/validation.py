@@ -16,6 +16,7 @@ from ptl_sweep.config.schema import DatasetConfig
 LFS_HEADER = b"version https://git-lfs"
 LFS_FIX = "run `git lfs pull` where the file came from, or download it again"
 MIN_SIDE_PX = 1.0  # shorter boxes are dropped
+ROUNDING_PX = 0.01  # of a share of the image that is written with six decimals
 MAX_COORDINATE_PX = 1e5  # no image is that large: a number beyond it is a mistake
 CLIP_TOLERANCE_PX = 1.0  # boxes that leave the image by less are not worth a warning
 

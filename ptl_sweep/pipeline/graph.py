@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from ptl_sweep.compose.grid import CellId, cell_id
+from ptl_sweep.compose.requirements import NO_VALIDATION
 from ptl_sweep.config.schema import Config, ConfigError, DatasetConfig
 from ptl_sweep.datasets.validation import DataError
 from ptl_sweep.ptl.methods import method_of
@@ -26,9 +27,6 @@ from ptl_sweep.stages.inputs import (
 from ptl_sweep.stages.ptl import PtlStage
 from ptl_sweep.stages.train import DetectorStage, TrainStage
 
-NO_VALIDATION = (
-    "\n  or: analysis.calibration=crossfit, if the source has no part that no subset touches"
-)
 # What a training may depend on, beside the real count and the seed.
 TRAINING_PARTS = (
     "dataset", "pool", "synthetic", "translator", "detector", "tiling", "train", "gaussian",

@@ -78,6 +78,8 @@ def _stage_warnings(plan: Plan, states: States) -> list[str]:
             warnings.append(f"{key}: {summary['reason']}")
         if summary.get("num_untranslated"):
             warnings.append(f"{key}: {summary['num_untranslated']} persons stay untranslated")
+        if summary.get("num_ground_truth") == 0:
+            warnings.append(f"{key}: no image of this target shows a person, so AP is empty (-)")
         if summary.get("num_capped_images"):
             warnings.append(
                 f"{key}: {summary['num_capped_images']} images reach evaluate.max_detections"

@@ -68,6 +68,8 @@ def test_only_the_roles_that_were_named_are_read(grid: list[Config]) -> None:
     assert {c.role for c in checked.sets} == {"target"}
     checked = check_data(grid, named=["dataset.root=/x"], sheet=None)
     assert {c.role for c in checked.sets} == {"dataset"}
+    checked = check_data(grid, named=["+target.categories.dog=other"], sheet=None)
+    assert {c.role for c in checked.sets} == {"target"}
 
 
 def test_a_pool_that_no_cell_uses_is_read_only_when_it_is_named(cells: Cells) -> None:
@@ -96,7 +98,8 @@ def test_a_picture_that_cannot_be_drawn_makes_its_set_unusable_and_hides_no_othe
     path = folder / "images" / "0.png"
     path.write_bytes(path.read_bytes()[:-40])  # the header, which is all that a reader looks at
     grid[0].target = DatasetConfig(name="mine", reader="yolo", root=str(folder), split="all")
-    assert check_data(grid, named=[], sheet=None).exit_code(strict=False) == 0
+    assert check_data(grid, named=[], sheet=None, fast=True).exit_code(strict=False) == 0
+    assert check_data(grid, named=[], sheet=None).exit_code(strict=False) == 1
     (tmp_path / "sheets" / "target-karst-test.png").mkdir(parents=True)
     checked = check_data(grid, named=[], sheet=str(tmp_path / "sheets"))
     assert checked.exit_code(strict=False) == 1
@@ -207,14 +210,94 @@ def test_persons_that_no_anchor_can_find_are_reported_with_tiles_that_show_them(
     assert "raise detector.min_size" in warning
 
 
-def test_a_target_that_shows_training_pictures_is_reported(
+def test_a_target_that_shows_training_pictures_is_refused_as_by_a_run(
     run: Any, write_yolo: WriteYolo, tmp_path: Path
 ) -> None:
     folder = write_yolo("mine", [PERSON, "", PERSON], (100, 80))
-    command = [
-        "check", "--json", "dataset=yolo", f"dataset.root={folder}", "dataset.split=all",
-        "target=yolo", f"target.root={folder}", f"sweep.root={tmp_path}",
+    words = [
+        "dataset=yolo", f"dataset.root={folder}", "dataset.split=all", "real_count=2",
+        "target=yolo", f"target.root={folder}", f"sweep.root={tmp_path}", "synthetic=off",
+        "analysis.calibration=none",
     ]  # fmt: skip
-    source, target = json.loads(run(*command).output)
-    assert source["warnings"] == []
-    assert target["warnings"] == ["3 images are also in dataset yolo (first: 0)"]
+    outcome = run("check", "--json", *words)
+    source, target = json.loads(outcome.output)
+    assert (outcome.code, source["error"]) == (1, None)
+    assert "target yolo (all) shares images with yolo (all)" in target["error"]
+    refused = run(*words)
+    assert refused.code == 2
+    assert target["error"].split("\n")[0] in refused.errors
+
+
+@pytest.fixture
+def export(write_yolo: WriteYolo) -> Path:
+    """A folder with parts train and valid, as exports have them."""
+    for name in ("train", "valid"):
+        folder = write_yolo(f"export/{name}", [PERSON] * 3, (100, 80))
+        for index in range(3):
+            size, colour = (100, 80), (index, len(name), len(name) * index)
+            path = folder / "images" / f"{index}.png"
+            Image.new("RGB", size, colour).save(path)
+            path.rename(path.with_name(f"{name}{index}.png"))
+            label = folder / "labels" / f"{index}.txt"
+            label.rename(label.with_name(f"{name}{index}.txt"))
+    (folder.parent / "data.yaml").write_text("names: [person]")
+    return folder.parent
+
+
+def test_a_clean_export_is_clean_although_defaults_do_not_fit_it(
+    run: Any, export: Path, tmp_path: Path
+) -> None:
+    words = ["dataset=yolo", f"dataset.root={export}", f"sweep.root={tmp_path}"]
+    outcome = run("check", "--strict", "--json", *words)
+    source, validation = json.loads(outcome.output)
+    assert outcome.code == 0
+    assert (source["warnings"], validation["warnings"]) == ([], [])
+    assert any(note.startswith("scene_fractions not used") for note in source["notes"])
+    assert any(note.startswith("real_count=") for note in source["notes"])
+    assert "note    dataset yolo: scene_fractions" in run("check", *words).output
+    named = run("check", "--strict", *words, "dataset.scene_fractions=[0.5,0.5,0.0]")
+    assert named.code == 1
+    assert run("check", *words, "real_count=4").code == 1
+    assert run("check", *words, "real_count=3").code == 0
+
+
+def test_the_validation_split_is_read_too(run: Any, export: Path, tmp_path: Path) -> None:
+    for path in (export / "valid" / "images").iterdir():
+        path.unlink()
+    words = ["dataset=yolo", f"dataset.root={export}", f"sweep.root={tmp_path}"]
+    outcome = run("check", "--json", *words)
+    source, validation = json.loads(outcome.output)
+    assert (outcome.code, source["error"]) == (1, None)
+    assert "holds no .jpg, .jpeg or .png file" in validation["error"]
+    assert "analysis.calibration=crossfit" in validation["error"]
+    assert run("check", *words, "analysis.calibration=crossfit").code == 0
+
+
+def test_a_truncated_picture_is_refused_unless_headers_are_enough(
+    run: Any, export: Path, tmp_path: Path
+) -> None:
+    path = export / "train" / "images" / "train1.png"
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 255, (80, 100, 3), np.uint8)).save(path)
+    words = ["dataset=yolo", f"dataset.root={export}", f"sweep.root={tmp_path}"]
+    assert "decoded 6 pictures in" in run("check", *words).output
+    path.write_bytes(path.read_bytes()[:9000])
+    outcome = run("check", *words)
+    assert outcome.code == 1
+    assert f"{path}: is not a complete JPEG or PNG image" in outcome.output
+    assert run("check", "--fast", *words).code == 0
+
+
+def test_copies_by_name_in_the_validation_split_are_reported(
+    run: Any, export: Path, tmp_path: Path
+) -> None:
+    suffix = "_jpg.rf.GNSaptniQRRWmG0fIgl"
+    for part in ("images/{}.png", "labels/{}.txt"):
+        for name in ("train", "valid"):
+            path = export / name / part.format(f"{name}0")
+            path.rename(path.with_stem(f"clip-01{suffix}{name[0]}"))
+    outcome = run(
+        "check", "--json", "dataset=yolo", f"dataset.root={export}", f"sweep.root={tmp_path}"
+    )
+    (warning,) = json.loads(outcome.output)[1]["warnings"]
+    assert warning.startswith("1 images are by their names copies of pictures in dataset yolo")

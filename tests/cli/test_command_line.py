@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from ptl_sweep.cli import commands
 from ptl_sweep.cli.commands import COMMANDS
+from ptl_sweep.compose import requirements
 from ptl_sweep.compose.compose import compose_grid
-from ptl_sweep.config.schema import LauncherConfig
+from ptl_sweep.config.schema import DatasetConfig, LauncherConfig
 from ptl_sweep.launchers.inline import InlineLauncher
 from ptl_sweep.pipeline.plan import Plan, plan_sweep
 
@@ -316,9 +318,22 @@ def test_a_pair_of_data_sets_is_compared_once_whatever_the_number_of_cells(
 ) -> None:
     compared: list[tuple[str, str]] = []
     monkeypatch.setattr(
-        commands, "require_separate", lambda one, two: compared.append((one.name, two.name))
+        requirements, "require_separate", lambda one, two: compared.append((one.name, two.name))
     )
     grid = cells("real_count=2,3", "synthetic=off,on", "target=field,karst", "seed=0,1")
     assert len(grid) == 16
     commands.require_data(grid)
     assert len(compared) == len(set(compared)) == 2
+
+
+def test_a_run_says_that_no_image_of_a_target_shows_a_person(
+    cells: Callable[..., Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for part in ("images", "labels"):
+        (tmp_path / part).mkdir()
+    Image.new("RGB", (40, 30)).save(tmp_path / "images" / "a.png")
+    (tmp_path / "data.yaml").write_text("names: [person]")
+    grid = cells("real_count=2", "synthetic=off", "target=field")
+    grid[0].target = DatasetConfig(name="lake", reader="yolo", root=str(tmp_path), split="all")
+    commands.require_data(grid)
+    assert "target lake (all): no image shows a person, so AP" in caplog.text

@@ -336,3 +336,44 @@ def test_parts_that_no_swept_value_reaches_are_made_once() -> None:
     cells = compose_grid(["seed=range(0,50)", "target=field", "synthetic=on"])
     assert [cell.seed for cell in cells] == list(range(50))
     assert len({id(cell.detector) for cell in cells}) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["+target.categories.Fußgänger=person"], {"Fußgänger": "person"}),
+        (
+            ["+target.categories.人=person", "+target.categories.*=other"],
+            {"人": "person", "*": "other"},
+        ),
+        (
+            ['+target.categories={"*":other,Fußgänger: person}'],
+            {"*": "other", "Fußgänger": "person"},
+        ),
+        (
+            ["target.categories={0:person, traffic light: other}"],
+            {"0": "person", "traffic light": "other"},
+        ),
+        (["+target.categories.traffic light=other"], {"traffic light": "other"}),
+        (["+target.categories.a.b=other"], {"a.b": "other"}),
+    ],
+)
+def test_class_names_of_any_language_come_from_the_command_line(
+    words: list[str], expected: dict[str, str]
+) -> None:
+    grid = ["target=field", "synthetic=on", *words]
+    for cells in (compose_grid(grid), run_hydra(grid)):
+        assert [cell.target.categories for cell in cells] == [expected]
+
+
+def test_a_wrong_meaning_of_such_a_name_is_shown_as_written() -> None:
+    with pytest.raises(ConfigError, match=r"categories\.Fußgänger"):
+        compose_grid(["target=field", "synthetic=on", "+target.categories.Fußgänger=human"])
+
+
+@pytest.mark.parametrize("role", ["dataset", "target", "pool"])
+def test_the_miniature_world_reads_no_folder(role: str) -> None:
+    with pytest.raises(
+        ConfigError, match="of the miniature world, which is drawn and reads no folder"
+    ):
+        compose_grid(["target=field", "synthetic=on", f"{role}.root=/data/mine"])

@@ -69,6 +69,20 @@ def write_visdrone(root: Path, rng: np.random.Generator) -> None:
     (folder / "annotations" / f"{stem}.txt").unlink()
 
 
+def write_visdrone_vid(root: Path, rng: np.random.Generator) -> None:
+    folder = root / "VisDrone2019-VID-train"
+    for name in ("uav1", "uav2"):
+        for number in (1, 2, 3):
+            picture(folder / "sequences" / name / f"{number:07d}.jpg")
+        rows = [
+            f"{number},{place},{left},{top},{right - left},{bottom - top},1,{category},0,0\n"
+            for number in (1, 3)
+            for place, (left, top, right, bottom) in enumerate(corners(rng))
+            for category in (1, 4)
+        ]
+        text(folder / "annotations" / f"{name}.txt", "".join(rows))
+
+
 def write_coco(root: Path, rng: np.random.Generator) -> None:
     images, annotations = [], []
     for number in range(4):
@@ -175,6 +189,7 @@ def write_archangel(root: Path, rng: np.random.Generator) -> None:
 
 KINDS = {
     "visdrone": Kind("visdrone", "train", write_visdrone),
+    "visdrone_vid": Kind("visdrone_vid", "train", write_visdrone_vid),
     "coco": Kind("coco", "train", write_coco),
     "yolo": Kind("yolo", "all", write_yolo),
     "okutama": Kind("okutama", "test", write_okutama),

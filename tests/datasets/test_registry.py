@@ -26,7 +26,8 @@ POOL = PoolConfig(name="pool", reader="miniature", num_images=3)
 
 def test_the_readers_are_those_the_documentation_names() -> None:
     assert sorted(READERS) == [
-        "coco", "heridal", "icg", "miniature", "okutama", "sard", "visdrone", "voc", "yolo",
+        "coco", "heridal", "icg", "miniature", "okutama", "sard", "visdrone",
+        "visdrone_vid", "voc", "yolo",
     ]  # fmt: skip
     assert sorted(POOL_READERS) == ["archangel", "cutouts", "miniature"]
 

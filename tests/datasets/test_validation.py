@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ptl_sweep.config.schema import DatasetConfig
-from ptl_sweep.datasets.readers.classes import class_meanings
+from ptl_sweep.config.schema import ConfigError, DatasetConfig
+from ptl_sweep.datasets.readers.classes import added_names, class_meanings, merged_meanings
 from ptl_sweep.datasets.readers.delimited import parse_table
 from ptl_sweep.datasets.readers.validator import Labels, Validator, first_other_line_end
 from ptl_sweep.datasets.validation import (
@@ -188,6 +188,29 @@ def test_without_categories_a_person_is_called_person() -> None:
     assert class_meanings(["Person", "dog"], CONFIG, PATH) == {"Person": "person", "dog": "other"}
     with pytest.raises(DataError, match="none of its classes is a person: walker, dog"):
         class_meanings(["walker", "dog"], CONFIG, PATH)
+
+
+def test_all_classes_that_categories_lack_are_named_at_once() -> None:
+    config = DatasetConfig(name="mine", reader="yolo", categories={"walker": "person"})
+    with pytest.raises(DataError, match=r"classes 'car', 'Fuß', '3' are not in categories"):
+        class_meanings(["walker", "car", "Fuß", "3"], config, PATH)
+
+
+def test_a_star_stands_for_every_class_that_is_not_named() -> None:
+    config = DatasetConfig(
+        name="mine", reader="yolo", categories={"walker": "person", "*": "ignore", "bus": "other"}
+    )
+    found = class_meanings(["car", "walker", "bus"], config, PATH)
+    assert found == {"car": "ignore", "walker": "person", "bus": "other"}
+    assert added_names({"person": "person"}, config) == {"walker": "walker", "bus": "bus"}
+
+
+def test_two_spellings_of_one_class_must_mean_the_same() -> None:
+    config = DatasetConfig(
+        name="mine", reader="voc", categories={"laying_down": "person", "Laying Down": "other"}
+    )
+    with pytest.raises(ConfigError, match=r"Laying Down is a second spelling of one class"):
+        merged_meanings({}, config)
 
 
 def test_a_class_that_categories_lack_names_the_nearest_one() -> None:

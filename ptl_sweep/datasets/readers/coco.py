@@ -1,7 +1,8 @@
 """COCO instances JSON: images/ and annotations/instances_SPLIT.json; crowds are ignored regions."""
 
 import math
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -12,11 +13,12 @@ from ptl_sweep.datasets.images import image_size
 from ptl_sweep.datasets.readers.classes import class_meanings
 from ptl_sweep.datasets.readers.validator import Labels, Validator
 from ptl_sweep.datasets.records import ImageSet
-from ptl_sweep.datasets.subsets import frame_runs, spread
+from ptl_sweep.datasets.subsets import frame_runs, split_names, spread
 from ptl_sweep.datasets.validation import (
     MAX_COORDINATE_PX,
     DataError,
     data_error,
+    number,
     parse_json,
     quoted,
     read_text,
@@ -26,14 +28,16 @@ from ptl_sweep.datasets.validation import (
 
 Entry = dict[str, Any]
 
-_ALIASES = {"validation": ("validation", "valid", "val"), "val": ("val", "valid", "validation")}
+_ROBOFLOW = "_annotations.coco.json"  # beside the images, in the folder of the split
 _FIX = "correct the file or delete the entry"
 
 
 def read_coco(config: DatasetConfig, split: str) -> ImageSet:
     """Read the images of annotations/instances_SPLIT.json (or SPLIT.json), ordered by name.
 
-    Images lie in images/, images/SPLIT/, SPLIT/ or the root. An image without annotation is a
+    SPLIT/_annotations.coco.json is read as well, and SPLIT may be called as other tools call it:
+    valid or val2017 for validation. Images lie in images/, images/SPLIT/, SPLIT/, SPLIT/images/ or
+    the root. An image without annotation is a
     negative. Without `categories`, the category called person is one, and all others are other.
     Raises: DataError for files that cannot be used; it names the entry, as in annotations[3].bbox.
     """
@@ -60,17 +64,17 @@ def read_coco(config: DatasetConfig, split: str) -> ImageSet:
 
 
 def _annotation_file(root: Path, config: DatasetConfig, split: str) -> Path:
-    names = [
-        f"{stem}{alias}.json"
-        for stem in ("instances_", "")
-        for alias in _ALIASES.get(split, (split,))
-    ]
-    for name in names:
-        if (root / "annotations" / name).is_file():
-            return root / "annotations" / name
-    there = ", ".join(path.name for path in sorted((root / "annotations").glob("*.json"))[:5])
+    """Find the file of the split. Raises: DataError when none is there."""
+    names = split_names(split)
+    files = [f"annotations/{stem}{name}.json" for stem in ("instances_", "") for name in names]
+    files += [f"{name}/{_ROBOFLOW}" for name in names]
+    for name in files:
+        if (root / name).is_file():
+            return root / name
+    found = [*sorted(root.glob("annotations/*.json"))[:5], *sorted(root.glob(f"*/{_ROBOFLOW}"))[:5]]
+    there = ", ".join(path.relative_to(root).as_posix() for path in found)
     raise DataError(
-        f"{root / 'annotations'}: none of {', '.join(names)} (there: {there or 'no .json file'})\n"
+        f"{root}: none of {', '.join(files)} (there: {there or 'no .json file'})\n"
         f"  fix: set split of data set {config.name!r} to a file that is there, or rename one"
     )
 
@@ -100,16 +104,28 @@ def _entries(content: Entry, key: str, fields: tuple[str, ...], path: Path) -> l
     return entries
 
 
-def _by_id(entries: list[Entry], key: str, path: Path) -> dict[int | str, Entry]:
+def _id(value: object) -> int | str | None:
+    """The id that a tool wrote as a number or as its digits; None for anything else."""
+    if isinstance(value, str):
+        return int(value) if re.fullmatch(r"0|[1-9][0-9]{0,17}", value) else value
+    return value if isinstance(value, int) else None
+
+
+def _by_id(
+    entries: list[Entry], key: str, path: Path, fields: tuple[str, ...] = ()
+) -> dict[int | str, Entry]:
+    """The entries by id; one that repeats another in `fields`, if any, is the same."""
     found: dict[int | str, Entry] = {}
     for index, entry in enumerate(entries):
-        if not isinstance(entry["id"], int | str) or entry["id"] in found:
+        own = _id(entry["id"])
+        first = entry if own is None else found.setdefault(own, entry)
+        repeats = fields and all(first.get(field) == entry.get(field) for field in fields)
+        if own is None or not (first is entry or repeats):
             raise data_error(
                 path,
                 f"{key}[{index}].id is {quoted(entry['id'])}, must be a number no other entry has",
                 _FIX,
             )
-        found[entry["id"]] = entry
     return found
 
 
@@ -136,10 +152,10 @@ def _images(content: Entry, path: Path) -> dict[int | str, Entry]:
 def _categories(content: Entry, path: Path, config: DatasetConfig) -> dict[int | str, str]:
     """person, other or ignore by category id."""
     entries = _entries(content, "categories", ("id", "name"), path)
-    categories = _by_id(entries, "categories", path)
-    names = {number: str(entry["name"]) for number, entry in categories.items()}
+    categories = _by_id(entries, "categories", path, ("name",))  # VIA writes one for each file
+    names = {key: str(entry["name"]) for key, entry in categories.items()}
     meanings = class_meanings(names.values(), config, path)
-    return {number: meanings[name] for number, name in names.items()}
+    return {key: meanings[name] for key, name in names.items()}
 
 
 def _boxes_by_image(
@@ -149,14 +165,8 @@ def _boxes_by_image(
     rows: dict[int | str, list[tuple[float, ...]]] = {image_id: [] for image_id in images}
     fields = ("image_id", "category_id", "bbox")
     for index, entry in enumerate(_entries(content, "annotations", fields, path)):
-        for field, known in (("image_id", rows), ("category_id", categories)):
-            if not isinstance(entry[field], int | str) or entry[field] not in known:
-                raise data_error(
-                    path,
-                    f"annotations[{index}].{field} is {quoted(entry[field])}, which is not in the "
-                    f"file's {'images' if field == 'image_id' else 'categories'}",
-                    _FIX,
-                )
+        image_id = _known(entry, "image_id", rows, index, path)
+        category_id = _known(entry, "category_id", categories, index, path)
         if not _is_box(entry["bbox"]):
             raise data_error(
                 path,
@@ -164,11 +174,38 @@ def _boxes_by_image(
                 "height] in pixels",
                 _FIX,
             )
-        meaning = categories[entry["category_id"]]
-        crowd = bool(entry.get("iscrowd", 0)) and meaning == "person"
-        person, ignored = meaning == "person" and not crowd, meaning == "ignore" or crowd
-        rows[entry["image_id"]].append((*entry["bbox"], person, ignored))
+        rows[image_id].append((*entry["bbox"], *_meaning(entry, categories[category_id])))
     return rows
+
+
+def _known(
+    entry: Entry, field: str, known: Collection[int | str], index: int, path: Path
+) -> int | str:
+    """Return the id in a field of annotations[index]. Raises: DataError when it is not known."""
+    found = _id(entry[field])
+    if found is not None and found in known:
+        return found
+    where = "images" if field == "image_id" else "categories"
+    raise data_error(
+        path,
+        f"annotations[{index}].{field} is {quoted(entry[field])}, which is not in the file's "
+        f"{where}",
+        _FIX,
+    )
+
+
+def _meaning(entry: Entry, meaning: str) -> tuple[bool, bool]:
+    """Say whether an annotation is a person, and whether it is a region to ignore."""
+    is_region = _is_set(entry, "iscrowd") or _is_set(entry, "ignore")
+    if meaning == "person" and is_region:
+        return False, True
+    return meaning == "person", meaning == "ignore"
+
+
+def _is_set(entry: Entry, flag: str) -> bool:
+    """Read a flag that tools write as a number, as a boolean or as text."""
+    value = entry.get(flag)
+    return str(value).strip().lower() not in ("none", "", "0", "0.0", "false")
 
 
 def _is_box(value: object) -> bool:
@@ -181,7 +218,12 @@ def _is_box(value: object) -> bool:
 
 
 def _image_file(root: Path, split: str, name: str, path: Path) -> Path:
-    for folder in (root / "images", root / "images" / split, root / split, root):
+    folders = [root / "images", *(root / "images" / alias for alias in split_names(split))]
+    for alias in split_names(split):
+        folders += [root / alias, root / alias / "images"]
+    if path.name == _ROBOFLOW:
+        folders = [path.parent, *folders]
+    for folder in (*folders, root):
         if (folder / name).is_file():
             return folder / name
     raise data_error(
@@ -192,17 +234,26 @@ def _image_file(root: Path, split: str, name: str, path: Path) -> Path:
 
 
 def _require_declared_size(entry: Entry, size: tuple[int, int], image: Path, path: Path) -> None:
-    declared = (entry.get("width", size[0]), entry.get("height", size[1]))
+    declared = tuple(
+        _declared_side(entry.get(side, real))
+        for side, real in zip(("width", "height"), size, strict=True)
+    )
     if declared == size:
         return
     turned = declared == size[::-1]
     raise data_error(
         image,
-        f"is {size[0]}x{size[1]}, but {path.name} says {declared[0]}x{declared[1]}",
+        f"is {size[0]}x{size[1]}, but {path.name} says "
+        f"{entry.get('width', size[0])}x{entry.get('height', size[1])}",
         "remove the EXIF orientation from the image; it was labelled without"
         if turned
         else "use the images the boxes were drawn on, or scale the boxes to these",
     )
+
+
+def _declared_side(value: object) -> object:
+    """The number of a side that is written as text; anything else as it stands."""
+    return number(value.strip()) if isinstance(value, str) else value
 
 
 def _labels(path: Path, rows: list[tuple[float, ...]]) -> Labels:

@@ -1,12 +1,15 @@
 """Where images and their annotation files lie, one file an image, and which belong together."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Set
 from pathlib import Path
 from typing import NamedTuple
 
-from ptl_sweep.datasets.images import list_images
+from ptl_sweep.datasets.images import IMAGE_SUFFIXES, list_images
 from ptl_sweep.datasets.readers.validator import Validator
 from ptl_sweep.datasets.validation import data_error, read_text
+
+_SUFFIXES = (*IMAGE_SUFFIXES, ".xml")  # of names in lists
 
 
 class Pairs(NamedTuple):
@@ -45,16 +48,47 @@ def _name_inside(path: Path, folder: Path) -> str:
 
 
 def only_listed(path: Path, pairs: Pairs, validator: Validator) -> Pairs:
-    """Keep the names in a list of ImageSets/Main, the first word of each line; warn of odd ones.
+    """Keep the names in a list of ImageSets/Main, one a line; warn of odd ones.
 
+    A name may have blanks, a suffix and folders in front, and be followed by 1, 0 or -1, by which
+    VOC says whether the image shows the class of the list.
     Raises: DataError when the list cannot be read.
     """
-    names = [line.split()[0] for line in read_text(path).splitlines() if line.strip()]
+    known = pairs.images.keys() | pairs.files.keys()
+    lines = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    names = [_listed_name(line, known) for line in lines]
     wanted = set(names)
     validator.warn("names listed twice", path.name, len(names) - len(wanted))
-    for name in sorted(wanted - pairs.images.keys() - pairs.files.keys()):
+    for name in sorted(wanted - known):
         validator.warn(f"listed in {path.name}, but there is no such image", name)
     return Pairs(*({name: found[name] for name in found if name in wanted} for found in pairs))
+
+
+def _listed_name(line: str, known: Set[str]) -> str:
+    """Find the known name that a line means; what it says without the mark for none."""
+    marked = re.fullmatch(r"(.*\S)\s+(?:-1|[01])", line)
+    for text in (line, marked[1]) if marked else (line,):
+        bare = text.replace("\\", "/")
+        stem = bare[: -len(suffix)] if (suffix := _suffix(bare)) else bare
+        for name in (bare, stem):
+            parts = name.split("/")
+            below = ("/".join(parts[first:]) for first in range(len(parts)))
+            if found := next((part for part in below if part in known), None):
+                return found
+    first = line.split(maxsplit=1)[0]
+    return first if first in known else (marked[1] if marked else line)
+
+
+def _suffix(name: str) -> str:
+    return next((end for end in _SUFFIXES if name.lower().endswith(end)), "")
+
+
+def only_below(folder: str, pairs: Pairs) -> Pairs:
+    """Keep the names inside a folder."""
+    start = f"{folder}/"
+    return Pairs(
+        *({name: found[name] for name in found if name.startswith(start)} for found in pairs)
+    )
 
 
 def labelled(pairs: Pairs, validator: Validator) -> list[str]:

@@ -16,9 +16,10 @@ from ptl_sweep.datasets.readers.pairs import (
 )
 from ptl_sweep.datasets.readers.validator import Validator
 from ptl_sweep.datasets.readers.voc_xml import Classes, add_voc
-from ptl_sweep.datasets.readers.yolo import add_yolo, class_names, class_numbers, list_split
+from ptl_sweep.datasets.readers.yolo import add_yolo, class_numbers, list_split
+from ptl_sweep.datasets.readers.yolo_layout import class_names
 from ptl_sweep.datasets.records import ImageSet
-from ptl_sweep.datasets.subsets import frame_runs, spread
+from ptl_sweep.datasets.subsets import frame_runs, originals, spread
 from ptl_sweep.datasets.validation import data_error, refuse_scene_fractions, require_root
 
 _ORIGINAL = ("Standing", "Walking", "Running", "Sitting", "Lying", "Not Defined")
@@ -81,15 +82,18 @@ def _read_original(folder: Path, config: DatasetConfig, split: str) -> ImageSet:
 
 
 def _every(names: list[str], scenes: dict[str, str], stride: int) -> list[str]:
-    """The first and then every `stride`-th name of each scene, in the order of `names`."""
-    seen: dict[str, int] = {}
-    kept = set()
-    for name in sorted(names, key=_frame_order):
-        position = seen.get(scenes[name], 0)
-        seen[scenes[name]] = position + 1
-        if position % stride == 0:
-            kept.add(name)
-    return [name for name in names if name in kept]
+    """Keep the first and then every `stride`-th frame of each scene, in the order of `names`.
+
+    Copies of one frame, as an augmented export has them, are kept or left out together.
+    """
+    original = dict(zip(names, originals(names), strict=True))
+    seen: dict[str, list[str]] = {}  # frames by scene
+    for name in sorted(names, key=lambda name: _frame_order(original[name])):
+        frames = seen.setdefault(scenes[name], [])
+        if original[name] not in frames[-1:]:
+            frames.append(original[name])
+    kept = {(scene, frame) for scene, frames in seen.items() for frame in frames[::stride]}
+    return [name for name in names if (scenes[name], original[name]) in kept]
 
 
 def _frame_order(name: str) -> list[tuple[int, str]]:

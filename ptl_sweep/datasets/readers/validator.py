@@ -20,6 +20,7 @@ from ptl_sweep.datasets.records import ImageRecord, ImageSet
 from ptl_sweep.datasets.validation import (
     CLIP_TOLERANCE_PX,
     MIN_SIDE_PX,
+    ROUNDING_PX,
     DataError,
     data_error,
     quoted,
@@ -115,7 +116,8 @@ class Validator:
         boxes = boxes[np.sort(first)]
         clipped = np.clip(boxes, 0, [*size, *size])
         outside = (clipped[:, :2] >= size).any(axis=1) | (clipped[:, 2:] <= 0).any(axis=1)
-        small = ((clipped[:, 2:] - clipped[:, :2]) < MIN_SIDE_PX).any(axis=1) & ~outside
+        sides = clipped[:, 2:] - clipped[:, :2]
+        small = (sides < MIN_SIDE_PX - ROUNDING_PX).any(axis=1) & ~outside
         self.drop("outside the image", int(outside.sum()))
         self.drop("under 1 px", int(small.sum()))
         kept = ~outside & ~small

@@ -19,7 +19,7 @@ from PIL import Image
 
 from ptl_sweep.config.schema import DatasetConfig
 from ptl_sweep.datasets.images import image_size
-from ptl_sweep.datasets.readers.classes import added_names, loose, merged_meanings
+from ptl_sweep.datasets.readers.classes import ANY, added_names, loose, merged_meanings
 from ptl_sweep.datasets.readers.pairs import Pairs
 from ptl_sweep.datasets.readers.validator import Labels, Validator
 from ptl_sweep.datasets.validation import (
@@ -82,31 +82,45 @@ class Classes:
 
     def labels(self, annotation: Annotation) -> Labels:
         """Say what each box is. Raises: DataError for a class that is not known."""
-        meanings = [
-            self._meaning(name, annotation.path, line)
-            for name, line in zip(annotation.names, annotation.name_lines, strict=True)
-        ]
+        self.refuse_unknown([annotation])
+        meanings = [self._meaning(name) for name in annotation.names]
         person = np.array([meaning == "person" for meaning in meanings], dtype=np.bool_)
         ignored = np.array([meaning == "ignore" for meaning in meanings], dtype=np.bool_)
         return Labels(annotation.path, annotation.boxes, person, ignored)
+
+    def refuse_unknown(self, annotations: Iterable[Annotation]) -> None:
+        """Name every class that is not known. Raises: DataError at the first place of the first."""
+        places = {
+            name: (annotation.path, line)
+            for annotation in reversed([*annotations])
+            for name, line in reversed([*zip(annotation.names, annotation.name_lines, strict=True)])
+            if not self._is_known(name)
+        }
+        if not places:
+            return
+        unknown = list(reversed(places))
+        path, line = places[unknown[0]]
+        others = f" (and not known either: {', '.join(map(quoted, unknown[1:]))})"
+        raise data_error(
+            path,
+            f"class {quoted(unknown[0])} is not known in data set {self._data_set!r}; the nearest "
+            f"is {nearest(unknown[0], self._names)!r}{others if unknown[1:] else ''}",
+            "correct it, or add it to categories (dataset.categories or target.categories) as "
+            f"person, other or ignore, or all others as '*' (now: {', '.join(self._names)})",
+            line,
+        )
+
+    def _is_known(self, name: str) -> bool:
+        return loose(name) in self._meanings or ANY in self._names
 
     def warn_of_unseen(self, validator: Validator) -> None:
         """Warn of names that only the configuration has: they may be spelt wrong."""
         for name in self._unseen.values():
             validator.warn("categories that no annotation has: are they spelt right?", name)
 
-    def _meaning(self, name: str, path: Path, line: int) -> str:
+    def _meaning(self, name: str) -> str:
         self._unseen.pop(loose(name), None)
-        if loose(name) in self._meanings:
-            return self._meanings[loose(name)]
-        raise data_error(
-            path,
-            f"class {quoted(name)} is not known in data set {self._data_set!r}; the nearest is "
-            f"{nearest(name, self._names)!r}",
-            "correct it, or add it to categories (dataset.categories or target.categories) as "
-            f"person, other or ignore (now: {', '.join(self._names)})",
-            line,
-        )
+        return self._meanings[loose(name)] if loose(name) in self._meanings else self._names[ANY]
 
 
 def add_voc(
@@ -120,10 +134,11 @@ def add_voc(
 
     Raises: DataError for files that cannot be used; it names file, line, field and value.
     """
-    for name in names:
+    annotations = {name: parse_voc(pairs.files[name], validator) for name in names}
+    classes.refuse_unknown(annotations.values())
+    for name, annotation in annotations.items():
         path = pairs.images[name]
         size = image_size(path)
-        annotation = parse_voc(pairs.files[name], validator)
         _require_declared_size(annotation, path, size, validator)
         validator.add(name, scene_of(name), path, size, classes.labels(annotation))
     classes.warn_of_unseen(validator)

@@ -1,38 +1,36 @@
-"""YOLO folders: images/, labels/ (`class cx cy width height`, shares of the image), data.yaml."""
+"""YOLO folders: images/, labels/ (`class cx cy width height`, shares of the image), data.yaml.
 
+A row may hold a polygon, `class x y x y x y ...`, in the place of a box.
+"""
+
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import yaml
 
 from ptl_sweep.config.schema import ConfigError, DatasetConfig
 from ptl_sweep.datasets.images import image_size, list_images
 from ptl_sweep.datasets.readers.classes import class_meanings
-from ptl_sweep.datasets.readers.delimited import DelimitedTable
+from ptl_sweep.datasets.readers.delimited import DelimitedTable, parse_table
 from ptl_sweep.datasets.readers.validator import Labels, Validator
-from ptl_sweep.datasets.records import ImageSet
-from ptl_sweep.datasets.subsets import SPLITS, assign_scenes, frame_runs, spread
-from ptl_sweep.datasets.validation import (
-    DataError,
-    data_error,
-    quoted,
-    read_text,
-    require_root,
+from ptl_sweep.datasets.readers.yolo_layout import (
+    Folder,
+    class_names,
+    flat_folder,
+    has_keypoints,
+    label_file,
+    names_file,
+    own_folders,
 )
+from ptl_sweep.datasets.records import ImageSet
+from ptl_sweep.datasets.subsets import SPLITS, assign_scenes, frame_runs, split_role, spread
+from ptl_sweep.datasets.validation import DataError, data_error, number, quoted, require_root
 
 COLUMNS = ("class", "cx", "cy", "width", "height")
 TOLERANCE = 0.01  # how far outside [0, 1] a rounded share may lie
-_FOLDERS = {"train": ("train",), "validation": ("validation", "valid", "val"), "test": ("test",)}
-
-
-class _Folder(NamedTuple):
-    """Images and labels of one split; `prefix` keeps ids of several splits apart."""
-
-    prefix: str
-    images: Path
-    labels: Path
+UNUSED_SHARES = "scene_fractions not used, the folder has splits of its own"
 
 
 class ListedImage(NamedTuple):
@@ -47,20 +45,26 @@ class ListedImage(NamedTuple):
 def read_yolo(config: DatasetConfig, split: str) -> ImageSet:
     """Read one split: SPLIT/images, images/SPLIT, or one flat images/; `all` is every image.
 
-    `scene_fractions` divides a flat folder and nothing else. An image without label file is a
-    negative.
+    SPLIT may be called as other tools call it, labels may lie beside the images, and data.yaml may
+    name the folders. `scene_fractions` divides a flat folder and nothing else. An image without
+    label file is a negative.
     Raises: DataError for files that cannot be used, ConfigError for keys that do not fit them.
     """
     root = require_root(config, "data.yaml, images/ and labels/")
     meanings = class_numbers(root, config)
     validator = Validator(config, split)
     listed = list_split(root, config, split, validator)
-    add_yolo(spread(listed, config.num_images), meanings, validator)
+    images = spread(listed, config.num_images)
+    add_yolo(images, meanings, validator, has_keypoints=has_keypoints(root))
     return validator.image_set()
 
 
 def add_yolo(
-    images: Iterable[ListedImage], meanings: Mapping[int, str], validator: Validator
+    images: Iterable[ListedImage],
+    meanings: Mapping[int, str],
+    validator: Validator,
+    *,
+    has_keypoints: bool = False,
 ) -> None:
     """Check every image with its labels and keep it; `meanings` is that of `class_numbers`.
 
@@ -69,7 +73,8 @@ def add_yolo(
     for image_id, scene, path, labels in images:
         size = image_size(path)
         if labels.exists():
-            found = _labels(validator.read_table(labels, COLUMNS, None), size, meanings)
+            text = _boxes_alone(labels, validator.read_text(labels), has_keypoints)
+            found = _labels(parse_table(labels, text, COLUMNS, None), size, meanings)
         else:
             validator.warn("images without label file, taken as negatives", path.name)
             found = Labels.of_persons(labels, np.zeros((0, 4)))
@@ -80,14 +85,10 @@ def list_split(
     root: Path, config: DatasetConfig, split: str, validator: Validator
 ) -> list[ListedImage]:
     """List the images of the split in the order of their ids. Raises: DataError, ConfigError."""
-    own = {
-        name: folder
-        for name in dict.fromkeys((*SPLITS, split))
-        if (folder := _own_folder(root, name)) is not None
-    }
+    own = own_folders(root, split)
     if own and config.scene_fractions is not None:
-        validator.warn("scene_fractions not used, the folder has splits of its own", root.name)
-    flat = _Folder("", root / "images", root / "labels")
+        validator.warn(UNUSED_SHARES, root.name)
+    flat = flat_folder(root)
     if split == "all" and own:
         folders = [folder._replace(prefix=f"{name}/") for name, folder in own.items()]
     elif split in own:
@@ -102,22 +103,11 @@ def list_split(
     return _share(listed, config, split)
 
 
-def _own_folder(root: Path, split: str) -> _Folder | None:
-    for name in _FOLDERS.get(split, (split,)):
-        for images, labels in (
-            (root / name / "images", root / name / "labels"),
-            (root / "images" / name, root / "labels" / name),
-        ):
-            if images.is_dir():
-                return _Folder("", images, labels)
-    return None
-
-
 def _no_such_split(root: Path, config: DatasetConfig, split: str, own: list[str]) -> DataError:
     if own:
         problem = f"no split {split!r}; it has {', '.join(own)}"
         fix = "use one of these, or `all`"
-    elif (root / "images").is_dir():
+    elif flat_folder(root).images.is_dir():
         problem = f"one flat folder, so there is no split {split!r}"
         fix = (
             f"set split=all, or scene_fractions=[0.7,0.15,0.15] of data set {config.name!r} to "
@@ -129,23 +119,42 @@ def _no_such_split(root: Path, config: DatasetConfig, split: str, own: list[str]
     return data_error(root, problem, fix)
 
 
-def _images(folder: _Folder, validator: Validator) -> Iterator[ListedImage]:
-    """The images of one folder; label files without image are noted."""
+def _images(folder: Folder, validator: Validator) -> Iterator[ListedImage]:
+    """The images of one folder; label files without image are noted.
+
+    Raises: DataError when no image has a label file and no folder is there for them.
+    """
     images = list_images(folder.images)
     names = [path.relative_to(folder.images).with_suffix("") for path in images]
+    labels = [label_file(folder, name.as_posix()) for name in names]
+    _require_labels(folder, labels)
     scenes = frame_runs([f"{folder.prefix}{name.as_posix()}" for name in names])
-    for path in sorted(folder.labels.rglob("*.txt")):
-        if path.relative_to(folder.labels).with_suffix("") not in set(names):
+    apart = [] if folder.labels == folder.images else sorted(folder.labels.rglob("*.txt"))
+    known = set(names)
+    for path in apart:
+        if path.relative_to(folder.labels).with_suffix("") not in known | {Path("classes")}:
             validator.warn("label files without image", path.name)
-    for path, name, scene in zip(images, names, scenes, strict=True):
-        labels = folder.labels / f"{name}.txt"
-        yield ListedImage(f"{folder.prefix}{name.as_posix()}", scene, path, labels)
+    for path, name, scene, found in zip(images, names, scenes, labels, strict=True):
+        yield ListedImage(f"{folder.prefix}{name.as_posix()}", scene, path, found)
+
+
+def _require_labels(folder: Folder, labels: list[Path]) -> None:
+    """Raises: DataError when every image would be a negative for want of label files."""
+    is_made = folder.labels != folder.images and folder.labels.is_dir()
+    if not is_made and not any(path.is_file() for path in labels):
+        raise data_error(
+            folder.images,
+            f"holds {len(labels)} images and no label file is there, neither in {folder.labels} "
+            "nor beside them",
+            f"put NAME.txt of each image into {folder.images.parent / 'labels'}, or read XML files "
+            "with reader=voc; an empty folder of that name says that no image shows a person",
+        )
 
 
 def _share(listed: list[ListedImage], config: DatasetConfig, split: str) -> list[ListedImage]:
     """The images of the scenes that `scene_fractions` gives to this split."""
     shares = config.scene_fractions or []
-    wanted = next((name for name, aliases in _FOLDERS.items() if split in aliases), None)
+    wanted = split_role(split)
     if wanted is None or shares[SPLITS.index(wanted)] == 0:
         raise ConfigError(
             f"{config.name}.scene_fractions={list(shares)} gives no image to split {split!r}; "
@@ -155,41 +164,50 @@ def _share(listed: list[ListedImage], config: DatasetConfig, split: str) -> list
     return [image for image, name in zip(listed, assigned, strict=True) if name == wanted]
 
 
-def _data_file(root: Path) -> Path:
-    return root / "data.yml" if (root / "data.yml").is_file() else root / "data.yaml"
-
-
 def class_numbers(root: Path, config: DatasetConfig) -> dict[int, str]:
     """Say for each class number of data.yaml whether it is a person, other or ignore.
 
     Raises: DataError when data.yaml cannot be used, or has a class that `categories` lacks.
     """
     names = class_names(root)
-    meanings = class_meanings(names.values(), config, _data_file(root))
+    meanings = class_meanings(names.values(), config, names_file(root))
     return {number: meanings[name] for number, name in names.items()}
 
 
-def class_names(root: Path) -> dict[int, str]:
-    """Read the class names of data.yaml, which has them as a list or as {number: name}.
+def _boxes_alone(path: Path, text: str, has_keypoints: bool) -> str:
+    """Turn rows of polygons into rows of boxes; keypoints after a box are left out.
 
-    Raises: DataError when there are none.
+    Raises: DataError for a corner that is no number.
     """
-    path = _data_file(root)
-    if not path.is_file():
-        raise data_error(path, "not found", "write it with the line `names: {0: person}`")
-    fix = "write the line `names: {0: person}` or `names: [person]`"
-    try:
-        content = yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise data_error(path, f"is not valid YAML: {quoted(str(error))}", fix) from error
-    names = content.get("names") if isinstance(content, dict) else None
-    if isinstance(names, list):
-        names = dict(enumerate(names))
-    if not isinstance(names, dict) or not all(
-        isinstance(number, int) and isinstance(name, str) for number, name in names.items()
-    ):
-        raise data_error(path, f"names is {quoted(names)}, must be class names by number", fix)
-    return names
+    rows = text.split("\n")
+    if all(len(row.split()) in (0, len(COLUMNS)) for row in rows):
+        return text
+    found = []
+    for line, row in enumerate(rows, 1):
+        fields = row.split()
+        if has_keypoints:
+            fields = fields[: len(COLUMNS)]
+        elif len(fields) >= 7 and len(fields) % 2:
+            fields = [fields[0], *_box_around(path, fields[1:], line)]
+        found.append(" ".join(fields))
+    return "\n".join(found)
+
+
+def _box_around(path: Path, corners: list[str], line: int) -> list[str]:
+    """Centre, width and height of a polygon, as text. Raises: DataError."""
+    values = [number(corner) for corner in corners]
+    for text, value in zip(corners, values, strict=True):
+        if math.isnan(value) or not -TOLERANCE <= value <= 1 + TOLERANCE:
+            raise data_error(
+                path,
+                f"a corner of the polygon is {quoted(text)}, must be a share of the image in "
+                "[0, 1]",
+                "divide pixels by the width or height of the image, or correct the row",
+                line,
+            )
+    sides = [(min(axis), max(axis)) for axis in (values[0::2], values[1::2])]
+    centre = [(low + high) / 2 for low, high in sides]
+    return [repr(value) for value in (*centre, *(high - low for low, high in sides))]
 
 
 def _labels(table: DelimitedTable, size: tuple[int, int], meanings: Mapping[int, str]) -> Labels:

@@ -119,13 +119,21 @@ def test_a_file_that_is_no_instances_json_is_named(
         ("instances_val.json", "validation", "images"),
         ("valid.json", "val", "images/val"),
         ("test.json", "test", "."),
+        ("instances_val2017.json", "validation", "images/val2017"),
+        ("instances_train2017.json", "train", "train2017"),
+        ("instances_validation.json", "val", "valid"),
+        ("../train/_annotations.coco.json", "train", "train"),
+        ("../valid/_annotations.coco.json", "validation", "valid"),
+        ("../test/_annotations.coco.json", "test", "test"),
     ],
 )
 def test_files_of_other_names_and_folders_are_found(
     coco_content: dict[str, Any], coco_root: Write, file: str, split: str, images: str
 ) -> None:
     root = coco_root(coco_content)
-    (root / "annotations" / "instances_train.json").rename(root / "annotations" / file)
+    path = root / "annotations" / file
+    path.parent.mkdir(exist_ok=True)
+    (root / "annotations" / "instances_train.json").rename(path)
     for name in ("a_1.png", "a_2.png"):
         path = root / images / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,10 +141,36 @@ def test_files_of_other_names_and_folders_are_found(
     assert _read(root, split).num_persons == 1
 
 
+def test_ids_sizes_and_flags_may_be_text_and_categories_may_be_repeated(
+    coco_content: dict[str, Any], coco_root: Write
+) -> None:
+    coco_content["images"][0] |= {"id": "7", "width": "100", "height": "80"}
+    coco_content["images"][1] |= {"id": 0}
+    coco_content["categories"] *= 2
+    persons = coco_content["annotations"]
+    persons[0] |= {"iscrowd": "0", "category_id": "1"}
+    persons[2] |= {"image_id": "0", "iscrowd": "1"}
+    persons.append({"image_id": 0, "category_id": 1, "bbox": [60, 0, 20, 20], "ignore": 1})
+    first, second = _read(coco_root(coco_content)).records
+    assert first.boxes.tolist() == [[10, 20, 40.5, 60]]
+    assert second.ignored.tolist() == [[0, 0, 50, 50], [60, 0, 80, 20]]
+
+
+def test_two_categories_of_one_id_are_refused(
+    coco_content: dict[str, Any], coco_root: Write
+) -> None:
+    coco_content["categories"][1]["id"] = "1"
+    with pytest.raises(DataError, match=r"categories\[1\]\.id is '1'"):
+        _read(coco_root(coco_content))
+
+
 def test_a_split_without_file_says_what_is_there(
     coco_content: dict[str, Any], coco_root: Write
 ) -> None:
-    with pytest.raises(DataError, match=r"none of instances_test.json, .*there: instances_train"):
+    with pytest.raises(
+        DataError,
+        match=r"none of annotations/instances_test.json, .*there: annotations/instances_train",
+    ):
         _read(coco_root(coco_content), "test")
 
 

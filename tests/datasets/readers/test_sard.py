@@ -185,6 +185,15 @@ def test_scenes_of_the_repack_go_through_all_its_splits(repack: Callable[..., Pa
     assert {record.scene for record in _read(folder, "all").records} == {"gss1", "gss7", "gss20"}
 
 
+def test_frame_stride_takes_or_leaves_all_copies_of_a_frame(original: Read) -> None:
+    copies = ("GNSaptniQRRWmG0fIgl1", "0NSaptniQRRWmG0fIgl2")
+    rows = {f"gss{frame}_jpg.rf.{copy}": STANDING for frame in range(1, 5) for copy in copies}
+    records = original(rows, frame_stride=2).records
+    assert sorted({record.image_id.split("_")[0] for record in records}) == ["gss1", "gss3"]
+    assert len(records) == 4
+    assert {record.scene for record in records} == {"gss1"}
+
+
 def test_frame_stride_thins_the_repack_out_and_shows_in_the_fingerprint(
     repack: Callable[..., Path],
 ) -> None:

@@ -49,7 +49,18 @@ def voc(tmp_path: Path, write_image: WriteImage) -> Callable[..., Any]:
     return read
 
 
-@pytest.mark.parametrize("layout", [("JPEGImages", "Annotations"), ("images", "annotations")])
+@pytest.mark.parametrize(
+    "layout",
+    [
+        ("JPEGImages", "Annotations"),
+        ("images", "annotations"),
+        ("images", "Annotations"),
+        ("JPEGImages", "annotations"),
+        ("images", "images"),
+        (".", "."),
+        ("train", "train"),
+    ],
+)
 def test_both_layouts_are_read(voc: Callable[..., Any], layout: tuple[str, str]) -> None:
     image_set = voc({"a_1": annotation(ROW), "a_2": annotation(end="\r\n")}, layout=layout)
     first, second = image_set.records
@@ -66,6 +77,61 @@ def test_a_split_is_a_list_and_images_without_xml_are_counted(voc: Callable[...,
     assert any("no such image: 1" in warning for warning in image_set.warnings)
     with pytest.raises(DataError, match=r"no split 'val'\n  fix: set split to one of test, all"):
         voc(files, "val")
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "Shot (1)\nclip/frame 2\n",
+        "Shot (1)  1\nclip/frame 2 -1\n",
+        "Shot (1).jpg\nclip/frame 2.JPG\n",
+        "JPEGImages/Shot (1).jpg\ndata/JPEGImages/clip/frame 2.xml\n",
+        "data\\Shot (1)\r\n./clip/frame 2\r\n",
+    ],
+)
+def test_names_in_a_list_may_have_blanks_suffixes_folders_and_marks(
+    voc: Callable[..., Any], tmp_path: Path, lines: str
+) -> None:
+    (tmp_path / "Annotations" / "clip").mkdir(parents=True)
+    files = dict.fromkeys(("Shot", "Shot (1)", "clip/frame 2"), annotation(ROW))
+    image_set = voc(files, "default", {"default": lines})
+    assert [record.image_id for record in image_set.records] == ["Shot (1)", "clip/frame 2"]
+    assert image_set.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("there", "split"), [("val", "validation"), ("valid", "val"), ("train", "train")]
+)
+def test_a_split_is_a_list_or_folder_under_any_usual_name(
+    voc: Callable[..., Any], there: str, split: str
+) -> None:
+    files = {"a": annotation(ROW), "b": annotation()}
+    assert len(voc(files, split, {there: "a"}).records) == 1
+
+
+def test_folders_with_xml_beside_the_images_are_splits(
+    voc: Callable[..., Any], tmp_path: Path
+) -> None:
+    voc({"a": annotation(ROW)}, layout=("train", "train"))
+    voc({"b": annotation(ROW)}, "validation", layout=("valid", "valid"))
+    found = {split: voc({}, split).records for split in ("train", "validation", "all")}
+    assert [record.image_id for record in found["train"]] == ["train/a"]
+    assert [record.image_id for record in found["validation"]] == ["valid/b"]
+    assert len(found["all"]) == 2
+    with pytest.raises(DataError, match=r"one of train, valid, all"):
+        voc({}, "test")
+
+
+def test_all_unknown_classes_are_named_at_once_and_a_star_names_the_rest(
+    voc: Callable[..., Any],
+) -> None:
+    rows = [(name, *ROW[1:]) for name in ("person", "car", "bus")]
+    files = {"a": annotation(*rows[:2]), "b": annotation(rows[2])}
+    with pytest.raises(DataError, match=r"class 'car' .*and not known either: 'bus'"):
+        voc(files)
+    image_set = voc(files, categories={"*": "other"})
+    assert image_set.num_persons == 1
+    assert image_set.warnings == ()
 
 
 def test_every_class_but_person_must_be_named(voc: Callable[..., Any]) -> None:

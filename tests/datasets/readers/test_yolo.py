@@ -37,6 +37,145 @@ def test_empty_and_missing_label_files_are_negatives_and_missing_ones_are_report
     )
 
 
+def _read(root: Path, split: str, **keys: Any) -> Any:
+    return read_yolo(DatasetConfig(name="mine", reader="yolo", root=str(root), **keys), split)
+
+
+POLYGON = "0 .4 .25 .6 .25 .6 .75 .4 .75"  # of 100 x 80: 40, 20, 60, 60
+
+
+def test_polygons_become_boxes_also_beside_boxes(yolo: Read) -> None:
+    first, second = yolo({"1": POLYGON, "2": f"{ROW}\n1 .1 .1 .2 .1 .1 .2\n{POLYGON}"}).records
+    assert np.allclose(first.boxes, [[40, 20, 60, 60]], atol=1e-4)
+    assert np.allclose(second.boxes, [[40, 20, 60, 60]] * len(second.boxes), atol=1e-4)
+
+
+@pytest.mark.parametrize("corner", ["nan", "1.5", "-3", "x"])
+def test_a_bad_corner_of_a_polygon_is_named_with_its_line(yolo: Read, corner: str) -> None:
+    with pytest.raises(DataError, match=rf"1\.txt, line 2: a corner .* is '{corner}'"):
+        yolo({"1": f"{ROW}\n0 .4 .25 .6 {corner} .6 .75"})
+
+
+def test_keypoints_after_a_box_are_left_out(yolo: Read) -> None:
+    data = "names: [person, dog]\nkpt_shape: [1, 2]"
+    (record,) = yolo({"1": f"{ROW} 0.9 0.9"}, data=data).records
+    assert np.allclose(record.boxes, [[40, 20, 60, 60]], atol=1e-4)
+
+
+@pytest.mark.parametrize("digits", [6, 8])
+def test_a_box_of_one_pixel_survives_its_rounding(yolo: Read, digits: int) -> None:
+    centre, side = f"{33.5 / 100:.{digits}f}", f"{1 / 80 - 10**-digits:.{digits}f}"
+    assert yolo({"1": f"0 {centre} 0.5 0.01 {side}"}).num_persons == 1
+    assert yolo({"1": "0 0.5 0.5 0.0095 0.5"}).drops == {"under 1 px": 1}
+
+
+@pytest.mark.parametrize(
+    ("folder", "split"),
+    [
+        ("valid", "validation"),
+        ("valid", "val"),
+        ("val", "validation"),
+        ("validation", "valid"),
+        ("val2017", "validation"),
+        ("train2017", "train"),
+        ("test", "test"),
+        ("default", "default"),
+        ("valid", "all"),
+    ],
+)
+def test_a_split_is_found_under_the_names_of_other_tools(
+    tmp_path: Path, write_image: Callable[..., Path], folder: str, split: str
+) -> None:
+    (tmp_path / "data.yaml").write_text("names: [person]")
+    for number, layout in enumerate((f"{folder}/images", f"images/{folder}")):
+        root = tmp_path / str(number)
+        write_image(root / layout / "a.png")
+        labels = root / layout.replace("images", "labels")
+        labels.mkdir(parents=True)
+        (labels / "a.txt").write_text(ROW)
+        (root / "data.yaml").write_text("names: [person]")
+        assert _read(root, split).num_persons == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "names", "split"),
+    [
+        ("images", "classes.txt", "all"),  # images/ and labels in it, as LabelImg writes
+        (".", "classes.txt", "all"),
+        ("test/images", "data.yaml", "test"),
+        ("valid", "valid/_darknet.labels", "validation"),
+        ("obj_train_data", "obj.names", "train"),
+    ],
+)
+def test_labels_beside_the_images_are_read(
+    tmp_path: Path, write_image: Callable[..., Path], place: str, names: str, split: str
+) -> None:
+    write_image(tmp_path / place / "q0.png")
+    (tmp_path / place / "q0.txt").write_text(ROW)
+    text = "names: [person]" if names == "data.yaml" else "person\ndog\n"
+    (tmp_path / names).write_text(text)
+    image_set = _read(tmp_path, split)
+    assert image_set.num_persons == 1
+    assert image_set.warnings == ()
+
+
+def test_images_without_any_label_file_are_refused_unless_an_empty_folder_says_so(
+    tmp_path: Path, write_image: Callable[..., Path]
+) -> None:
+    (tmp_path / "data.yaml").write_text("names: [person]")
+    write_image(tmp_path / "test" / "images" / "q0.png")
+    with pytest.raises(DataError, match="holds 1 images and no label file is there"):
+        _read(tmp_path, "test")
+    (tmp_path / "test" / "labels").mkdir()
+    assert _read(tmp_path, "test").num_persons == 0
+
+
+def test_two_label_files_of_one_image_are_refused(yolo: Read, tmp_path: Path) -> None:
+    yolo({"1": ROW})
+    (tmp_path / "images" / "1.txt").write_text(ROW)
+    with pytest.raises(DataError, match="second label file"):
+        yolo({})
+
+
+@pytest.mark.parametrize(
+    ("data", "folder"),
+    [
+        ("val: images/held_out", "images/held_out"),
+        ("val: ../part/images", "part/images"),
+        ("path: inner\nval: images/b", "inner/images/b"),
+    ],
+)
+def test_data_yaml_may_name_the_folder_of_a_split(
+    tmp_path: Path, write_image: Callable[..., Path], data: str, folder: str
+) -> None:
+    (tmp_path / "data.yaml").write_text(f"names: [person]\n{data}")
+    write_image(tmp_path / folder / "a.png")
+    labels = tmp_path / folder.replace("images", "labels")
+    labels.mkdir(parents=True)
+    (labels / "a.txt").write_text(ROW)
+    assert _read(tmp_path, "validation").num_persons == 1
+
+
+def test_classes_txt_is_no_label_file(yolo: Read, tmp_path: Path) -> None:
+    yolo({"1": ROW})
+    (tmp_path / "labels" / "classes.txt").write_text("person")
+    assert yolo({}).warnings == ()
+
+
+def test_copies_of_one_original_lie_in_one_part(yolo: Read) -> None:
+    copies = ("GNSaptniQRRWmG0fIgl1", "x2SaptniQRRWmG0fIgl2")
+    yolo({f"clip-{n:04}_jpg.rf.{copy}": ROW for n in range(0, 20, 2) for copy in copies})
+    parts = {
+        split: {
+            record.image_id.split("_")[0]
+            for record in yolo({}, split=split, scene_fractions=[0.7, 0.3, 0.0]).records
+        }
+        for split in ("train", "validation")
+    }
+    assert len(parts["train"] | parts["validation"]) == 10
+    assert not parts["train"] & parts["validation"]
+
+
 def test_labels_without_image_are_reported(yolo: Read, tmp_path: Path) -> None:
     yolo({"1": ROW})
     (tmp_path / "labels" / "9.txt").write_text(ROW)
