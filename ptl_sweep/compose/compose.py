@@ -65,7 +65,7 @@ def compose_run(arguments: Sequence[str]) -> list[Config] | None:
     if _is_plain_sweep(arguments):
         return compose_grid(overrides)
     refuse_additions(overrides)
-    _refuse_unreadable(overrides)
+    _refuse_unreadable([word for word in overrides if "=" in word])  # others belong to flags
     refuse_swept_experiment(overrides)
     cells = run_hydra(arguments)
     if not cells:

@@ -71,7 +71,7 @@ def short_message(error: BaseException) -> str:
         or _first_lines(text)
     )
     keys = [key for key in (getattr(link, "full_key", None) for link in chain) if key]
-    if keys and keys[0] not in told:
+    if keys and keys[0].partition("[")[0] not in told:
         told = f"{keys[0]}: {told}"
     return "\n".join(map(brief, told.split("\n")))
 

@@ -160,18 +160,21 @@ def test_no_subset_holds_an_image_of_the_validation_split(study: Study) -> None:
 def test_check_of_the_papers_grid_reads_every_set_once(
     layouts: Any, run: Any, tmp_path: Path
 ) -> None:
-    command = ["check", "experiment=paper", f"data_root={layouts.root}", f"sweep.root={tmp_path}"]
+    command = [
+        "check", "experiment=paper", f"data_root={layouts.root}", f"sweep.root={tmp_path}",
+        "real_count=3",
+    ]  # fmt: skip
     outcome = run(*command, "--json", "--sheet", str(tmp_path / "sheets"))
     sets = json.loads(outcome.output)
     assert outcome.code == 0
     assert [(entry["role"], entry["name"]) for entry in sets] == [
-        ("dataset", "visdrone"), ("target", "heridal"), ("target", "icg"), ("target", "okutama"),
-        ("target", "sard"), ("pool", "archangel"),
+        ("dataset", "visdrone"), ("validation", "visdrone-validation"), ("target", "heridal"),
+        ("target", "icg"), ("target", "okutama"), ("target", "sard"), ("pool", "archangel"),
     ]  # fmt: skip
     for entry in sets:
         assert entry["error"] is None
         assert 0 < entry["matched_share"] <= 1
-        assert Path(entry["sheet"]).is_file()
+        assert entry["role"] == "validation" or Path(entry["sheet"]).is_file()
         if entry["role"] == "target":
             assert entry["num_persons"] == layouts.num_persons[entry["name"]]
     assert sets[0]["drops"] == {"other category": 1}
@@ -180,7 +183,7 @@ def test_check_of_the_papers_grid_reads_every_set_once(
     (tmp_path / "empty").mkdir()
     outcome = run("check", "experiment=paper", f"data_root={tmp_path / 'empty'}")
     assert outcome.code == 1
-    assert outcome.output.count("ERROR ") == 6
+    assert outcome.output.count("ERROR ") == 7
 
 
 def test_images_that_training_may_have_seen_are_no_target(

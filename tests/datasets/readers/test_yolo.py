@@ -371,7 +371,7 @@ def test_a_flat_folder_without_fractions_has_no_splits(yolo: Read) -> None:
         yolo({"1": ROW}, "train")
     with pytest.raises(ConfigError, match="gives no image to split 'test'"):
         yolo({"1": ROW}, "test", scene_fractions=[1, 0, 0])
-    with pytest.raises(ConfigError, match="only 1 scenes"):
+    with pytest.raises(ConfigError, match=r"there is only 1 scene \("):
         yolo({"1": ROW, "2": ROW}, "train", scene_fractions=[0.5, 0.5, 0])
 
 
