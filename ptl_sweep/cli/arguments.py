@@ -25,8 +25,8 @@ GRID_WORDS = (
 
 
 def name_of(command: Command) -> str:
-    """Name the word that a user types: `plan` for `plan_command`."""
-    return command.__name__.removesuffix("_command")
+    """Name the word that a user types: `new-target` for `new_target_command`."""
+    return command.__name__.removesuffix("_command").replace("_", "-")
 
 
 def command_parser(

@@ -16,7 +16,12 @@ from ptl_sweep.cli.arguments import (
     parse_sweep,
 )
 from ptl_sweep.cli.cluster import cancel_command, logs_command, wait_command
-from ptl_sweep.cli.data import check_command, manifest_command, pool_command
+from ptl_sweep.cli.data import (
+    check_command,
+    manifest_command,
+    new_target_command,
+    pool_command,
+)
 from ptl_sweep.cli.publish.publish import publish_command
 from ptl_sweep.cli.report import report_command
 from ptl_sweep.cli.store.store import store_command
@@ -164,7 +169,7 @@ COMMANDS: dict[str, Command] = {
     name_of(command): command
     for command in (
         plan_command, status_command, wait_command, cancel_command, logs_command, check_command,
-        manifest_command, pool_command, rerun_command, report_command, table_command,
-        figure_command, publish_command, sync_command, store_command,
+        new_target_command, manifest_command, pool_command, rerun_command, report_command,
+        table_command, figure_command, publish_command, sync_command, store_command,
     )
 }  # fmt: skip

@@ -10,8 +10,10 @@ from ptl_sweep.cli.arguments import GRID_WORDS, OK, command_parser, parse_overri
 from ptl_sweep.cli.check import check_data
 from ptl_sweep.compose.compose import compose_grid, named_keys
 from ptl_sweep.compose.grid import check_cells
+from ptl_sweep.compose.new_target import target_path, write_target
 from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.datasets import registry
+from ptl_sweep.datasets.detect_format import describe_format, detect_format
 from ptl_sweep.datasets.export_pool import export_pool
 from ptl_sweep.datasets.readers.archangel import MANIFESTS
 from ptl_sweep.datasets.readers.build_manifest import ManifestSummary, build_manifest
@@ -53,6 +55,32 @@ def manifest_command(arguments: list[str]) -> int:
     content = {**summary._asdict(), "path": str(summary.path)}
     answer(content, _manifest_text(summary), as_json=options.json)
     return OK
+
+
+def new_target_command(arguments: list[str]) -> int:
+    """Describe a folder of labelled pictures as a target: its format, split and classes."""
+    parser = command_parser(new_target_command, words=None)
+    parser.add_argument("name", metavar="NAME", help="what target=NAME and the tables will say")
+    parser.add_argument("--root", type=Path, required=True, help="the folder of the data set")
+    parser.add_argument(
+        "--person", action="append", default=[], metavar="CLASS",
+        help="a class that is a person (may be repeated; default: those that are called so)",
+    )  # fmt: skip
+    options = parser.parse_args(arguments)
+    path = target_path(options.name)
+    found = detect_format(options.root.expanduser().absolute(), options.name, options.person)
+    text = write_target(path, options.root.expanduser(), found)
+    words = [f"target={options.name}"]
+    checked = check_data(compose_grid(words, as_sweep=False), named=words, sheet=None)
+    content = {
+        "path": str(path), "reader": found.reader, "split": found.split,
+        "categories": found.categories, "check": checked.as_json(),
+    }  # fmt: skip
+    found_text = wrap(f"found   {describe_format(found)}")
+    lines = [found_text, f"wrote   {path}", "", text, checked.text()]
+    lines.append(f"next    python -m ptl_sweep check target={options.name} --sheet outputs/sheets")
+    answer(content, "\n".join(lines), as_json=options.json)
+    return checked.exit_code(strict=False)
 
 
 def pool_command(arguments: list[str]) -> int:
