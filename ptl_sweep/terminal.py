@@ -57,8 +57,14 @@ def output() -> Console:
 
 
 def say(text: str) -> None:
-    """Print a text as it is: brackets are no markup, and no line is broken."""
-    output().print(text, markup=False, soft_wrap=True)
+    """Print a text as it is: brackets are no markup, and no line is broken.
+
+    A sign that the terminal cannot show, as of a file name that is not UTF-8, is written as a code.
+    """
+    console = output()
+    encoding = console.encoding
+    shown = text.encode(encoding, "backslashreplace").decode(encoding)
+    console.print(shown, markup=False, soft_wrap=True)
 
 
 def print_json(content: object) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import pytest
@@ -24,6 +24,16 @@ def tally(record_property: Callable[[str, object], None]) -> Iterator[Tally]:
     yield row
     notes = ", ".join(f"{word} {count}" for word, count in sorted(row.notes.items()))
     record_property("faults", json.dumps([row.fault, row.tries, row.lost, notes]))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, Any, Any]:
+    """What was captured may hold signs that no process can send to another."""
+    report = yield
+    report.sections = [
+        (name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections
+    ]
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -35,7 +35,8 @@ def test_there_is_a_data_set_for_every_reader_and_it_can_be_read(
     sets: Any, run: Any, tmp_path: Path
 ) -> None:
     root, layouts = sets
-    assert {layout.name for layout in layouts} == {*READERS, *POOL_READERS} - {"miniature"}
+    others = {"miniature", "cutouts", "visdrone_vid"}  # drawn; composed; the rows of visdrone
+    assert {layout.name for layout in layouts} == {*READERS, *POOL_READERS} - others
     for layout in layouts:
         outcome = run(*command(layout, root / layout.name, tmp_path))
         assert outcome.code == 0, outcome.output + outcome.errors

@@ -1,0 +1,22 @@
+"""What is printed reaches the terminal, whatever signs it holds and whatever the terminal knows."""
+
+import subprocess
+import sys
+
+import pytest
+
+SAY = "from ptl_sweep.terminal import say; say('na\\u00efve \\udce9.jpg [1]')"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "shown"),
+    [("utf-8", "na\u00efve \\udce9.jpg [1]\n"), ("ascii", "na\\xefve \\udce9.jpg [1]\n")],
+)
+def test_a_sign_that_a_terminal_cannot_show_is_written_out(encoding: str, shown: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SAY],
+        capture_output=True,
+        check=True,
+        env={"PYTHONIOENCODING": encoding, "PATH": ""},
+    )
+    assert done.stdout.decode() == shown
