@@ -9,14 +9,14 @@ from pathlib import Path
 from ptl_sweep.cli.arguments import GRID_WORDS, OK, command_parser, parse_overrides
 from ptl_sweep.cli.check import check_data
 from ptl_sweep.compose.compose import compose_grid, named_keys
+from ptl_sweep.compose.detect_format import describe_format, detect_format
 from ptl_sweep.compose.grid import check_cells
 from ptl_sweep.compose.new_target import target_path, write_target
 from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.datasets import registry
-from ptl_sweep.datasets.detect_format import describe_format, detect_format
-from ptl_sweep.datasets.export_pool import export_pool
 from ptl_sweep.datasets.readers.archangel import MANIFESTS
 from ptl_sweep.datasets.readers.build_manifest import ManifestSummary, build_manifest
+from ptl_sweep.datasets.readers.export_pool import export_pool
 from ptl_sweep.datasets.validation import data_error
 from ptl_sweep.store import is_disk_full
 from ptl_sweep.terminal import answer, progress_bar, wrap

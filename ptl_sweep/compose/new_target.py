@@ -4,9 +4,9 @@ from pathlib import Path
 
 import yaml
 
+from ptl_sweep.compose.detect_format import DetectedFormat
 from ptl_sweep.config.checks import identifier
 from ptl_sweep.config.schema import ConfigError, conf_dir
-from ptl_sweep.datasets.detect_format import DetectedFormat
 from ptl_sweep.store import write_atomically
 
 

@@ -34,7 +34,8 @@ class ImageRecord:
     pixels: PixelSource
     attributes: Mapping[str, float | str] = field(default_factory=dict)  # altitude_m, pose, ...
     synthetic: bool = False  # made of a virtual image
-    content: str | None = None  # hash of the image file's bytes; None for what is no file of a set
+    content: str | None = None  # hash of the image file's bytes, or of what it is composed of;
+    # None for what is drawn by this project, and for what a stage has made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,8 +11,8 @@ import yaml
 from PIL import Image
 
 from ptl_sweep.compose import compose, new_target
+from ptl_sweep.compose.detect_format import detect_format
 from ptl_sweep.config.schema import ConfigError, conf_dir
-from ptl_sweep.datasets.detect_format import detect_format
 from ptl_sweep.datasets.validation import DataError
 
 SIZE = (100, 80)

@@ -1,8 +1,5 @@
 """Cut-outs and backgrounds: which files there are, whether they can be used, and their pixels."""
 
-from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +18,7 @@ MASK_ENDS = ("_mask", ".mask")  # of the stem of a mask's name, beside its pictu
 OPAQUE = 128  # alpha from which on a pixel counts as the person's when a cut-out is trimmed
 MIN_ROWS = 4  # of opaque pixels
 MAX_CACHED_CUTOUTS = 1024
-MAX_CACHED_BYTES = 200_000_000  # of decoded backgrounds
+NUM_CACHED_BACKGROUNDS = 8  # a picture of 12 million pixels takes 36 MB
 FIX = "save the person as a PNG with a transparent background, or put NAME_mask.png beside it"
 
 
@@ -70,37 +67,23 @@ def trimmed(cutout: Cutout) -> UInt8[ndarray, "h w 4"]:
     return pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].copy()
 
 
-@dataclass
-class Backgrounds:
-    """Pictures without persons; the ones read last are kept."""
+def cut_window(path: Path, rng: np.random.Generator, size: int) -> UInt8[ndarray, "s s 3"]:
+    """Cut a square out of a picture at its own resolution; a picture that is smaller is enlarged.
 
-    paths: Sequence[Path]
-    _kept: OrderedDict[Path, UInt8[ndarray, "h w 3"]] = field(default_factory=OrderedDict)
+    Raises: DataError for a picture that cannot be decoded.
+    """
+    picture = _decoded(path)
+    height, width = picture.shape[:2]
+    if min(height, width) < size:
+        scale = size / min(height, width)
+        shape = (max(size, round(width * scale)), max(size, round(height * scale)))
+        picture = np.asarray(Image.fromarray(picture).resize(shape, Image.Resampling.BICUBIC))
+    top, left = (int(rng.integers(side - size + 1)) for side in picture.shape[:2])
+    square = picture[top : top + size, left : left + size]
+    return square[:, ::-1] if rng.random() < 0.5 else square
 
-    def window(
-        self, path: Path, rng: np.random.Generator, size: int
-    ) -> UInt8[ndarray, "size size 3"]:
-        """Cut a square at the picture's own resolution; a picture that is smaller is enlarged."""
-        picture = self._read(path)
-        height, width = picture.shape[:2]
-        if min(height, width) < size:
-            scale = size / min(height, width)
-            shape = (max(size, round(width * scale)), max(size, round(height * scale)))
-            picture = np.asarray(Image.fromarray(picture).resize(shape, Image.Resampling.BICUBIC))
-        top, left = (int(rng.integers(side - size + 1)) for side in picture.shape[:2])
-        square = picture[top : top + size, left : left + size]
-        return square[:, ::-1] if rng.random() < 0.5 else square
 
-    def _read(self, path: Path) -> UInt8[ndarray, "h w 3"]:
-        """Decode, or take what is kept; the last one is kept however large it is."""
-        if path not in self._kept:
-            self._kept[path] = decode(path)
-            while (
-                len(self._kept) > 1 and sum(a.size for a in self._kept.values()) > MAX_CACHED_BYTES
-            ):
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(path)
-        return self._kept[path]
+_decoded = lru_cache(maxsize=NUM_CACHED_BACKGROUNDS)(decode)
 
 
 def find_cutouts(config: PoolConfig) -> list[Cutout]:

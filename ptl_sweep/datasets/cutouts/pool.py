@@ -12,7 +12,6 @@ from numpy import ndarray
 from ptl_sweep.config.schema import PoolConfig
 from ptl_sweep.datasets.contents import hash_files
 from ptl_sweep.datasets.cutouts.library import (
-    Backgrounds,
     Cutout,
     find_backgrounds,
     find_cutouts,
@@ -34,7 +33,7 @@ class Studio:
 
     recipe: CutoutRecipe
     cutouts: tuple[Cutout, ...]
-    backgrounds: Backgrounds
+    backgrounds: tuple[Path, ...]
     size: int  # side of the square image, pixels
     world_seed: int
 
@@ -78,8 +77,8 @@ def read_cutouts(config: PoolConfig) -> ImageSet:
         trimmed(cutout)  # every file is looked at, drawn or not
     files = _files(studio)
     contents = hash_files(files, config)
-    records = tuple(_record(studio, index) for index in range(_num_images(config)))
     fingerprint = _fingerprint(config, studio, [contents[path] for path in files])
+    records = tuple(_record(studio, index, fingerprint) for index in range(_num_images(config)))
     return ImageSet(name=config.name, split="pool", records=records, fingerprint=fingerprint)
 
 
@@ -98,7 +97,7 @@ def _studio(config: PoolConfig) -> Studio:
     return Studio(
         recipe=CutoutRecipe.of(config),
         cutouts=tuple(find_cutouts(config)),
-        backgrounds=Backgrounds(find_backgrounds(config)),
+        backgrounds=tuple(find_backgrounds(config)),
         size=config.image_size,
         world_seed=config.world_seed,
     )
@@ -112,7 +111,7 @@ def _files(studio: Studio) -> list[Path]:
     """Every file that images are made of, in the order in which they are drawn from."""
     return [
         *(path for cutout in studio.cutouts for path in cutout.files),
-        *studio.backgrounds.paths,
+        *studio.backgrounds,
     ]
 
 
@@ -136,7 +135,7 @@ def _layout(studio: Studio, index: int) -> Layout:
     return place_persons(studio.recipe, studio.cutouts, studio.size, seed)
 
 
-def _record(studio: Studio, index: int) -> ImageRecord:
+def _record(studio: Studio, index: int, fingerprint: str) -> ImageRecord:
     seed = (studio.world_seed, index)
     layout = place_persons(studio.recipe, studio.cutouts, studio.size, seed)
     ground = choose_ground(studio.backgrounds, seed)
@@ -149,6 +148,7 @@ def _record(studio: Studio, index: int) -> ImageRecord:
         ignored=np.zeros((0, 4), np.float32),
         scene=f"cutouts-{index}",
         pixels=ComposedImage(studio, index),
+        content=f"{fingerprint}-{index}",
         attributes={
             "height_px": layout.height_px,
             "character": "+".join(person.cutout.name for person in layout.persons),

@@ -10,7 +10,7 @@ from numpy import ndarray
 from numpy.random import Generator
 from scipy.ndimage import gaussian_filter
 
-from ptl_sweep.datasets.cutouts.library import Backgrounds, Cutout, trimmed
+from ptl_sweep.datasets.cutouts.library import Cutout, cut_window, trimmed
 from ptl_sweep.datasets.cutouts.recipe import CutoutRecipe
 from ptl_sweep.datasets.miniature.terrain import paint_ground
 
@@ -122,17 +122,17 @@ def _alpha(sprite: UInt8[ndarray, "h w 4"]) -> Float[ndarray, "h w"]:
     return alpha
 
 
-def choose_ground(backgrounds: Backgrounds, seed: tuple[int, int]) -> Path | str:
+def choose_ground(backgrounds: Sequence[Path], seed: tuple[int, int]) -> Path | str:
     """Choose a background picture for an image, or a kind of drawn ground where there is none."""
     rng = np.random.default_rng([GROUND, *seed])
-    grounds: Sequence[Path | str] = backgrounds.paths or GROUNDS
+    grounds: Sequence[Path | str] = backgrounds or GROUNDS
     return grounds[int(rng.integers(len(grounds)))]
 
 
 def compose(
     layout: Layout,
     recipe: CutoutRecipe,
-    backgrounds: Backgrounds,
+    backgrounds: Sequence[Path],
     size: int,
     seed: tuple[int, int],
 ) -> UInt8[ndarray, "s s 3"]:
@@ -143,7 +143,7 @@ def compose(
     rng = np.random.default_rng([LOOKS, *seed])
     ground = choose_ground(backgrounds, seed)
     if isinstance(ground, Path):
-        picture = backgrounds.window(ground, rng, size).astype(np.float32)
+        picture = cut_window(ground, rng, size).astype(np.float32)
     else:
         picture = _drawn_ground(rng, ground, size, layout.height_px)
     looks = list(_looks(rng, recipe, layout.persons))

@@ -14,7 +14,7 @@ from ptl_sweep.launchers.slurm.submit import Submitted, jobs_in_flight, submit
 from ptl_sweep.pipeline import status
 from ptl_sweep.pipeline.costs import measured_seconds
 from ptl_sweep.pipeline.plan import Plan
-from ptl_sweep.terminal import duration, text_table
+from ptl_sweep.terminal import duration, say, text_table
 
 
 class SlurmLauncher(Launcher):
@@ -25,18 +25,16 @@ class SlurmLauncher(Launcher):
 
         Raises: ConfigError when SLURM refuses, SlurmError when it does not answer.
         """
-        plan, config, console = self.plan, self.config, self.console
+        plan, config = self.plan, self.config
         if config.dry_run:
-            console.print(dry_run_text(plan, config), markup=False, soft_wrap=True)
+            say(dry_run_text(plan, config))
         elif status.is_complete(plan):
-            done = f"nothing to queue: every cell is there\nreport  {plan.folder}/report.html"
-            console.print(done)
+            say(f"nothing to queue: every cell is there\nreport  {plan.folder}/report.html")
         else:
             started = time.monotonic()
             submitted = submit(plan, config)
-            text = submission_text(plan, config, submitted)
-            console.print(text, markup=False, soft_wrap=True)
-            console.print(f"submitted in {time.monotonic() - started:.1f} s")
+            say(submission_text(plan, config, submitted))
+            say(f"submitted in {time.monotonic() - started:.1f} s")
         return False
 
 

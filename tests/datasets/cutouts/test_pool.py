@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from ptl_sweep.datasets.cutouts import fingerprint_cutouts, read_cutouts
 from ptl_sweep.datasets.cutouts.library import find_cutouts
 from ptl_sweep.datasets.cutouts.recipe import CutoutRecipe
 from ptl_sweep.datasets.cutouts.scene import place_persons
+from ptl_sweep.datasets.images import decode_all
 from ptl_sweep.datasets.readers.masks import mask_box
 from ptl_sweep.datasets.validation import DataError
 
@@ -41,6 +43,26 @@ def test_pixels_do_not_depend_on_what_was_read_before(config: Make) -> None:
     sent = pickle.loads(pickle.dumps(records[3])).pixels.read()
     assert all(np.array_equal(a, b) for a, b in zip(forwards, again, strict=True))
     assert np.array_equal(forwards[3], sent)
+
+
+def test_threads_compose_what_one_thread_does(config: Make, backgrounds: Path) -> None:
+    for number in range(12):  # more than are kept
+        shade = (20 * number, 90, 60)
+        Image.new("RGB", (150, 120), shade).save(backgrounds / f"shade{number}.png")
+    keys = {"pool_backgrounds": str(backgrounds), "pool_num_images": 60}
+    serial = [record.pixels.read() for record in read_cutouts(config(**keys)).records]
+    with ThreadPoolExecutor(8) as threads:
+        records = read_cutouts(config(**keys)).records
+        parallel = list(threads.map(lambda record: record.pixels.read(), records))
+    assert all(np.array_equal(a, b) for a, b in zip(serial, parallel, strict=True))
+
+
+def test_check_finds_a_background_that_cannot_be_decoded(config: Make, backgrounds: Path) -> None:
+    whole = (backgrounds / "large.png").read_bytes()
+    (backgrounds / "large.png").write_bytes(whole[: len(whole) // 2])  # its header is whole
+    pool = read_cutouts(config(pool_backgrounds=str(backgrounds)))
+    with pytest.raises(DataError, match=r"large\.png: is not a complete JPEG or PNG"):
+        decode_all(pool.records, set())
 
 
 @pytest.mark.parametrize("options", [{}, CROWD], ids=["default", "crowd"])
