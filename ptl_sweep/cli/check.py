@@ -18,6 +18,7 @@ from ptl_sweep.datasets.anchors import (
 from ptl_sweep.datasets.readers.yolo import UNUSED_SHARES
 from ptl_sweep.datasets.summary import sample_sheet, summarise
 from ptl_sweep.datasets.validation import DataError
+from ptl_sweep.detection.architectures import architecture_of
 from ptl_sweep.store import is_disk_full
 from ptl_sweep.terminal import progress_bar
 
@@ -82,11 +83,12 @@ def _check(need: Need, sheets: Path | None, decoding: Decoding | None) -> Datase
 
 def _unread(need: Need) -> DatasetCheck:
     data, config = need.data, need.config
+    stride = architecture_of(config.detector).finest_stride
     return DatasetCheck(
         role=need.role,
         name=config.dataset.name if need.role == "validation" else data.name,
         source="; ".join(text for text in (data.licence, data.citation) if text),
-        view=InputView(config.detector, config.tiling),
+        view=InputView(config.detector, config.tiling, stride),
     )
 
 

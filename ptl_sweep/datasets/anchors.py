@@ -21,7 +21,6 @@ from ptl_sweep.datasets.subsets import spread
 
 MATCH_IOU = 0.5  # from which on an anchor is trained to find a person (RetinaNet)
 MIN_SHARE = 0.8  # of the persons; below, too many of them are never learnt or found
-FINEST_STRIDE = 8  # pixels; the grid of every further level has half the cells, rounded up
 COARSEST_STRIDE = 32  # pixels, of a backbone; further levels of a pyramid are rounded up
 CHUNK = 65_536  # boxes at once: bounds the memory
 NUM_TRIED = 2_000  # boxes of a set that the search looks at; its answer is verified on all
@@ -33,6 +32,7 @@ class InputView(NamedTuple):
 
     detector: DetectorConfig
     tiling: TilingConfig
+    finest_stride: int  # pixels; every further level has half the cells, rounded up
 
 
 class SeenBoxes(NamedTuple):
@@ -40,6 +40,11 @@ class SeenBoxes(NamedTuple):
 
     boxes: Float[ndarray, "n 4"]  # xyxy
     frames: Int[ndarray, "n 2"]  # width and height of the input that the person is on
+    finest_stride: int  # pixels, of the pyramid that sees them
+
+    def only(self, chosen: Int[ndarray, " k"]) -> "SeenBoxes":
+        """Take some of the persons."""
+        return self._replace(boxes=self.boxes[chosen], frames=self.frames[chosen])
 
 
 class AnchorSetting(NamedTuple):
@@ -106,7 +111,7 @@ def seen_boxes(records: Sequence[ImageRecord], view: InputView) -> SeenBoxes:
             )
         boxes.append(corners * np.tile(frame / sides, 2))
         frames.append(np.tile(frame, (len(corners), 1)))
-    return SeenBoxes(np.concatenate(boxes), np.concatenate(frames))
+    return SeenBoxes(np.concatenate(boxes), np.concatenate(frames), view.finest_stride)
 
 
 def _tile_start(
@@ -124,11 +129,11 @@ def best_iou(seen: SeenBoxes, detector: DetectorConfig) -> Float[ndarray, " n"]:
     """Compute the IoU of every box with its best anchor of all levels, cells and shapes."""
     best = np.zeros(len(seen.boxes))
     shapes = [anchor_shapes(sizes, detector.aspect_ratios) for sizes in detector.anchor_sizes]
-    padding = min(FINEST_STRIDE * 2 ** (len(shapes) - 1), COARSEST_STRIDE)  # sides: a multiple
+    padding = min(seen.finest_stride * 2 ** (len(shapes) - 1), COARSEST_STRIDE)  # sides: a multiple
     for start in range(0, len(best), CHUNK):
         part = slice(start, start + CHUNK)
         boxes, padded = seen.boxes[part], -(-seen.frames[part] // padding) * padding
-        grids = padded // FINEST_STRIDE
+        grids = padded // seen.finest_stride
         for level in shapes:
             iou = _iou_of_nearest(boxes, grids, padded // grids, level)
             np.maximum(best[part], iou, out=best[part])
@@ -180,7 +185,7 @@ def find_anchors(sets: Sequence[SeenBoxes], detector: DetectorConfig) -> AnchorS
     counted over all persons.
     """
     sets = [seen for seen in sets if len(seen.boxes)]
-    tried = [SeenBoxes(*(part[_sample(len(part))] for part in seen)) for seen in sets]
+    tried = [seen.only(_sample(len(seen.boxes))) for seen in sets]
     best = max(_candidates(tried, detector), key=lambda setting: _worst_share(tried, setting))
     return AnchorSetting(best.anchor_sizes, best.aspect_ratios, _worst_share(sets, best))
 

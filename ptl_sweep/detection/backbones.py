@@ -36,9 +36,12 @@ class ResidualBlock(nn.Module):
 
 
 class TinyBackbone(nn.Module):
-    """Stem and three residual blocks; FPN on strides 8 and 16. GroupNorm: no batch statistics."""
+    """Stem and three residual blocks; FPN on strides 8 and 16, with `finest_stride` 4 on 4 as well.
 
-    def __init__(self, out_channels: int) -> None:
+    GroupNorm: no batch statistics.
+    """
+
+    def __init__(self, out_channels: int, *, finest_stride: int) -> None:
         super().__init__()
         width = TINY_WIDTHS
         self.stem = nn.Sequential(
@@ -49,15 +52,19 @@ class TinyBackbone(nn.Module):
         self.block1 = ResidualBlock(width[0], width[1])
         self.block2 = ResidualBlock(width[1], width[2])
         self.block3 = ResidualBlock(width[2], width[3])
-        self.fpn = FeaturePyramidNetwork([width[2], width[3]], out_channels)
+        self.has_stride_4 = finest_stride == 4
+        inputs = width[1:] if self.has_stride_4 else width[2:]
+        self.fpn = FeaturePyramidNetwork(list(inputs), out_channels)
         self.out_channels = out_channels
 
     def forward(self, x: Float[Tensor, "b 3 h w"]) -> OrderedDict[str, Tensor]:
-        """Two levels of `out_channels`, finest first."""
-        fine = self.block2(self.block1(self.stem(x)))
-        levels: OrderedDict[str, Tensor] = self.fpn(
-            OrderedDict(fine=fine, coarse=self.block3(fine))
-        )
+        """Levels of `out_channels`, finest first."""
+        finest = self.block1(self.stem(x))
+        fine = self.block2(finest)
+        found = OrderedDict(fine=fine, coarse=self.block3(fine))
+        if self.has_stride_4:
+            found = OrderedDict(finest=finest, **found)
+        levels: OrderedDict[str, Tensor] = self.fpn(found)
         return levels
 
 

@@ -21,7 +21,7 @@ from ptl_sweep.detection.pixels import Resize, View, load_image, resized_size
 from ptl_sweep.detection.tiling import grid_of, merge_tiles
 
 TOUCH = 4.0  # pixels that the detector sees, within which a box ends at the border of its tile
-FINEST_STRIDE = 8  # pixels, of the level with the most cells
+FINEST_STRIDE = 4  # pixels; no detector has a level with more cells
 PADDING = 32  # pixels, at most as many as an image is padded with
 
 

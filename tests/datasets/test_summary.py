@@ -34,7 +34,7 @@ DETECTOR = DetectorConfig(
 
 
 def summary_of(image_set: ImageSet) -> SetSummary:
-    seen = seen_boxes(image_set.records, InputView(DETECTOR, TilingConfig()))
+    seen = seen_boxes(image_set.records, InputView(DETECTOR, TilingConfig(), 8))
     return summarise(image_set, seen, DETECTOR)
 
 

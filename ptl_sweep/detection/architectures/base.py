@@ -21,6 +21,7 @@ class Architecture(ABC):
     """A kind of network; its file imports torch where the network is built."""
 
     num_levels: ClassVar[int]  # of its pyramid: lists in detector.anchor_sizes
+    finest_stride: ClassVar[int] = 8  # pixels, of the first level
     published_weights: ClassVar[tuple[str, ...]] = ()  # that fit it, beside none and a path
     default_seconds: ClassVar[StageSeconds]
 

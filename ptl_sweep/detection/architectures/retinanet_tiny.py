@@ -26,7 +26,7 @@ class TinyRetinaNet(Architecture):
         for branch in (head.classification_head, head.regression_head):
             branch.conv = branch.conv[:NUM_CONVS]
         return RetinaNet(
-            TinyBackbone(config.channels),
+            TinyBackbone(config.channels, finest_stride=self.finest_stride),
             head,
             config,
             stride=16,
