@@ -33,8 +33,14 @@ def file_size(count: int) -> str:
 
 
 def wrap(text: str) -> str:
-    """Break a text into lines of at most WIDTH columns; later lines are indented."""
-    return textwrap.fill(text, WIDTH, subsequent_indent=" " * 8, break_long_words=False)
+    """Break a text into lines of at most WIDTH columns; later lines are indented.
+
+    Never within a word: a stage's key is copied from here.
+    """
+    indent = " " * 8
+    return textwrap.fill(
+        text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
