@@ -14,7 +14,7 @@ from helpers.sweeps import command_line
 
 from ptl_sweep.compose.grid import all_keys
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 
 TRIALS, PARTS = 320, 2
 PROCESSES = 8  # of them as a process of its own

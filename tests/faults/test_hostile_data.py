@@ -13,7 +13,7 @@ from helpers.hostile_data import Layout, make_hostile, write_sets
 
 from ptl_sweep.datasets.registry import POOL_READERS, READERS
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 
 TRIALS, PARTS = 300, 2
 LIMIT_S = 10.0  # of the processor

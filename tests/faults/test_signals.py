@@ -16,7 +16,7 @@ from helpers.sweeps import command_line
 from ptl_sweep.ownership import read_claim
 from ptl_sweep.store import Store
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(3600)]
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGKILL)
 GRID = ("-m", "real_count=3", "synthetic=off", "target=field", "seed=0")
