@@ -1,7 +1,7 @@
 """The train2test distance of single detections, as the reducer measures it on a target."""
 
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -20,14 +20,18 @@ class TrainingDistance:
     fit: Gaussian | GaussianRefusal
     covariance: str  # oas | ledoit_wolf
     num_images: int  # training images that gave a feature
+    training_median: float  # distance of the training features themselves; NaN without a Gaussian
 
     @classmethod
-    def of(cls, training: StoredFeatures, covariance: str) -> Self:
+    def of(cls, training: StoredFeatures, covariance: str) -> "TrainingDistance":
         """Fit the Gaussian to the features of the training detections."""
+        fit = fit_gaussian(training.features, covariance)
+        own = distances(training.features, fit)
         return cls(
-            fit=fit_gaussian(training.features, covariance),
+            fit=fit,
             covariance=covariance,
             num_images=len(np.unique(training.images)),
+            training_median=float(np.median(own)) if len(own) else np.nan,
         )
 
     def measure(self, found: Detections) -> Float[ndarray, " n"]:
@@ -50,5 +54,6 @@ class TrainingDistance:
             "shrinkage": fit.shrinkage,
             "num_channels": len(fit.kept),
             "rank": fit.rank,
+            "training_median": float(f"{self.training_median:.6g}"),
             "reason": None,
         }

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -37,7 +37,7 @@ class CocoFiles:
     _images: list[dict[str, Any]] = field(default_factory=list)
     _files: list[IO[str]] = field(default_factory=list)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "CocoFiles":
         """Open both. Raises: OSError."""
         head = f'{{"info": {json.dumps(self.info)},\n"categories": {json.dumps(CATEGORIES)},\n'
         for name, start in ((DETECTIONS, f'{head}"annotations": ['), (RESULTS, "[")):

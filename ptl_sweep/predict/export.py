@@ -57,25 +57,15 @@ def _refuse_file(path: Path, stage: str) -> None:
 
 def _content(published: PublishedDetector, detector: Detector) -> dict[str, Any]:
     """Tensors by name, and plain numbers and texts."""
-    spec, inference = published.spec, published.inference
-    network = asdict(spec.config())
+    network, reading = asdict(published.spec.config()), asdict(published.inference)
     del network["name"]
-    settings = asdict(inference)
-    tiling = settings.pop("tiling")
-    networks = {}
-    if isinstance(detector, RetinaNet):
-        networks = {
-            "geometry": _geometry(detector),
-            "torchvision": _torchvision(detector, published),
-        }
-    return {
+    content = {
         "format": FORMAT,
         "state_dict": {name: value.contiguous() for name, value in detector.state_dict().items()},
         "classes": CLASSES,
         "detector": network,
-        "inference": settings,
-        "tiling": tiling,
-        **networks,
+        "tiling": reading.pop("tiling"),
+        "inference": reading,
         "provenance": {
             "stage": published.key,
             "commit": published.commit,
@@ -83,6 +73,12 @@ def _content(published: PublishedDetector, detector: Detector) -> dict[str, Any]
             "exported_with": __version__,
         },
     }
+    if isinstance(detector, RetinaNet):
+        content |= {
+            "geometry": _geometry(detector),
+            "torchvision": _torchvision(detector, published),
+        }
+    return content
 
 
 @torch.no_grad()

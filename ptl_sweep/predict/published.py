@@ -6,7 +6,7 @@ What decides a result stands in meta.json, so that a store without any plan is e
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 
@@ -42,7 +42,7 @@ class PublishedDetector:
     version: str | None  # of ptl_sweep then
 
     @classmethod
-    def open(cls, store: Store, key: str) -> Self:
+    def open(cls, store: Store, key: str) -> "PublishedDetector":
         """Read meta.json. Raises: StoreError when it is damaged, ConfigError for another kind."""
         meta = store.meta(key)
         if meta.get("kind") not in TRAINED:

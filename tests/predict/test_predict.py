@@ -3,11 +3,7 @@
 import contextlib
 import io
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +14,7 @@ import pytest
 import torch
 from helpers.closeness import assert_distances_close, assert_scored_boxes_close
 from helpers.stores import contents
-from helpers.sweeps import Sweep, command_line
+from helpers.sweeps import Sweep
 from PIL import Image
 from pycocotools.coco import COCO
 
@@ -27,7 +23,6 @@ from ptl_sweep.datasets.images import ImageCache, decode
 from ptl_sweep.detection.inference import detect_records
 from ptl_sweep.detection.pixels import View
 from ptl_sweep.detection.table import load_detections
-from ptl_sweep.predict import predict as running
 from ptl_sweep.predict.pictures import Picture, PictureReader
 from ptl_sweep.predict.published import PublishedDetector
 
@@ -183,136 +178,31 @@ def test_a_detector_is_named_by_its_key_by_an_evaluation_or_by_a_cell(
     assert (outcome.code, json.loads(outcome.output)["stage"]) == (0, reading.detector)
 
 
-MISTAKES: dict[str, tuple[list[str], list[str]]] = {
-    "unknown stage": (["tarin-mini", "{pictures}"], ["no stage tarin-mini", "did you mean train-"]),
-    "several stages": (["evaluate-", "{pictures}"], ["2 detectors are called that", "train-"]),
-    "unknown axis": (["sed=0", "{pictures}"], ["sed is not an axis", "real_count"]),
-    "several cells": (["seed=0", "{pictures}"], ["2 detectors of", "synthetic=off"]),
-    "no such cell": (["seed=7", "{pictures}"], ["0 detectors of", "for example: dataset="]),
-    "no folder": (["train-"], ["needs a STAGE or a cell, and a FOLDER", "usage: "]),
-    "two stages": (["seed=0", "train-", "{pictures}"], ["needs a STAGE or a cell"]),
-    "a folder that is not there": (["train-", "{tmp}/nowhere"], ["nowhere: no such folder"]),
-    "an empty folder": (["train-", "{tmp}/empty"], ["holds no .jpg, .jpeg or .png file"]),
-    "no picture": (["train-", "{tmp}/notes.txt"], ["is none of .jpg", "fix: "]),
-    "output among the pictures": (
-        ["train-", "{pictures}", "--out", "{pictures}/out"],
-        ["lie in one another", "--out"],
-    ),
-    "a folder of somebody else": (
-        ["train-", "{pictures}", "--out", "{tmp}/full"],
-        ["holds something else (mine.txt)", "--out"],
-    ),
-    "a file": (["train-", "{pictures}", "--out", "{tmp}/notes.txt"], ["is no folder", "--out"]),
-}
-
-
-@pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_ends_with_2_names_the_fix_and_writes_nothing(
-    mistake: str, run: Any, tiny_sweep: Sweep, target: Any, tmp_path: Path
-) -> None:
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "full").mkdir()
-    for file in (tmp_path / "notes.txt", tmp_path / "full" / "mine.txt"):
-        file.write_text("mine")
-    before = contents(tmp_path), contents(target.pictures), contents(tiny_sweep.root)
-    words, expected = MISTAKES[mistake]
-    filled = [word.format(pictures=target.pictures, tmp=tmp_path) for word in words]
-    outcome = run("predict", *filled, f"sweep.root={tiny_sweep.root}")
-    assert outcome.code == 2
-    for word in expected:
-        assert word in outcome.errors
-    assert 1 <= len(outcome.errors.splitlines()) <= 3
-    assert "Traceback" not in outcome.errors
-    assert (contents(tmp_path), contents(target.pictures), contents(tiny_sweep.root)) == before
-
-
-@pytest.mark.parametrize("file", ["model.safetensors", "training_features.npz", "meta.json"])
-def test_a_damaged_stage_is_refused_with_its_path(
-    file: str, run: Any, tiny_sweep: Sweep, copy_of: Callable, target: Any, flip_byte: Callable
-) -> None:
-    sweep = copy_of(tiny_sweep)
-    path = sweep.plan.store.path(target.readings[0].detector) / file
-    flip_byte(path)
-    outcome = run("predict", "train-", str(target.pictures), f"sweep.root={sweep.root}")
-    assert outcome.code == 2
-    assert str(path) in outcome.errors
-    assert "move" in outcome.errors
-    assert not (sweep.root / "predictions").exists()
-
-
-def test_a_stage_that_was_not_finished_is_refused(
-    run: Any, tiny_sweep: Sweep, copy_of: Callable, target: Any
-) -> None:
-    sweep = copy_of(tiny_sweep)
-    store, key = sweep.plan.store, target.readings[0].detector
-    store.path(key).rename(store.work_folder(key))
-    for words in (["train-"], ["evaluate-miniature-n3-s0-field"], ["synthetic=off"]):
-        outcome = run("predict", *words, str(target.pictures), f"sweep.root={sweep.root}")
-        assert outcome.code == 2
-        assert f"{key} is not published" in outcome.errors
-
-
-def test_predictions_of_another_stage_or_folder_are_never_replaced(
-    predict: Callable, target: Any, tmp_path: Path
-) -> None:
-    assert predict(target.readings[0].detector, target.pictures).code == 0
-    before = contents(tmp_path / "out")
-    other = tmp_path / "other"
-    shutil.copytree(target.pictures, other)
-    refused = predict(target.readings[1].detector, target.pictures)
-    assert (refused.code, "predictions of another stage" in refused.errors) == (2, True)
-    refused = predict(target.readings[0].detector, other)
-    assert (refused.code, "predictions of another folder" in refused.errors) == (2, True)
-    assert contents(tmp_path / "out") == before
-    (tmp_path / "out" / "notes.txt").write_text("mine")
-    refused = predict(target.readings[0].detector, target.pictures)
-    assert (refused.code, "notes.txt" in refused.errors) == (2, True)
-
-
-def test_a_run_that_ends_early_leaves_what_was_there(
-    predict: Callable, target: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    detector, saved = target.readings[0].detector, []
-
-    def interrupted(image: Image.Image, path: Path) -> None:
-        saved.append(path)
-        if len(saved) == 2:
-            raise KeyboardInterrupt
-
-    monkeypatch.setattr(running, "save_picture", interrupted)
-    assert predict(detector, target.pictures).code == 130
-    assert list(tmp_path.iterdir()) == []
-    monkeypatch.undo()
-    assert predict(detector, target.pictures).code == 0
-    before = contents(tmp_path / "out")
-    saved.clear()
-    monkeypatch.setattr(running, "save_picture", interrupted)
-    assert predict(detector, target.pictures).code == 130
-    assert contents(tmp_path / "out") == before
-    assert [path.name for path in tmp_path.iterdir()] == ["out"]
-
-
-def test_a_killed_run_leaves_no_document(
-    target: Any, tiny_sweep: Sweep, start: Callable, wait_for: Callable, tmp_path: Path
+def test_pictures_of_any_size_keep_their_own_detections(
+    predict: Callable, document: Callable, target: Any, tmp_path: Path
 ) -> None:
     pictures = tmp_path / "mine"
     pictures.mkdir()
-    for index in range(40):
-        for path in target.pictures.iterdir():
-            (pictures / f"{index}-{path.name}").hardlink_to(path)
-    words = ["predict", target.readings[0].detector, str(pictures), "--out", str(tmp_path / "out")]
-    process = start(*command_line([*words, f"sweep.root={tiny_sweep.root}"]), env=os.environ)
-    wait_for(lambda: len(list(tmp_path.glob(".out.*.tmp/pictures/*"))) > 3)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    assert not (tmp_path / "out").exists()
-    done = subprocess.run(
-        command_line([*words, f"sweep.root={tiny_sweep.root}"]), capture_output=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert len(files_below(tmp_path / "out" / "pictures")) == 40 * len(
-        list(target.pictures.iterdir())
-    )
+    original = Image.open(sorted(target.pictures.iterdir())[0])
+    sizes = [(128, 128), (128, 96), (128, 96), (80, 128), (128, 128), (33, 17)]
+    for index, size in enumerate(sizes):
+        original.crop((0, 0, *size)).save(pictures / f"{index}.png")
+    assert predict(target.readings[0].detector, pictures, "--threads", "2").code == 0
+    assert torch.get_num_threads() == 2
+    found = document()
+    assert [(image["width"], image["height"]) for image in found["images"]] == sizes
+    alone = []
+    for index in range(len(sizes)):
+        shutil.rmtree(tmp_path / "out")
+        assert predict(target.readings[0].detector, pictures / f"{index}.png").code == 0
+        alone.append(arrays(document()))
+    together = arrays(found)
+    for index, one in enumerate(alone):
+        own = together["image"] == index
+        assert_scored_boxes_close(
+            *(torch.from_numpy(together[name][own]).float() for name in ("boxes", "score")),
+            *(torch.from_numpy(one[name]).float() for name in ("boxes", "score")),
+        )
 
 
 def test_memory_holds_the_pictures_of_one_batch(target: Any, tiny_sweep: Sweep) -> None:
@@ -365,20 +255,3 @@ def test_boxes_of_the_wanted_score_are_drawn_around_what_they_show(
     changed = (after != before).any(axis=2)
     assert changed[max(top - 1, 0) : bottom + 1, max(left - 1, 0) : right + 1].any()
     assert changed.sum() < 0.2 * changed.size
-
-
-@pytest.mark.parametrize("flag", [["--score", "2"], ["--score", "x"], ["--threads", "0"]])
-def test_a_flag_with_an_impossible_value_is_refused(flag: list[str], predict: Callable) -> None:
-    with pytest.raises(SystemExit) as ended:
-        predict("train-", "pictures", *flag)
-    assert ended.value.code == 2
-
-
-def test_help_of_both_commands_loads_no_torch(tmp_path: Path) -> None:
-    program = (
-        "import sys\nfrom ptl_sweep.cli.commands import COMMANDS\n"
-        "for name in ('predict', 'export'):\n"
-        "    try:\n        COMMANDS[name](['--help'])\n    except SystemExit:\n        pass\n"
-        "assert 'torch' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True)

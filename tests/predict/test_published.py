@@ -101,6 +101,7 @@ def test_the_mean_of_the_training_features_has_distance_zero_and_symmetry_holds(
     distance = TrainingDistance.of(StoredFeatures(features, np.arange(200) // 4), "oas")
     told = distance.describe()
     assert (told["num_features"], told["num_images"], told["reason"]) == (200, 50, None)
+    assert told["training_median"] == pytest.approx(3.36, rel=0.15)  # of chi squared, 4 degrees
     mean = features.mean(0)
     near, one, other = distance.measure(detections(np.stack([mean, mean + 1, mean - 1])))
     assert near < 1e-4

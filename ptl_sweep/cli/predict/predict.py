@@ -12,7 +12,7 @@ from ptl_sweep.store import StoreError
 from ptl_sweep.terminal import answer, duration
 
 if TYPE_CHECKING:  # torch comes with it
-    from ptl_sweep.predict.predict import Order, Prediction
+    from ptl_sweep.predict.predict import Prediction, PredictionOrder
 
 MIN_SCORE = 0.3  # as of the pictures that an evaluation shows
 
@@ -37,13 +37,13 @@ def predict_command(arguments: list[str]) -> int:
 
 def _predict(request: Request) -> int:
     from ptl_sweep.predict.pictures import list_pictures
-    from ptl_sweep.predict.predict import Order, predict_pictures
+    from ptl_sweep.predict.predict import PredictionOrder, predict_pictures
     from ptl_sweep.predict.published import analysis_of
     from ptl_sweep.worker.running import prepare_process
 
     pictures = list_pictures(request.place)
     options, published = request.options, request.published
-    order = Order(
+    order = PredictionOrder(
         place=request.place,
         out=options.out or _default_folder(request),
         min_score=options.score,
@@ -60,32 +60,32 @@ def _default_folder(request: Request) -> Path:
     return request.root / "predictions" / request.published.key / name
 
 
-def _content(request: Request, order: "Order", found: "Prediction") -> dict[str, object]:
+def _content(request: Request, order: "PredictionOrder", found: "Prediction") -> dict[str, object]:
     return {
         "stage": request.published.key,
-        "folder": str(found.folder),
+        "folder": str(order.out),
         "images": found.num_images,
         "skipped": [one._asdict() for one in found.skipped],
         "detections": found.num_detections,
         "score": order.min_score,
-        "detections_with_score": found.num_drawn,
+        "detections_with_score": found.num_scored,
         "median_distance_with_score": found.median_distance,
         "train2test_distance": found.distance,
         "seconds": found.seconds,
     }
 
 
-def _text(request: Request, order: "Order", found: "Prediction") -> str:
+def _text(request: Request, order: "PredictionOrder", found: "Prediction") -> str:
     images, seconds = found.num_images, found.seconds
     rate = f", {seconds / images:.2f} s each" if images else ""
     pictures = f"{images} picture{'s' * (images != 1)} of {order.place}"
-    drawn = f"{found.num_drawn} with a score of {order.min_score:g} or more"
+    drawn = f"{found.num_scored} with a score of {order.min_score:g} or more"
     lines = [
         f"stage       {request.published.key} ({request.published.spec.architecture})",
         f"searched    {pictures} in {duration(seconds)}{rate}",
         f"found       {found.num_detections} detections, {drawn}",
         f"distance    {_distance(found)}",
-        f"written     {found.folder}",
+        f"written     {order.out}",
     ]
     if found.skipped:
         count = len(found.skipped)
@@ -100,9 +100,10 @@ def _distance(found: "Prediction") -> str:
     which = found.distance
     if which["reason"]:
         return f"none: {which['reason']}"
-    of = f"train2test (shrunk, squared, {which['num_features']} training features)"
-    median = found.median_distance
-    return of if median is None else f"{of}: median {median:.0f} of these"
+    training = f"{which['training_median']:.0f} of the {which['num_features']} training detections"
+    if found.median_distance is None:
+        return f"train2test, shrunk: median {training}"
+    return f"train2test, shrunk: median {found.median_distance:.0f} of these, {training}"
 
 
 def _score(text: str) -> float:
