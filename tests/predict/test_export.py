@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from helpers.untrained import calibrate, spread_scores
 from PIL import Image
 
 from ptl_sweep.detection.detector import build_detector
+from ptl_sweep.detection.initial_weights.files import PUBLISHED
 from ptl_sweep.pipeline.plan import Plan
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "predict.md"
@@ -33,10 +35,15 @@ def example(architecture: str) -> str:
     return stock if architecture == "retinanet_r50" else own
 
 
-def publish_r50(plan: Plan, images: torch.Tensor) -> str:
-    """A ResNet-50 RetinaNet that nobody trained, as a published stage."""
+def publish_r50(plan: Plan, images: torch.Tensor, weights: str) -> str:
+    """A ResNet-50 RetinaNet that nobody trained, as a stage that began from these weights."""
     stage = plan.detector_stage(plan.cells[0].readings[0].detector)
-    built = build_detector(stage.detector.config(), torch.Generator().manual_seed(0))
+    sha256 = f"{PUBLISHED[weights].sha256_prefix:0<64}" if weights in PUBLISHED else None
+    spec = replace(stage.detector, weights=weights, weights_sha256=sha256)
+    stage = replace(stage, detector=spec)
+    built = build_detector(spec.config(), torch.Generator().manual_seed(0))
+    if sha256 is not None:  # frozen; a variance that shows the epsilon
+        built.backbone.body.bn1.running_var.fill_(1e-4)
     detector = calibrate(spread_scores(built), images)
     with plan.store.claim(stage.key) as folder:
         safetensors.torch.save_file(detector.state_dict(), folder / "model.safetensors")
@@ -63,16 +70,13 @@ def boxes_of(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    "detector",
-    [
-        [*R50, "detector.min_size=null", "detector.max_size=null"],
-        [*R50, "detector.min_size=128", "detector.max_size=160"],
-        [],
-    ],
-    ids=["retinanet_r50", "retinanet_r50 resized", "retinanet_tiny"],
+    ("weights", "sides"),
+    [("none", [None, None]), ("none", [128, 160]), ("coco", [None, None]), ("tiny", [])],
+    ids=["retinanet_r50", "r50 resized", "r50 with frozen batch norm", "retinanet_tiny"],
 )
 def test_the_documented_loader_finds_what_predict_finds(
-    detector: list[str],
+    weights: str,
+    sides: list[int | None],
     make_plan: Callable[..., Plan],
     tiny_sweep: Sweep,
     run: Any,
@@ -82,20 +86,23 @@ def test_the_documented_loader_finds_what_predict_finds(
     monkeypatch.chdir(tmp_path)
     file = picture(tmp_path / "picture.jpg")
     root, key = tiny_sweep.root, "train-"
-    if detector:
-        plan = make_plan(*detector, "real_count=2", "evaluate.max_detections=60")
+    if sides:
+        names = ("detector.min_size", "detector.max_size")
+        sizes = [f"{name}={side or 'null'}" for name, side in zip(names, sides, strict=True)]
+        plan = make_plan(*R50, *sizes, "real_count=2", "evaluate.max_detections=60")
         pixels = torch.from_numpy(np.asarray(Image.open(file)) / np.float32(255))
-        root, key = plan.root, publish_r50(plan, pixels.permute(2, 0, 1)[None].repeat(2, 1, 1, 1))
+        images = pixels.permute(2, 0, 1)[None].repeat(2, 1, 1, 1)
+        root, key = plan.root, publish_r50(plan, images, weights)
     where = f"sweep.root={root}"
     assert run("predict", key, "picture.jpg", "--out", "out", where).code == 0
     assert run("export", key, "person.pt", where).code == 0
-    architecture = "retinanet_r50" if detector else "retinanet_tiny"
-    names: dict[str, Any] = {}
-    exec(compile(example(architecture), PAGE.name, "exec"), names)
+    architecture = "retinanet_r50" if sides else "retinanet_tiny"
+    found: dict[str, Any] = {}
+    exec(compile(example(architecture), PAGE.name, "exec"), found)
     expected_boxes, expected_scores = boxes_of(tmp_path / "out" / "results.json")
     assert len(expected_scores) > 10
-    assert_scored_boxes_close(names["boxes"], names["scores"], expected_boxes, expected_scores)
-    assert names["saved"]["geometry"]["strides"] == STRIDES[architecture]
+    assert_scored_boxes_close(found["boxes"], found["scores"], expected_boxes, expected_scores)
+    assert found["saved"]["geometry"]["strides"] == STRIDES[architecture]
 
 
 def test_the_file_holds_tensors_and_plain_values_and_says_where_it_is_from(

@@ -19,6 +19,10 @@ STAGE_WORDS = (
     "as real_count=20 synthetic=on seed=0 (axes that make no difference may be left out). "
     "key=value beside it is sweep.root=FOLDER alone, below which the store lies (default: outputs)."
 )
+OTHERS = {
+    "FOLDER": "which detector, and a folder of pictures or one picture",
+    "FILE.pt": "which detector, and the file to write",
+}
 _KEY_VALUE = re.compile(r"[a-z_.]+=")  # a path such as ./a=b is none
 
 
@@ -33,7 +37,10 @@ class Request(NamedTuple):
 
 def parse_request(parser: argparse.ArgumentParser, arguments: Sequence[str], other: str) -> Request:
     """Find the detector and the `other` name, FOLDER or FILE. Raises: ConfigError, StoreError."""
-    parser.add_argument("names", nargs="*", metavar=f"STAGE {other}", help="see below")
+    parser.usage = f"{parser.prog} STAGE {other} [options]"
+    parser.add_argument(
+        "names", nargs="*", metavar=f"STAGE {other}", help=f"{OTHERS[other]}; see below"
+    )
     parser.add_argument("--sweep", help="whose cell is meant: name or folder; default: the newest")
     settings = [word for word in arguments if _KEY_VALUE.match(word)]
     rest = [word for word in arguments if word not in settings]
