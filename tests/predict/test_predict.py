@@ -205,6 +205,18 @@ def test_pictures_of_any_size_keep_their_own_detections(
         )
 
 
+def test_without_out_the_stage_and_the_folder_name_where_it_lies(
+    run: Any, tiny_sweep: Sweep, copy_of: Callable, target: Any
+) -> None:
+    sweep, key = copy_of(tiny_sweep), target.readings[0].detector
+    shutil.rmtree(sweep.root / "sweeps")  # the store is enough
+    picture = sorted(target.pictures.iterdir())[0]
+    for place, name in ((target.pictures, "field"), (picture, picture.stem)):
+        assert run("predict", key, str(place), f"sweep.root={sweep.root}").code == 0
+        names = {path.name for path in (sweep.root / "predictions" / key / name).iterdir()}
+        assert names == {"detections.json", "results.json", "pictures"}
+
+
 def test_memory_holds_the_pictures_of_one_batch(target: Any, tiny_sweep: Sweep) -> None:
     stage = PublishedDetector.open(tiny_sweep.plan.store, target.readings[0].detector)
     one = sorted(target.pictures.iterdir())[0]

@@ -56,7 +56,8 @@ def _predict(request: Request) -> int:
 
 
 def _default_folder(request: Request) -> Path:
-    name = request.place.resolve().name or "pictures"
+    place = request.place.resolve()
+    name = (place.stem if place.is_file() else place.name) or "pictures"
     return request.root / "predictions" / request.published.key / name
 
 
