@@ -71,9 +71,8 @@ def predict_pictures(
     order: PredictionOrder,
     analysis: AnalysisConfig,
 ) -> Prediction:
-    """Detect persons in every picture and write `order.out`, whole or not at all.
+    """Write what is in every readable picture into `order.out`, whole or not at all.
 
-    A damaged picture is skipped.
     Raises: ConfigError for a folder that must not be replaced, StoreError, OSError.
     """
     started = time.monotonic()
