@@ -2,7 +2,17 @@
 
 from jaxtyping import install_import_hook
 
-NUMERIC = ("datasets", "detection", "distance", "metrics", "ptl", "report", "study", "vocabulary")
+NUMERIC = (
+    "datasets",
+    "detection",
+    "distance",
+    "metrics",
+    "predict",
+    "ptl",
+    "report",
+    "study",
+    "vocabulary",
+)
 
 install_import_hook(
     [f"ptl_sweep.{package}" for package in NUMERIC],

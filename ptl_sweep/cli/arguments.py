@@ -5,7 +5,9 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ptl_sweep.config.schema import ConfigError
+from ptl_sweep.compose.grid import CellId
+from ptl_sweep.config.schema import SYNTHETIC_SPELLINGS, ConfigError
+from ptl_sweep.pipeline.graph import Cell
 from ptl_sweep.pipeline.plan import PLAN, Plan, load_plan, newest_sweep
 from ptl_sweep.terminal import did_you_mean
 
@@ -113,3 +115,30 @@ def _named_sweep(root: Path, name: str) -> Path:
     names = [path.parent.name for path in plans]
     there = f"\nthere: {', '.join(names[:20])}" if names else ", which holds none"
     raise ConfigError(f"no sweep {name} in {root / 'sweeps'}{did_you_mean(name, names)}{there}")
+
+
+def cells_of(plan: Plan, words: Sequence[str]) -> list[Cell]:
+    """Find the cells that words such as `real_count=20 synthetic=on` describe.
+
+    Raises: ConfigError for a word that names no axis.
+    """
+    wanted = dict(word.split("=", 1) for word in words)
+    unknown = sorted(wanted.keys() - set(CellId._fields))
+    if unknown:
+        raise ConfigError(f"{unknown[0]} is not an axis; a cell has {', '.join(CellId._fields)}")
+    spelling = wanted.get("synthetic", "")
+    if spelling in SYNTHETIC_SPELLINGS:
+        wanted["synthetic"] = SYNTHETIC_SPELLINGS[spelling]
+    return [
+        cell
+        for cell in plan.cells
+        if all(str(getattr(cell.id, axis)) == value for axis, value in wanted.items())
+    ]
+
+
+def cells_shown(cells: Sequence[Cell]) -> str:
+    """Write the first four cells as they are typed."""
+    return "; ".join(
+        " ".join(f"{axis}={value}" for axis, value in cell.id._asdict().items())
+        for cell in cells[:4]
+    )

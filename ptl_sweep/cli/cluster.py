@@ -11,14 +11,15 @@ from pathlib import Path
 from ptl_sweep.cli.arguments import (
     FAILED,
     OK,
+    cells_of,
+    cells_shown,
     command_parser,
     find_sweep,
     parse_sweep,
     whole_number,
 )
 from ptl_sweep.cli.waiting import Waiting
-from ptl_sweep.compose.grid import CellId
-from ptl_sweep.config.schema import SYNTHETIC_SPELLINGS, ConfigError
+from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.launchers.slurm import commands
 from ptl_sweep.launchers.slurm.journal import REDUCE, SLURM_LOGS, JobBook
 from ptl_sweep.launchers.slurm.queue import own_ids, view_jobs
@@ -118,23 +119,9 @@ def find_task(plan: Plan, words: Sequence[str]) -> Task:
 
 def _task_of_cell(plan: Plan, words: Sequence[str]) -> Task:
     """Find what failed in the cell that the words describe, else what runs, else what ran last."""
-    wanted = dict(word.split("=", 1) for word in words)
-    unknown = sorted(wanted.keys() - set(CellId._fields))
-    if unknown:
-        raise ConfigError(f"{unknown[0]} is not an axis; a cell has {', '.join(CellId._fields)}")
-    spelling = wanted.get("synthetic", "")
-    if spelling in SYNTHETIC_SPELLINGS:
-        wanted["synthetic"] = SYNTHETIC_SPELLINGS[spelling]
-    cells = [
-        cell
-        for cell in plan.cells
-        if all(str(getattr(cell.id, axis)) == value for axis, value in wanted.items())
-    ]
+    cells = cells_of(plan, words)
     if len(cells) != 1:
-        shown = "; ".join(
-            " ".join(f"{axis}={value}" for axis, value in cell.id._asdict().items())
-            for cell in (cells or plan.cells)[:4]
-        )
+        shown = cells_shown(cells or plan.cells)
         raise ConfigError(f"{len(cells)} cells are {' '.join(words)}; for example: {shown}")
     states = status.stage_states(plan, view_jobs(plan))
     line = _ancestors(plan, cells[0].readings[-1].evaluate)

@@ -22,6 +22,8 @@ from ptl_sweep.cli.data import (
     new_target_command,
     pool_command,
 )
+from ptl_sweep.cli.predict.export import export_command
+from ptl_sweep.cli.predict.predict import predict_command
 from ptl_sweep.cli.publish.publish import publish_command
 from ptl_sweep.cli.report import report_command
 from ptl_sweep.cli.store.store import store_command
@@ -171,5 +173,6 @@ COMMANDS: dict[str, Command] = {
         plan_command, status_command, wait_command, cancel_command, logs_command, check_command,
         new_target_command, manifest_command, pool_command, rerun_command, report_command,
         table_command, figure_command, publish_command, sync_command, store_command,
+        predict_command, export_command,
     )
 }  # fmt: skip

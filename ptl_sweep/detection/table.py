@@ -159,7 +159,7 @@ def stack_detections(
         true_positive=joined.truth[0] >= 0,
         hit_bits=_as_bits(joined.truth >= 0),
         ignored=joined.ignored,
-        features=_half_precision(joined.features[scores >= FEATURE_MIN_SCORE]),
+        features=half_precision(joined.features[scores >= FEATURE_MIN_SCORE]),
         truths=TruthTable(
             image=np.repeat(
                 np.arange(len(images), dtype=np.int32), [len(one.truths) for one in per_image]
@@ -168,7 +168,7 @@ def stack_detections(
             level=joined.truth_places[:, 0].astype(np.int32),
             cell=joined.truth_places[:, 1].astype(np.int32),
             anchor_iou=joined.truth_anchor_iou.astype(np.float32),
-            features=_half_precision(joined.truth_features),
+            features=half_precision(joined.truth_features),
         ),
         images=tuple(images),
     )
@@ -188,8 +188,8 @@ def _as_bits(hits: Bool[ndarray, "t n"]) -> Int[ndarray, " n"]:
     return bits
 
 
-def _half_precision(features: Float[ndarray, "n d"]) -> Float[ndarray, "n d"]:
-    """float16 without infinities: half the disk, about three decimal digits."""
+def half_precision(features: Float[ndarray, "n d"]) -> Float[ndarray, "n d"]:
+    """Round to float16 without infinities: half the disk, about three decimal digits."""
     largest = float(np.finfo(np.float16).max)
     num_clipped = int(np.count_nonzero(np.abs(features) > largest))
     if num_clipped:

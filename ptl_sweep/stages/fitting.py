@@ -1,5 +1,6 @@
 """Training a detector on R_t and reading it out: what the train and ptl stages share."""
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -82,6 +83,11 @@ def initial_detector(stage: DetectorStage, ctx: StageContext) -> Detector:
 
 def load_detector(spec: DetectorSpec, ctx: StageContext) -> Detector:
     """The parent stage's detector, ready for inference."""
+    return read_detector(spec, ctx.parent(MODEL), ctx.device)
+
+
+def read_detector(spec: DetectorSpec, path: Path, device: torch.device) -> Detector:
+    """Build the network and read its weights from a checked file, ready for inference."""
     detector = build_detector(spec.config(), torch.Generator().manual_seed(0))
-    detector.load_state_dict(safetensors.torch.load_file(ctx.parent(MODEL)))
-    return detector.to(ctx.device).eval()
+    detector.load_state_dict(safetensors.torch.load_file(path))
+    return detector.to(device).eval()
