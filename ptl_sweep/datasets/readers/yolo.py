@@ -124,12 +124,13 @@ def _images(folder: Folder, validator: Validator) -> Iterator[ListedImage]:
 
     Raises: DataError when no image has a label file and no folder is there for them.
     """
-    images = list_images(folder.images)
+    images = list_images(folder.images) if folder.paths is None else list(folder.paths)
     names = [path.relative_to(folder.images).with_suffix("") for path in images]
     labels = [label_file(folder, name.as_posix()) for name in names]
     _require_labels(folder, labels)
     scenes = frame_runs([f"{folder.prefix}{name.as_posix()}" for name in names])
-    apart = [] if folder.labels == folder.images else sorted(folder.labels.rglob("*.txt"))
+    is_whole = folder.paths is None and folder.labels != folder.images
+    apart = sorted(folder.labels.rglob("*.txt")) if is_whole else []
     known = set(names)
     for path in apart:
         if path.relative_to(folder.labels).with_suffix("") not in known | {Path("classes")}:
