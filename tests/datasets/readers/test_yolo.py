@@ -436,6 +436,31 @@ def test_a_flat_folder_is_divided_by_scene(yolo: Read) -> None:
     assert len(yolo(names, "val", scene_fractions=shares).records) == 2
 
 
+def test_resplit_takes_all_folders_for_one_and_keeps_copies_together(
+    tmp_path: Path, write_image: Callable[..., Path]
+) -> None:
+    for split in ("train", "valid"):
+        for number in range(0, 20, 2):
+            name = f"{number}_jpg.rf.{split}"
+            write_image(tmp_path / split / "images" / f"{name}.png")
+            (tmp_path / split / "labels").mkdir(exist_ok=True)
+            (tmp_path / split / "labels" / f"{name}.txt").write_text(ROW)
+    (tmp_path / "data.yaml").write_text("names: [person]")
+    parts = [
+        [record.image_id for record in _read(tmp_path, split, resplit=True, **keys).records]
+        for split, keys in (
+            ("train", {}),
+            ("validation", {}),
+            ("test", {"scene_fractions": [0.5, 0.2, 0.3]}),
+        )
+    ]
+    assert [len(part) for part in parts] == [16, 4, 6]
+    originals = [{name.split("/")[1].split("_")[0] for name in part} for part in parts]
+    assert [len(names) for names in originals] == [8, 2, 3]
+    assert not originals[0] & originals[1]
+    assert len(_read(tmp_path, "train").records) == 10
+
+
 def test_a_flat_folder_without_fractions_has_no_splits(yolo: Read) -> None:
     with pytest.raises(DataError, match=r"no split 'train'\n  fix: set split=all, or scene_frac"):
         yolo({"1": ROW}, "train")
