@@ -54,6 +54,8 @@ POOL_READERS: dict[str, PoolReader] = {
 }
 MADE = ("miniature", "cutouts")  # readers whose images are no files, so that no index holds them
 
+DIVIDED = ("yolo", "coco", "voc")  # readers that can divide images by scene
+
 READER_KEYS = {
     "scene_fractions", "resplit", "categories", "frame_stride", "domain", "world_seed",
 }  # fmt: skip
