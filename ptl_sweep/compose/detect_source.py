@@ -19,7 +19,7 @@ class DetectedSource(NamedTuple):
 
     config: DatasetConfig
     has_validation: bool  # whether some part can be held out
-    reason: str  # why its own parts are not used; empty where they are, or where there are none
+    reason: str  # why a part of its own is not used; empty where that needs no word
 
 
 def detect_source(root: Path, name: str, persons: Collection[str] = ()) -> DetectedSource:
@@ -41,9 +41,9 @@ def detect_source(root: Path, name: str, persons: Collection[str] = ()) -> Detec
             try:
                 require_clean_validation(config)
             except ConfigError as error:
-                reason = str(error).split("\n")[0]
+                reason = reason or str(error).split("\n")[0]
             else:
-                return DetectedSource(config, has_validation=True, reason="")
+                return DetectedSource(config, has_validation=True, reason=reason)
     if reader in registry.DIVIDED:
         config = replace(base, split="train", scene_fractions=SHARES, resplit=bool(own))
         if _shows_persons(config) and _shows_persons(config.validation_config()):
