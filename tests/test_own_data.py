@@ -29,7 +29,7 @@ class Word(NamedTuple):
 def words(exports: Path) -> list[Word]:
     """The table of all that differs from the page."""
     return [
-        Word("~/exports", str(exports)),
+        Word("$DATA", str(exports)),
         Word("seed=0,1,2,3,4,5", "seed=0,1"),
         Word("real_count=10,20", "real_count=3,4"),
         Word("plan experiment=paper", "plan experiment=paper real_count=3"),  # exports are small
@@ -40,7 +40,7 @@ def commands(exports: Path) -> list[list[str]]:
     """Every command of the page's blocks, in their order."""
     found = []
     for block in PAGE.read_text().split("```\n")[1::2]:
-        for line in block.splitlines():
+        for line in block.removeprefix("DATA=/path/to/exports\n").splitlines():
             assert line.startswith(PROGRAM)
             text = line.removeprefix(PROGRAM)
             for word in words(exports):

@@ -107,7 +107,8 @@ def _choice_options(command: Command, group: str, arguments: list[str]) -> argpa
     )  # fmt: skip
     add_config_dir(parser, f"write DIR/{group}/NAME.yaml (default: conf, where runs look for it)")
     options = parser.parse_args(arguments)
-    options.root = options.root.expanduser().absolute()
+    root = options.root.expanduser()
+    options.root = root.resolve() if ".." in root.parts else root.absolute()  # links stay
     options.is_default = options.config_dir is None
     options.config_dir = options.config_dir or Path(OWN)
     return options

@@ -34,6 +34,18 @@ def detect_source(root: Path, name: str, persons: Collection[str] = ()) -> Detec
         name=name, reader=reader, root=str(root), split="all", categories=categories
     )
     own = _own_parts(base)
+    config, reason = _as_it_is(base, own)
+    if config is None and reader in registry.DIVIDED:
+        config = _divided(base, is_anew=bool(own))
+    if config is not None:
+        return DetectedSource(config, has_validation=True, reason=reason)
+    config = replace(base, split=next(iter(own), "all"))
+    registry.read_split(config, config.split)
+    return DetectedSource(config, has_validation=False, reason=reason)
+
+
+def _as_it_is(base: DatasetConfig, own: Collection[str]) -> tuple[DatasetConfig | None, str]:
+    """Its own train and validation or test, and why one of these is not taken."""
     reason = ""
     for validation in ("validation", "test"):
         if {"train", validation} <= {*own}:
@@ -43,16 +55,15 @@ def detect_source(root: Path, name: str, persons: Collection[str] = ()) -> Detec
             except ConfigError as error:
                 reason = reason or str(error).split("\n")[0]
             else:
-                return DetectedSource(config, has_validation=True, reason=reason)
-    if reader in registry.DIVIDED:
-        config = replace(base, split="train", scene_fractions=SHARES, resplit=bool(own))
-        if _shows_persons(config) and _shows_persons(config.validation_config()):
-            return DetectedSource(config, has_validation=True, reason=reason)
-    split = next(iter(own), "all")
-    config = replace(base, split=split)
-    if not own:
-        registry.read_split(config, split)
-    return DetectedSource(config, has_validation=False, reason=reason)
+                return config, reason
+    return None, reason
+
+
+def _divided(base: DatasetConfig, *, is_anew: bool) -> DatasetConfig | None:
+    """All of it divided by scenes; None where one part would show nobody."""
+    config = replace(base, split="train", scene_fractions=SHARES, resplit=is_anew)
+    parts = (config, config.validation_config())
+    return config if all(map(_shows_persons, parts)) else None
 
 
 def _own_parts(base: DatasetConfig) -> list[str]:

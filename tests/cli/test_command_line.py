@@ -46,6 +46,10 @@ MISTAKES = {
         ["-m", "experiment=own_data"],
         ["this experiment needs dataset=NAME", "beaches, coco,", "new-dataset"],
     ),
+    "a home folder behind a key": (
+        ["plan", "pool.root=~/cutouts"],
+        ["pool.root=~/cutouts: no shell reads ~ there; write pool.root=$HOME/..."],
+    ),
     "a folder of choices that is not there": (
         ["plan", "--config-dir", "nowhere"],
         ["--config-dir nowhere is not a folder"],
