@@ -34,7 +34,7 @@ from ptl_sweep.compose.grid import (
     mapping_of,
     mappings,
 )
-from ptl_sweep.compose.own_choices import with_own_choices
+from ptl_sweep.compose.own_choices import with_own_choices, with_own_flag
 from ptl_sweep.compose.words import refuse_too_many, refuse_unreadable
 from ptl_sweep.config.schema import (
     GROUPS,
@@ -108,7 +108,7 @@ def run_hydra(arguments: Sequence[str]) -> list[Config]:
         os.environ |= {"PTL_HYDRA_DIR": folder, "HYDRA_FULL_ERROR": "1"}
         sys.argv = [
             "ptl-sweep",
-            *_with_open_mappings(with_plain_names(with_own_choices(arguments))),
+            *_with_open_mappings(with_plain_names(with_own_flag(arguments))),
             "hydra/job_logging=none",
             "hydra/hydra_logging=none",
         ]

@@ -21,13 +21,23 @@ def search_word(folder: Path) -> str:
     return f"{_KEY}=['file://{path}']"
 
 
-def with_own_choices(overrides: Sequence[str]) -> list[str]:
-    """Add the word for ./conf, where it is there and no other folder is named."""
+def own_folder() -> Path | None:
+    """Find ./conf; None where it is not there, or is that of the package."""
     own = Path(OWN)
+    return own if own.is_dir() and own.resolve() != conf_dir().resolve() else None
+
+
+def with_own_choices(overrides: Sequence[str]) -> list[str]:
+    """Add the word for ./conf, unless another folder is named."""
+    own = own_folder()
     named = any(override.startswith(f"{_KEY}=") for override in overrides)
-    if named or not own.is_dir() or own.resolve() == conf_dir().resolve():
-        return list(overrides)
-    return [*overrides, search_word(own)]
+    return list(overrides) if named or own is None else [*overrides, search_word(own)]
+
+
+def with_own_flag(arguments: Sequence[str]) -> list[str]:
+    """Put Hydra's flag for ./conf in front, whose --help lists it then; another one wins."""
+    own = own_folder()
+    return list(arguments) if own is None else ["--config-dir", str(own.absolute()), *arguments]
 
 
 def new_choice(group: str, name: str, folder: Path) -> Path:
