@@ -126,7 +126,10 @@ def _answer_choice(
         "categories": config.categories, "check": checked.as_json(),
     }  # fmt: skip
     flag = "" if options.is_default else f" --config-dir {shlex.quote(str(options.config_dir))}"
-    lines = [*map(wrap, told), "", text, checked.text()]
+    shown = [
+        line if line.startswith("wrote") else wrap(line) for line in told
+    ]  # a path stays whole
+    lines = [*shown, "", text, checked.text()]
     lines.append(
         f"next    python -m ptl_sweep check {' '.join(words)}{flag} --sheet outputs/sheets"
     )
