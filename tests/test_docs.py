@@ -88,6 +88,7 @@ def add_examples(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for block in blocks(ROOT / "docs" / "extending.md", "yaml"):
         name = block.splitlines()[0].removeprefix("# conf/")
         (folder / name).write_text(block)
+    shutil.copy(folder / "dataset" / "yolo.yaml", folder / "dataset" / "people.yaml")  # own-data.md
     monkeypatch.setattr(compose, "conf_dir", lambda: folder)
     for package, module in ((launchers, "script"), (architectures, "retinanet_r18")):
         place = folder / package.__name__
@@ -112,11 +113,14 @@ def test_a_command_of_the_documentation_has_a_verb_keys_and_values_that_exist(
         else:
             assert verb == "--help"
     elif verb in COMMANDS and verb not in COUNTED_BY_HYDRA:
+        for path in tmp_path.glob("conf/*/*.yaml"):  # what new-target and new-dataset shall write
+            if verb.startswith("new-") and path.stem == rest[0]:
+                path.unlink()
         with pytest.raises(
             (ConfigError, DataError)
         ) as refused:  # its words are right: what it asks for lacks
             COMMANDS[verb](rest)
-        asked = r"no sweep\b|/path/to/data/(archangel|quarry)|pool.root is /path/to"
+        asked = r"no sweep\b|/path/to/data/(archangel|quarry|people)|pool.root is /path/to"
         assert re.match(asked, str(refused.value))
     else:
         overrides = [word for word in arguments if "=" in word and not word.startswith("-")]

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ptl_sweep.compose.grid import CellId
+from ptl_sweep.compose.own_choices import search_word
 from ptl_sweep.config.schema import SYNTHETIC_SPELLINGS, ConfigError
 from ptl_sweep.pipeline.graph import Cell
 from ptl_sweep.pipeline.plan import PLAN, Plan, load_plan, newest_sweep
@@ -39,7 +40,14 @@ def command_parser(
     parser = argparse.ArgumentParser(prog=prog, description=command.__doc__, epilog=words)
     if has_json:
         parser.add_argument("--json", action="store_true", help="machine-readable")
+    if words == GRID_WORDS:
+        add_config_dir(parser, "choices of your own beside those of the package; default: ./conf")
     return parser
+
+
+def add_config_dir(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """Let a command take Hydra's flag for another folder of choices."""
+    parser.add_argument("--config-dir", metavar="DIR", type=Path, help=meaning)
 
 
 def whole_number(text: str) -> int:
@@ -56,10 +64,15 @@ def whole_number(text: str) -> int:
 def parse_overrides(
     parser: argparse.ArgumentParser, arguments: Sequence[str]
 ) -> tuple[list[str], argparse.Namespace]:
-    """Separate Hydra's overrides, given with or without -m, from flags and names."""
+    """Separate Hydra's overrides, given with or without -m, from flags and names.
+
+    Raises: ConfigError for a folder of choices that is not there.
+    """
     overrides = [a for a in arguments if "=" in a and not a.startswith("-")]
     rest = [a for a in arguments if a not in overrides and a not in ("-m", "--multirun")]
-    return overrides, parser.parse_args(rest)
+    options = parser.parse_args(rest)
+    folder: Path | None = getattr(options, "config_dir", None)
+    return overrides if folder is None else [*overrides, search_word(folder)], options
 
 
 def parse_sweep(

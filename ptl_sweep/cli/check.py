@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from ptl_sweep.cli.dataset_report import CheckResult, DatasetCheck, Decoding, percent
-from ptl_sweep.compose.leakage import shared_originals
 from ptl_sweep.compose.requirements import ROLES, Need, needed_sets, rules, too_few
 from ptl_sweep.config.schema import Config, ConfigError, DatasetConfig
 from ptl_sweep.datasets.anchors import (
@@ -15,7 +14,7 @@ from ptl_sweep.datasets.anchors import (
     matched_share,
     seen_boxes,
 )
-from ptl_sweep.datasets.readers.yolo import UNUSED_SHARES
+from ptl_sweep.datasets.readers.division import UNUSED_SHARES
 from ptl_sweep.datasets.summary import sample_sheet, summarise
 from ptl_sweep.datasets.validation import DataError
 from ptl_sweep.detection.architectures import architecture_of
@@ -128,7 +127,7 @@ def _with_words(
     part = "dataset" if checked.role == "validation" else checked.role
     warnings: list[str] = []
     notes = list(checked.notes)
-    for warning in _warnings(checked, found):
+    for warning in _warnings(checked):
         is_default = f"{part}.scene_fractions" not in keys and warning.startswith(UNUSED_SHARES)
         (notes if is_default else warnings).append(warning)
     for warning in _anchor_warnings(checked, found):
@@ -137,7 +136,7 @@ def _with_words(
     return replace(checked, warnings=tuple(warnings), notes=tuple(notes))
 
 
-def _warnings(checked: DatasetCheck, found: Sequence[DatasetCheck]) -> Iterator[str]:
+def _warnings(checked: DatasetCheck) -> Iterator[str]:
     """Yield what its reader found odd, and what the detector will."""
     summary = checked.summary
     if summary is None:
@@ -145,7 +144,6 @@ def _warnings(checked: DatasetCheck, found: Sequence[DatasetCheck]) -> Iterator[
     yield from summary.warnings
     if not summary.num_persons:
         yield "no image shows a person"
-    yield from _copies(checked, found)
 
 
 def _anchor_warnings(checked: DatasetCheck, found: Sequence[DatasetCheck]) -> Iterator[str]:
@@ -156,22 +154,6 @@ def _anchor_warnings(checked: DatasetCheck, found: Sequence[DatasetCheck]) -> It
             f"anchors match {percent(summary.matched_share)} % of the persons at IoU 0.5, "
             f"should be {percent(MIN_SHARE)} %\n        fix: {_anchor_fix(checked, found)}"
         )
-
-
-def _copies(checked: DatasetCheck, found: Sequence[DatasetCheck]) -> Iterator[str]:
-    """Warn of a validation split that holds copies, by name, of pictures that are trained on."""
-    if checked.role != "validation" or checked.image_set is None:
-        return
-    for source in found:
-        is_source = source.role == "dataset" and source.name == checked.name
-        if is_source and source.image_set is not None:
-            shared = shared_originals(source.image_set, checked.image_set)
-            if shared:
-                yield (
-                    f"{len(shared)} images are by their names copies of pictures in {source.title} "
-                    f"(first: {shared[0]})\n        fix: divide the pictures before they are "
-                    "augmented, or put all into one folder: copies then stay together"
-                )
 
 
 def _anchor_fix(checked: DatasetCheck, found: Sequence[DatasetCheck]) -> str:

@@ -19,6 +19,7 @@ from ptl_sweep.cli.cluster import cancel_command, logs_command, wait_command
 from ptl_sweep.cli.data import (
     check_command,
     manifest_command,
+    new_dataset_command,
     new_target_command,
     pool_command,
 )
@@ -171,8 +172,8 @@ COMMANDS: dict[str, Command] = {
     name_of(command): command
     for command in (
         plan_command, status_command, wait_command, cancel_command, logs_command, check_command,
-        new_target_command, manifest_command, pool_command, rerun_command, report_command,
-        table_command, figure_command, publish_command, sync_command, store_command,
+        new_dataset_command, new_target_command, manifest_command, pool_command, rerun_command,
+        report_command, table_command, figure_command, publish_command, sync_command, store_command,
         predict_command, export_command,
     )
 }  # fmt: skip

@@ -3,16 +3,26 @@
 import argparse
 import inspect
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 
-from ptl_sweep.cli.arguments import GRID_WORDS, OK, command_parser, parse_overrides
+from ptl_sweep.cli.arguments import (
+    GRID_WORDS,
+    OK,
+    Command,
+    add_config_dir,
+    command_parser,
+    parse_overrides,
+)
 from ptl_sweep.cli.check import check_data
+from ptl_sweep.compose.choice_file import WrittenChoice, write_choice
 from ptl_sweep.compose.compose import compose_grid, named_keys
 from ptl_sweep.compose.detect_format import describe_format, detect_format
+from ptl_sweep.compose.detect_source import describe_source, detect_source
 from ptl_sweep.compose.grid import check_cells
-from ptl_sweep.compose.new_target import target_path, write_target
-from ptl_sweep.config.schema import ConfigError
+from ptl_sweep.compose.own_choices import OWN, new_choice, search_word
+from ptl_sweep.config.schema import ConfigError, DatasetConfig
 from ptl_sweep.datasets import registry
 from ptl_sweep.datasets.readers.archangel import MANIFESTS
 from ptl_sweep.datasets.readers.build_manifest import ManifestSummary, build_manifest
@@ -59,26 +69,70 @@ def manifest_command(arguments: list[str]) -> int:
 
 def new_target_command(arguments: list[str]) -> int:
     """Describe a folder of labelled pictures as a target: its format, split and classes."""
-    parser = command_parser(new_target_command, words=None)
-    parser.add_argument("name", metavar="NAME", help="what target=NAME and the tables will say")
+    options = _choice_options(new_target_command, "target", arguments)
+    path = new_choice("target", options.name, options.config_dir)
+    found = detect_format(options.root, options.name, options.person)
+    config = DatasetConfig(
+        name=options.name, reader=found.reader, root=str(options.root), split=found.split,
+        categories=found.categories,
+    )  # fmt: skip
+    written = write_choice(path, config, is_source=False)
+    told = [f"found   {describe_format(found)}", f"wrote   {path}"]
+    return _answer_choice(options, written, [f"target={options.name}"], told)
+
+
+def new_dataset_command(arguments: list[str]) -> int:
+    """Describe a folder of labelled pictures as a source: what trains and what is held out."""
+    options = _choice_options(new_dataset_command, "dataset", arguments)
+    path = new_choice("dataset", options.name, options.config_dir)
+    found = detect_source(options.root, options.name, options.person)
+    written = write_choice(path, found.config, is_source=True)
+    told = [f"found   {describe_source(found)}", f"wrote   {path}"]
+    if found.reason:
+        told.insert(1, f"why     {found.reason}")
+    words = [f"dataset={options.name}"]
+    if not found.has_validation:
+        words.append("analysis.calibration=crossfit")
+        told.append(f"note    nothing can be held out, so every run needs {words[-1]}")
+    return _answer_choice(options, written, words, told)
+
+
+def _choice_options(command: Command, group: str, arguments: list[str]) -> argparse.Namespace:
+    parser = command_parser(command, words=None)
+    parser.add_argument("name", metavar="NAME", help=f"what {group}=NAME and the tables will say")
     parser.add_argument("--root", type=Path, required=True, help="the folder of the data set")
     parser.add_argument(
         "--person", action="append", default=[], metavar="CLASS",
         help="a class that is a person (may be repeated; default: those that are called so)",
     )  # fmt: skip
+    add_config_dir(parser, f"write DIR/{group}/NAME.yaml (default: conf, where runs look for it)")
     options = parser.parse_args(arguments)
-    path = target_path(options.name)
-    found = detect_format(options.root.expanduser().absolute(), options.name, options.person)
-    text = write_target(path, options.root.expanduser(), found)
-    words = [f"target={options.name}"]
-    checked = check_data(compose_grid(words, as_sweep=False), named=words, sheet=None)
+    root = options.root.expanduser()
+    options.root = root.resolve() if ".." in root.parts else root.absolute()  # links stay
+    options.is_default = options.config_dir is None
+    options.config_dir = options.config_dir or Path(OWN)
+    return options
+
+
+def _answer_choice(
+    options: argparse.Namespace, written: WrittenChoice, words: list[str], told: list[str]
+) -> int:
+    """Check what was written, and show all of it."""
+    path, config, text = written
+    other = [] if options.is_default else [search_word(options.config_dir)]
+    checked = check_data(compose_grid([*words, *other], as_sweep=False), named=words, sheet=None)
     content = {
-        "path": str(path), "reader": found.reader, "split": found.split,
-        "categories": found.categories, "check": checked.as_json(),
+        "path": str(path), "reader": config.reader, "split": config.split,
+        "categories": config.categories, "check": checked.as_json(),
     }  # fmt: skip
-    found_text = wrap(f"found   {describe_format(found)}")
-    lines = [found_text, f"wrote   {path}", "", text, checked.text()]
-    lines.append(f"next    python -m ptl_sweep check target={options.name} --sheet outputs/sheets")
+    flag = "" if options.is_default else f" --config-dir {shlex.quote(str(options.config_dir))}"
+    shown = [
+        line if line.startswith("wrote") else wrap(line) for line in told
+    ]  # a path stays whole
+    lines = [*shown, "", text, checked.text()]
+    lines.append(
+        f"next    python -m ptl_sweep check {' '.join(words)}{flag} --sheet outputs/sheets"
+    )
     answer(content, "\n".join(lines), as_json=options.json)
     return checked.exit_code(strict=False)
 

@@ -34,6 +34,7 @@ from ptl_sweep.compose.grid import (
     mapping_of,
     mappings,
 )
+from ptl_sweep.compose.own_choices import with_own_choices, with_own_flag
 from ptl_sweep.compose.words import refuse_too_many, refuse_unreadable
 from ptl_sweep.config.schema import (
     GROUPS,
@@ -107,7 +108,7 @@ def run_hydra(arguments: Sequence[str]) -> list[Config]:
         os.environ |= {"PTL_HYDRA_DIR": folder, "HYDRA_FULL_ERROR": "1"}
         sys.argv = [
             "ptl-sweep",
-            *_with_open_mappings(with_plain_names(arguments)),
+            *_with_open_mappings(with_plain_names(with_own_flag(arguments))),
             "hydra/job_logging=none",
             "hydra/hydra_logging=none",
         ]
@@ -142,7 +143,8 @@ def compose_grid(overrides: Sequence[str], *, as_sweep: bool = True) -> list[Con
     try:
         GlobalHydra.instance().clear()
         with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            cells = list(_compose_cells(_with_open_mappings(with_plain_names(overrides))))
+            words = with_own_choices(overrides)
+            cells = list(_compose_cells(_with_open_mappings(with_plain_names(words))))
     except (HydraException, OmegaConfBaseException, ConfigError) as error:
         raise ConfigError(as_written(short_message(error))) from error
     write_names_back(cells)

@@ -4,14 +4,15 @@ The folder is read by the reader that would read it in a sweep, so what is said 
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ptl_sweep.config.schema import ConfigError, DatasetConfig
 from ptl_sweep.datasets import registry
+from ptl_sweep.datasets.readers import pairs
 from ptl_sweep.datasets.readers.classes import loose
-from ptl_sweep.datasets.readers.pairs import annotation_files
+from ptl_sweep.datasets.readers.coco_layout import annotation_files
 from ptl_sweep.datasets.readers.validator import Validator
 from ptl_sweep.datasets.readers.voc_xml import parse_voc
 from ptl_sweep.datasets.readers.yolo_layout import class_names, names_file
@@ -50,11 +51,19 @@ def detect_format(root: Path, name: str, persons: Collection[str] = ()) -> Detec
     Raises: DataError for a folder in no known format, or that its reader refuses; ConfigError when
     no class is a person.
     """
+    reader, categories = find_format(root, persons)
+    return _read(reader, root, name, categories)
+
+
+def find_format(root: Path, persons: Collection[str] = ()) -> tuple[str, dict[str, str]]:
+    """Find the reader of a folder, and what each class means; empty where the format says it.
+
+    Raises: DataError, ConfigError as `detect_format`.
+    """
     if not root.is_dir():
         raise DataError(f"{root} is not a folder\n  fix: name the folder of the data set")
     for reader, classes in _formats(root):
-        categories = _categories(classes(root), persons)
-        return _read(reader, root, name, categories)
+        return reader, _categories(classes(root), persons)
     raise DataError(
         f"{root}: no format that is known by its files; these are: {FORMATS_TEXT}\n"
         "  fix: name the folder that holds them, or export the labels in one of these formats"
@@ -67,7 +76,7 @@ def _formats(root: Path) -> Iterator[tuple[str, Callable[[Path], Sequence[str]]]
     for task, reader in (("DET", "visdrone"), ("VID", "visdrone_vid")):
         if any(re.fullmatch(rf"VisDrone\d*-{task}-.+", name, re.IGNORECASE) for name in names):
             yield reader, lambda _: ()
-    if any(True for _ in _coco_files(root)):
+    if annotation_files(root):
         yield "coco", _coco_classes
     if names_file(root).is_file():
         yield "yolo", lambda folder: list(class_names(folder).values())
@@ -75,15 +84,10 @@ def _formats(root: Path) -> Iterator[tuple[str, Callable[[Path], Sequence[str]]]
         yield "voc", _voc_classes
 
 
-def _coco_files(root: Path) -> Iterator[Path]:
-    yield from sorted(root.glob("annotations/*.json"))
-    yield from sorted(root.glob("*/_annotations.coco.json"))
-
-
 def _coco_classes(root: Path) -> list[str]:
     """Names of the categories of all files, in their order."""
     names: dict[str, None] = {}
-    for path in _coco_files(root):
+    for path in annotation_files(root):
         content = parse_json(read_text(path), path, "export the file again")
         categories = content.get("categories") if isinstance(content, dict) else None
         for entry in categories if isinstance(categories, list) else []:
@@ -95,7 +99,7 @@ def _coco_classes(root: Path) -> list[str]:
 def _voc_classes(root: Path) -> list[str]:
     """Names of all objects, in the order of the files. Raises: DataError."""
     validator = Validator(DatasetConfig(name="classes", reader="voc", root=str(root)), "all")
-    files = sorted(annotation_files(root).values())
+    files = sorted(pairs.annotation_files(root).values())
     return list(dict.fromkeys(name for path in files for name in parse_voc(path, validator).names))
 
 
@@ -149,7 +153,13 @@ def _read(reader: str, root: Path, name: str, categories: dict[str, str]) -> Det
 def describe_format(found: DetectedFormat) -> str:
     """Write what was found as a line of text."""
     texts = [f"format {found.reader}", f"split {found.split}"]
+    return "; ".join([*texts, *describe_classes(found.categories)])
+
+
+def describe_classes(categories: Mapping[str, str]) -> list[str]:
+    """Write `person: man, woman`, and the same of other and ignored classes."""
+    texts = []
     for meaning in ("person", "other", "ignore"):
-        names = [name for name, own in found.categories.items() if own == meaning]
+        names = [name for name, own in categories.items() if own == meaning]
         texts += [f"{meaning}: {', '.join(names)}"] if names else []
-    return "; ".join(texts)
+    return texts

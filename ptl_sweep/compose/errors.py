@@ -9,7 +9,7 @@ from omegaconf.errors import ValidationError
 
 from ptl_sweep.compose.grid import all_keys, declared_keys, is_group, mapping_of
 from ptl_sweep.config.checks import refuse_secret
-from ptl_sweep.config.schema import ConfigError, conf_dir
+from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.terminal import close_match, did_you_mean
 
 NO_SECRETS = (
@@ -98,7 +98,10 @@ def _key_or_choice(text: str) -> str | None:
         full = re.search(r"full_key: (\S+)", text) or re.search(r"override '([^']+)'", text)
         return unknown_key(full.group(1) if full else unknown.group(1))
     choice = re.search(r"Could not find '([^'/]+)/([^']+)'", text)
-    return _unknown_choice(choice.group(1), choice.group(2)) if choice else None
+    if choice:
+        return _unknown_choice(choice.group(1), choice.group(2), text)
+    missing = re.search(r"You must specify '(\w+)'.*\nAvailable options:\n((?:\t.+\n?)*)", text)
+    return _missing_choice(missing.group(1), missing.group(2).split()) if missing else None
 
 
 def _several_values(text: str) -> str | None:
@@ -159,8 +162,18 @@ def unknown_key(key: str) -> str:
     return f"unknown key {key}{hint or '; `python -m ptl_sweep --cfg job` lists all'}"
 
 
-def _unknown_choice(group: str, choice: str) -> str:
-    choices = sorted(path.stem for path in (conf_dir() / group).glob("*.yaml"))
+def _missing_choice(group: str, choices: list[str]) -> str:
+    """Say what an experiment leaves to the user, as own_data does its source."""
+    return (
+        f"this experiment needs {group}=NAME, one of {', '.join(sorted(choices))}\n"
+        f"  fix: name one; `python -m ptl_sweep new-{group} NAME --root DIR` adds a folder of yours"
+    )
+
+
+def _unknown_choice(group: str, choice: str, text: str) -> str:
+    """Say what Hydra lists, which has seen the user's own files too."""
+    listed = re.search(rf"Available options in '{group}':\n((?:\t.+\n?)*)", text)
+    choices = sorted(listed.group(1).split()) if listed else []
     allowed = f"\nallowed: {', '.join(choices)}" if choices else f"\nno group {group}"
     return f"unknown choice {group}={choice}{did_you_mean(choice, choices)}{allowed}"
 

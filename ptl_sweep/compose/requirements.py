@@ -6,7 +6,11 @@ from functools import partial
 from typing import NamedTuple
 
 from ptl_sweep.compose.grid import real_count_fault
-from ptl_sweep.compose.leakage import require_held_out, require_separate
+from ptl_sweep.compose.leakage import (
+    require_clean_validation,
+    require_held_out,
+    require_separate,
+)
 from ptl_sweep.config.schema import Config, ConfigError, DatasetConfig, PoolConfig
 from ptl_sweep.datasets import registry
 from ptl_sweep.datasets.records import ImageSet
@@ -92,9 +96,12 @@ def rules(cells: Iterable[Config]) -> list[Rule]:
         pair = (needs["dataset"], needs["target"])
         found.setdefault(canonical_json(["separate", *values]), Rule(pair, separate))
         if "validation" in needs:
+            clean = partial(require_clean_validation, config.dataset)
+            both = (needs["dataset"], needs["validation"])
+            found.setdefault(canonical_json(["clean", values[0]]), Rule(both, clean))
             held_out = partial(require_held_out, config.dataset, config.target)
-            three = (needs["dataset"], needs["target"], needs["validation"])
-            found.setdefault(canonical_json(["held out", *values]), Rule(three, held_out))
+            beside = (needs["target"], needs["validation"])
+            found.setdefault(canonical_json(["held out", *values]), Rule(beside, held_out))
     return list(found.values())
 
 

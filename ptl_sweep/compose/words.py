@@ -23,6 +23,8 @@ def refuse_unreadable(overrides: Iterable[str]) -> None:
     parser = OverridesParser.create()
     for word in overrides:
         key, _, value = word.partition("=")
+        if value.startswith("~"):
+            raise ConfigError(f"{brief(word)}: no shell reads ~ there; write {key}=$HOME/...")
         try:
             (override,) = parser.parse_overrides([word])
             count = _num_values(override)

@@ -18,6 +18,8 @@ class DatasetConfig:
     split: str = "train"  # which part: real pictures are drawn from it, targets are tested on it
     validation_split: str = "validation"  # part of the source that no subset ever touches
     scene_fractions: list[float] | None = None  # train, validation, test share, by whole scenes
+    resplit: bool = False  # divide images that have splits of their own anew, by scene_fractions
+    # (null: 0.8, 0.2, 0): copies of one picture stay together
     categories: dict[Any, str] = field(default_factory=dict)  # class -> person | other | ignore;
     # * is every class not named; a file may name a class by digits
     num_images: int | None = None  # use only so many images of the split; null: all

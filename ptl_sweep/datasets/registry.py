@@ -54,8 +54,12 @@ POOL_READERS: dict[str, PoolReader] = {
 }
 MADE = ("miniature", "cutouts")  # readers whose images are no files, so that no index holds them
 
-READER_KEYS = {"scene_fractions", "categories", "frame_stride", "domain", "world_seed"}
-FILE_KEYS = {"scene_fractions", "categories"}
+DIVIDED = ("yolo", "coco", "voc")  # readers that can divide images by scene
+
+READER_KEYS = {
+    "scene_fractions", "resplit", "categories", "frame_stride", "domain", "world_seed",
+}  # fmt: skip
+FILE_KEYS = {"scene_fractions", "resplit", "categories"}
 OTHER_KEYS = {  # readers that read other ones of READER_KEYS than FILE_KEYS
     "miniature": {"domain", "world_seed"},
     "okutama": FILE_KEYS | {"frame_stride"},

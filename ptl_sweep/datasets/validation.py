@@ -69,13 +69,18 @@ def require_root(config: DatasetConfig, holds: str) -> Path:
 
 
 def refuse_scene_fractions(config: DatasetConfig, instead: str) -> None:
-    """Refuse them for a data set that has splits of its own; `instead` says what to do.
+    """Refuse them, and `resplit`, for a data set that is never divided; `instead` says what to do.
 
     Raises: ConfigError.
     """
     if config.scene_fractions is not None:
         raise ConfigError(
-            f"{config.name}.scene_fractions divides a flat folder of reader=yolo; {instead}"
+            f"{config.name}.scene_fractions divides images of reader=yolo, coco or voc; {instead}"
+        )
+    if config.resplit:
+        raise ConfigError(
+            f"{config.name}.resplit divides images of reader=yolo, coco or voc, and this one is "
+            f"{config.reader}: leave it out"
         )
 
 

@@ -50,6 +50,7 @@ class DataSpec:
     frame_stride: int
     domain: str | None
     world_seed: int
+    resplit: bool = field(default=False, metadata=IN_KEY_WHEN_GIVEN)
     place: DataPlace = field(metadata=NOT_IN_KEY)
 
     @classmethod

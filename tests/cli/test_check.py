@@ -234,7 +234,7 @@ def export(write_yolo: WriteYolo) -> Path:
     for name in ("train", "valid"):
         folder = write_yolo(f"export/{name}", [PERSON] * 3, (100, 80))
         for index in range(3):
-            size, colour = (100, 80), (index, len(name), len(name) * index)
+            size, colour = (100, 80), (index, ord(name[0]), len(name) * index)
             path = folder / "images" / f"{index}.png"
             Image.new("RGB", size, colour).save(path)
             path.rename(path.with_name(f"{name}{index}.png"))
@@ -288,7 +288,7 @@ def test_a_truncated_picture_is_refused_unless_headers_are_enough(
     assert run("check", "--fast", *words).code == 0
 
 
-def test_copies_by_name_in_the_validation_split_are_reported(
+def test_copies_by_name_in_the_validation_split_are_refused_and_resplit_is_the_way_out(
     run: Any, export: Path, tmp_path: Path
 ) -> None:
     suffix = "_jpg.rf.GNSaptniQRRWmG0fIgl"
@@ -296,8 +296,11 @@ def test_copies_by_name_in_the_validation_split_are_reported(
         for name in ("train", "valid"):
             path = export / name / part.format(f"{name}0")
             path.rename(path.with_stem(f"clip-01{suffix}{name[0]}"))
-    outcome = run(
-        "check", "--json", "dataset=yolo", f"dataset.root={export}", f"sweep.root={tmp_path}"
-    )
-    (warning,) = json.loads(outcome.output)[1]["warnings"]
-    assert warning.startswith("1 images are by their names copies of pictures in dataset yolo")
+    words = ["dataset=yolo", f"dataset.root={export}", f"sweep.root={tmp_path}"]
+    outcome = run("check", "--json", *words)
+    assert outcome.code == 1
+    error = json.loads(outcome.output)[1]["error"]
+    assert f"(copies: clip-01{suffix}v and clip-01{suffix}t)" in error
+    assert "fix: dataset.resplit=true" in error
+    for way_out in ("dataset.resplit=true", "analysis.calibration=crossfit"):
+        assert run("check", *words, way_out).code == 0

@@ -42,6 +42,18 @@ def plan(make_plan: MakePlan, no_training: list[str]) -> Plan:
 
 
 MISTAKES = {
+    "no source of one's own": (
+        ["-m", "experiment=own_data"],
+        ["this experiment needs dataset=NAME", "beaches, coco,", "new-dataset"],
+    ),
+    "a home folder behind a key": (
+        ["plan", "pool.root=~/cutouts"],
+        ["pool.root=~/cutouts: no shell reads ~ there; write pool.root=$HOME/..."],
+    ),
+    "a folder of choices that is not there": (
+        ["plan", "--config-dir", "nowhere"],
+        ["--config-dir nowhere is not a folder"],
+    ),
     "unknown key": (["real_cuont=3"], ["real_cuont", "did you mean real_count?"]),
     "unknown key in a sweep": (["-m", "train.num_stepz=3,4"], ["did you mean train.num_steps?"]),
     "wrong type": (["real_count=x"], ["real_count: 'x' is not an integer"]),
@@ -278,7 +290,8 @@ def test_a_disk_that_is_too_small_fails_cells_with_a_reason_and_more_space_mends
 
 
 @pytest.mark.parametrize(
-    "command", [command for command in COMMANDS if command not in ("manifest", "new-target")]
+    "command",
+    [name for name in COMMANDS if name not in ("manifest", "new-dataset", "new-target")],
 )
 def test_help_of_a_command_says_which_key_value_it_takes(
     command: str, capsys: pytest.CaptureFixture[str]

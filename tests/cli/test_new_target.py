@@ -10,7 +10,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from ptl_sweep.compose import compose, new_target
+from ptl_sweep.compose import compose, own_choices
 from ptl_sweep.compose.detect_format import detect_format
 from ptl_sweep.config.schema import ConfigError, conf_dir
 from ptl_sweep.datasets.validation import DataError
@@ -101,7 +101,8 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "conf"
     shutil.copytree(conf_dir(), folder)
     monkeypatch.setattr(compose, "conf_dir", lambda: folder)
-    monkeypatch.setattr(new_target, "conf_dir", lambda: folder)
+    monkeypatch.setattr(own_choices, "conf_dir", lambda: folder)
+    monkeypatch.chdir(tmp_path)
     return folder
 
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ptl_sweep.compose.leakage import require_held_out, require_separate
+from ptl_sweep.compose.leakage import (
+    require_clean_validation,
+    require_held_out,
+    require_separate,
+    shared_originals,
+)
 from ptl_sweep.config.schema import ConfigError, DatasetConfig
+from ptl_sweep.datasets import registry
 
 
 def write(root: Path, values: dict[str, list[int]]) -> Path:
@@ -78,7 +85,7 @@ def test_one_shared_image_is_enough(source: Path, tmp_path: Path) -> None:
 def test_what_calibrates_was_not_trained_on(tmp_path: Path) -> None:
     root = write(tmp_path / "source", {"train": [1, 2, 3], "val": [4, 2], "test": [6]})
     with pytest.raises(ConfigError) as caught:
-        require_held_out(config(root, "train"), config(root, "test"))
+        require_clean_validation(config(root, "train"))
     assert "the validation split of mine (val) shares images with train" in str(caught.value)
     assert "fix: set dataset.validation_split" in str(caught.value)
 
@@ -93,8 +100,74 @@ def test_a_target_beside_the_validation_split_shares_none_of_its_images(
     require_held_out(config(source, "train"), config(source, "test"))
 
 
+COPY = "clip-{}_jpg.rf.{}"  # as Roboflow calls augmented copies
+
+
+@pytest.fixture
+def export(source: Path) -> Path:
+    """`source`, in which each part shows clip-0 and train alone clip-1, every time other pixels."""
+    for part in ("train", "val", "test"):
+        for number in (0, 1) if part == "train" else (0,):
+            for folder, suffix in (("images", "png"), ("labels", "txt")):
+                path = source / folder / part / f"{part}{number}.{suffix}"
+                path.rename(path.with_stem(COPY.format(number, part * 2)))
+    return source
+
+
+def test_copies_of_one_picture_by_their_names_lie_in_no_two_parts(export: Path) -> None:
+    pair = f"copies: {COPY.format(0, 'valval')} and {COPY.format(0, 'traintrain')}"
+    with pytest.raises(ConfigError) as caught:
+        require_clean_validation(config(export, "train"))
+    assert pair in str(caught.value)
+    assert "fix: dataset.resplit=true" in str(caught.value)
+    assert "or analysis.calibration=crossfit" in str(caught.value)
+    with pytest.raises(ConfigError, match=r"target theirs \(test\) shows by their names the pict"):
+        require_separate(config(export, "train"), config(export, "test", "theirs"))
+
+
+def test_a_target_of_one_folder_with_the_validation_split_shows_none_of_its_pictures(
+    export: Path,
+) -> None:
+    for folder in ("images", "labels"):
+        (path,) = (export / folder / "train").glob("clip-0*")
+        path.rename(path.with_stem("other"))
+    with pytest.raises(ConfigError, match=r"with the validation split .*\n  fix: set target.split"):
+        require_held_out(config(export, "train"), config(export, "test", "theirs"))
+    require_separate(config(export, "train"), config(export, "test", "theirs"))
+
+
+def test_names_of_two_folders_may_be_equal(export: Path, tmp_path: Path) -> None:
+    other = write(tmp_path / "other", {"test": [11]})
+    for folder, suffix in (("images", "png"), ("labels", "txt")):
+        path = other / folder / "test" / f"test0.{suffix}"
+        path.rename(path.with_stem(COPY.format(1, "other")))
+    require_separate(config(export, "train"), config(other, "test", "theirs"))
+
+
+def test_what_is_divided_anew_has_no_copies_in_two_parts(export: Path) -> None:
+    dataset = config(export, "train", resplit=True)
+    require_clean_validation(dataset)
+    require_separate(dataset, dataset.validation_config())
+
+
+def test_each_copy_is_paired_with_a_picture_of_the_source(source: Path) -> None:
+    images = [
+        [replace(record, image_id=COPY.format(number, part)) for number in range(5)]
+        for part, record in (
+            ("a", registry.read_split(config(source, "train"), "train").records[0]),
+            ("b", registry.read_split(config(source, "val"), "val").records[0]),
+        )
+    ]
+    sets = [replace(registry.read_split(config(source, "test"), "test"), records=tuple(found))
+            for found in images]  # fmt: skip
+    shared = shared_originals(*sets)
+    assert shared == {COPY.format(n, "b"): COPY.format(n, "a") for n in range(5)}
+    assert shared_originals(sets[0], sets[0]) == {name: name for name in shared.values()}
+
+
 def test_a_target_may_be_the_validation_split_itself(source: Path, tmp_path: Path) -> None:
     dataset = config(source, "train")
+    require_clean_validation(dataset)
     require_held_out(dataset, dataset.validation_config())
     shutil.copytree(source, tmp_path / "copy")  # is evaluated as one with it
     require_held_out(dataset, config(tmp_path / "copy", "val", "theirs"))
@@ -108,10 +181,10 @@ def test_the_worlds_of_the_miniature_are_told_apart_by_what_draws_them() -> None
     field = DatasetConfig(name="field", reader="miniature", domain="field", split="test")
     require_held_out(town, field)
     require_held_out(town, town.validation_config())
+    require_clean_validation(town)
     with pytest.raises(ConfigError, match=r"shares images with train"):
-        require_held_out(
-            DatasetConfig(name="town", reader="miniature", domain="town", validation_split="train"),
-            field,
+        require_clean_validation(
+            DatasetConfig(name="town", reader="miniature", domain="town", validation_split="train")
         )
 
 

@@ -145,6 +145,7 @@ def test_any_change_of_the_files_is_read_anew(change: Callable[[Path], object], 
 CONTENT: dict[str, Any] = {  # of both configs: another value of every key
     "reader": "coco",
     "scene_fractions": [0.5, 0.25, 0.25],
+    "resplit": True,
     "categories": {"car": "person"},
     "num_images": 2,
     "frame_stride": 2,

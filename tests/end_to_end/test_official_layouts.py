@@ -15,7 +15,12 @@ from helpers.official_layouts import IGNORED, POOL_PATTERN, write_layouts
 
 from ptl_sweep.__main__ import main
 from ptl_sweep.compose.compose import compose_grid
-from ptl_sweep.compose.leakage import require_held_out, require_separate, shared_images
+from ptl_sweep.compose.leakage import (
+    require_clean_validation,
+    require_held_out,
+    require_separate,
+    shared_images,
+)
 from ptl_sweep.config.schema import Config, ConfigError, TilingConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.registry import read_split
@@ -204,4 +209,5 @@ def test_images_that_training_may_have_seen_are_no_target(
     for target in ("visdrone", "source"):
         config = compose_grid([*command[1:], f"target={target}"])[0]
         require_separate(config.dataset, config.target)
+        require_clean_validation(config.dataset)
         require_held_out(config.dataset, config.target)

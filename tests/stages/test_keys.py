@@ -67,6 +67,7 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "dataset.split": ("validation", ALL),
     "dataset.validation_split": ("test", NOTHING),
     "dataset.scene_fractions": ([0.5, 0.25, 0.25], NOTHING),
+    "dataset.resplit": (True, NOTHING),  # read by yolo, coco and voc only
     "dataset.categories": ({"man": "person"}, NOTHING),
     "dataset.num_images": (50, ALL),
     "dataset.frame_stride": (3, NOTHING),  # read by okutama and sard only
@@ -94,6 +95,7 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "target.split": ("train", EVALUATE),
     "target.validation_split": ("test", NOTHING),
     "target.scene_fractions": ([0.5, 0.25, 0.25], NOTHING),
+    "target.resplit": (True, NOTHING),  # read by yolo, coco and voc only
     "target.categories": ({"man": "person"}, NOTHING),
     "target.num_images": (50, EVALUATE),
     "target.frame_stride": (3, NOTHING),
@@ -187,6 +189,7 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
 # Keys that a choice does not use are in no key: (changes first, key, other value, effect).
 CONDITIONAL: list[tuple[dict[str, Any], str, Any, set[str]]] = [
     ({"dataset.reader": "yolo"}, "dataset.scene_fractions", [0.5, 0.25, 0.25], ALL),
+    ({"dataset.reader": "yolo"}, "dataset.resplit", True, ALL),
     ({"dataset.reader": "coco"}, "dataset.categories", {"man": "person"}, ALL),
     ({"target.reader": "coco"}, "target.categories", {"man": "person"}, EVALUATE),
     ({"dataset.reader": "visdrone"}, "dataset.domain", "yard", NOTHING),

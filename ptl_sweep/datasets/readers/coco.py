@@ -4,79 +4,91 @@ import math
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ptl_sweep.config.schema import DatasetConfig
 from ptl_sweep.datasets.images import image_size
 from ptl_sweep.datasets.readers.classes import class_meanings
+from ptl_sweep.datasets.readers.coco_layout import Part, find_parts, image_file
+from ptl_sweep.datasets.readers.division import divide
 from ptl_sweep.datasets.readers.validator import Labels, Validator
 from ptl_sweep.datasets.records import ImageSet
-from ptl_sweep.datasets.subsets import frame_runs, split_names, spread
+from ptl_sweep.datasets.subsets import frame_runs, spread
 from ptl_sweep.datasets.validation import (
     MAX_COORDINATE_PX,
-    DataError,
     data_error,
     number,
     parse_json,
     quoted,
     read_text,
-    refuse_scene_fractions,
     require_root,
 )
 
 Entry = dict[str, Any]
 
-_ROBOFLOW = "_annotations.coco.json"  # beside the images, in the folder of the split
 _FIX = "correct the file or delete the entry"
+
+
+class _Image(NamedTuple):
+    """One entry of a file, with its boxes."""
+
+    part: Part
+    entry: Entry
+    rows: list[tuple[float, ...]]  # x, y, width, height, is person, is ignored
+
+    @property
+    def name(self) -> str:
+        name: str = self.entry["file_name"]
+        return name
 
 
 def read_coco(config: DatasetConfig, split: str) -> ImageSet:
     """Read the images of annotations/instances_SPLIT.json (or SPLIT.json), ordered by name.
 
     SPLIT/_annotations.coco.json is read as well, and SPLIT may be called as other tools call it:
-    valid or val2017 for validation. Images lie in images/, images/SPLIT/, SPLIT/, SPLIT/images/ or
-    the root. An image without annotation is a
-    negative. Without `categories`, the category called person is one, and all others are other.
-    Raises: DataError for files that cannot be used; it names the entry, as in annotations[3].bbox.
+    valid or val2017 for validation; `all` is every file. Images lie in images/, images/SPLIT/,
+    SPLIT/, SPLIT/images/ or the root. `scene_fractions` divides files that are of no split, and
+    with `resplit` all. An image without annotation is a negative. Without `categories`, the
+    category called person is one, and all others are other.
+    Raises: DataError for files that cannot be used; it names the entry, as in annotations[3].bbox;
+    ConfigError for keys that do not fit them.
     """
-    refuse_scene_fractions(config, "for COCO write one JSON file per split and set it to null")
     root = require_root(config, "images/ and annotations/instances_<split>.json")
-    path = _annotation_file(root, config, split)
-    content = _content(path)
-    images = _images(content, path)
-    boxes = _boxes_by_image(content, path, set(images), _categories(content, path, config))
-    validator = Validator(config, split)
-    order = sorted(images, key=lambda image_id: images[image_id]["file_name"])
+    parts, is_divided = find_parts(root, config, split)
+    listed = [image for part in parts for image in _listed(part, config)]
     stems = [
-        str(PurePosixPath(images[image_id]["file_name"]).with_suffix("")) for image_id in order
+        f"{'' if is_divided else image.part.prefix}{PurePosixPath(image.name).with_suffix('')}"
+        for image in listed
     ]
-    for image_id, scene in spread(
-        list(zip(order, frame_runs(stems), strict=True)), config.num_images
-    ):
-        name = images[image_id]["file_name"]
-        image = _image_file(root, split, name, path)
-        size = image_size(image)
-        _require_declared_size(images[image_id], size, image, path)
-        validator.add(name, scene, image, size, _labels(path, boxes[image_id]))
+    scenes = frame_runs(stems)
+    chosen = list(zip(listed, scenes, strict=True))
+    if is_divided:
+        chosen = divide(chosen, scenes, config, split)
+    validator = Validator(config, split)
+    for image, scene in spread(chosen, config.num_images):
+        _add(image, scene, root, validator)
     return validator.image_set()
 
 
-def _annotation_file(root: Path, config: DatasetConfig, split: str) -> Path:
-    """Find the file of the split. Raises: DataError when none is there."""
-    names = split_names(split)
-    files = [f"annotations/{stem}{name}.json" for stem in ("instances_", "") for name in names]
-    files += [f"{name}/{_ROBOFLOW}" for name in names]
-    for name in files:
-        if (root / name).is_file():
-            return root / name
-    found = [*sorted(root.glob("annotations/*.json"))[:5], *sorted(root.glob(f"*/{_ROBOFLOW}"))[:5]]
-    there = ", ".join(path.relative_to(root).as_posix() for path in found)
-    raise DataError(
-        f"{root}: none of {', '.join(files)} (there: {there or 'no .json file'})\n"
-        f"  fix: set split of data set {config.name!r} to a file that is there, or rename one"
-    )
+def _listed(part: Part, config: DatasetConfig) -> list[_Image]:
+    """The images of one file by name. Raises: DataError."""
+    content = _content(part.path)
+    images = _images(content, part.path)
+    categories = _categories(content, part.path, config)
+    boxes = _boxes_by_image(content, part.path, set(images), categories)
+    found = [_Image(part, entry, boxes[image_id]) for image_id, entry in images.items()]
+    return sorted(found, key=lambda image: image.name)
+
+
+def _add(image: _Image, scene: str, root: Path, validator: Validator) -> None:
+    part = image.part
+    path = image_file(root, part, image.name)
+    size = image_size(path)
+    _require_declared_size(image.entry, size, path, part.path)
+    labels = _labels(part.path, image.rows)
+    validator.add(f"{part.prefix}{image.name}", scene, path, size, labels)
 
 
 def _content(path: Path) -> Entry:
@@ -215,22 +227,6 @@ def _is_box(value: object) -> bool:
         return False
     inside = all(math.isfinite(number) and abs(number) <= MAX_COORDINATE_PX for number in value)
     return inside and value[2] >= 0 and value[3] >= 0
-
-
-def _image_file(root: Path, split: str, name: str, path: Path) -> Path:
-    folders = [root / "images", *(root / "images" / alias for alias in split_names(split))]
-    for alias in split_names(split):
-        folders += [root / alias, root / alias / "images"]
-    if path.name == _ROBOFLOW:
-        folders = [path.parent, *folders]
-    for folder in (*folders, root):
-        if (folder / name).is_file():
-            return folder / name
-    raise data_error(
-        path,
-        f"file_name {quoted(name)} is not in {root / 'images'}",
-        "unpack the images there, or delete the image from the file",
-    )
 
 
 def _require_declared_size(entry: Entry, size: tuple[int, int], image: Path, path: Path) -> None:

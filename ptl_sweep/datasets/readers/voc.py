@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ptl_sweep.config.schema import DatasetConfig
+from ptl_sweep.datasets.readers.division import divide, is_divided, refuse_unused_shares
 from ptl_sweep.datasets.readers.pairs import (
     Pairs,
     annotation_files,
@@ -18,7 +19,6 @@ from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.datasets.subsets import SPLITS, frame_runs, split_names, spread
 from ptl_sweep.datasets.validation import (
     data_error,
-    refuse_scene_fractions,
     require_root,
 )
 
@@ -34,24 +34,40 @@ def read_voc(config: DatasetConfig, split: str) -> ImageSet:
     A split is a list ImageSets/Main/<split>.txt, or else the folder <split>, called as any tool
     calls it; `all` is every image. An XML file without
     objects is a negative. `categories` must name every class but person. A scene is a run of
-    consecutive frame numbers.
+    consecutive frame numbers. `scene_fractions` divides what has no splits, with `resplit` all.
     Raises: DataError for files that cannot be used, ConfigError for keys that do not fit them.
     """
-    refuse_scene_fractions(
-        config, "give a VOC folder lists of names, ImageSets/Main/<split>.txt, and set it to null"
-    )
     folder = data_folder(
         require_root(config, _HOLDS), lambda path: _layout(path) is not None, _HOLDS
     )
     images_folder, files_folder = _layout(folder) or (folder, folder)
     validator = Validator(config, split)
     pairs = Pairs(image_files(images_folder), annotation_files(files_folder))
-    scenes = dict(zip(pairs.images, frame_runs(list(pairs.images)), strict=True))
-    if split != "all":
+    own = _own_splits(folder, pairs)
+    refuse_unused_shares(config, own)
+    bare = [_without_split(name, own) if config.resplit else name for name in pairs.images]
+    scenes = dict(zip(pairs.images, frame_runs(bare), strict=True))
+    if split != "all" and not is_divided(config, own):
         pairs = _part(folder, split, pairs, validator)
-    names = spread(labelled(pairs, validator), config.num_images)
+    names = labelled(pairs, validator)
+    if is_divided(config, own):
+        names = divide(names, [scenes[name] for name in names], config, split)
+    names = spread(names, config.num_images)
     add_voc(names, pairs, scenes.__getitem__, Classes(CLASSES, config), validator)
     return validator.image_set()
+
+
+def _own_splits(folder: Path, pairs: Pairs) -> list[str]:
+    """Which of SPLITS have a list or a folder."""
+    folders = {name.split("/")[0] for name in pairs.images if "/" in name}
+    lists = {path.stem for path in (folder / "ImageSets" / "Main").glob("*.txt")}
+    return [split for split in SPLITS if {*split_names(split)} & (folders | lists)]
+
+
+def _without_split(name: str, own: list[str]) -> str:
+    """Take off the folder of a split, in which a copy of the picture need not lie."""
+    first, _, rest = name.partition("/")
+    return rest if rest and any(first in split_names(split) for split in own) else name
 
 
 def _layout(folder: Path) -> tuple[Path, Path] | None:
@@ -85,5 +101,6 @@ def _part(folder: Path, split: str, pairs: Pairs, validator: Validator) -> Pairs
     raise data_error(
         lists / f"{split}.txt",
         f"not found, so there is no split {split!r}",
-        f"set split to one of {', '.join([*there, 'all'])}, or write the list: one name a line",
+        f"set split to one of {', '.join([*there, 'all'])}, or scene_fractions=[0.8,0.2,0.0] to "
+        "divide all images by scenes, or write the list: one name a line",
     )

@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ptl_sweep.config.schema import ConfigError, DatasetConfig
+from ptl_sweep.config.schema import DatasetConfig
 from ptl_sweep.datasets.images import image_size, list_images
 from ptl_sweep.datasets.readers.classes import class_meanings
 from ptl_sweep.datasets.readers.delimited import DelimitedTable, parse_table
+from ptl_sweep.datasets.readers.division import UNUSED_SHARES, divide, is_divided
 from ptl_sweep.datasets.readers.validator import Labels, Validator
 from ptl_sweep.datasets.readers.yolo_layout import (
     Folder,
@@ -25,12 +26,11 @@ from ptl_sweep.datasets.readers.yolo_layout import (
     own_folders,
 )
 from ptl_sweep.datasets.records import ImageSet
-from ptl_sweep.datasets.subsets import SPLITS, assign_scenes, frame_runs, split_role, spread
+from ptl_sweep.datasets.subsets import frame_runs, spread
 from ptl_sweep.datasets.validation import DataError, data_error, number, quoted, require_root
 
 COLUMNS = ("class", "cx", "cy", "width", "height")
 TOLERANCE = 0.01  # how far outside [0, 1] a rounded share may lie
-UNUSED_SHARES = "scene_fractions not used, the folder has splits of its own"
 
 
 class ListedImage(NamedTuple):
@@ -46,8 +46,8 @@ def read_yolo(config: DatasetConfig, split: str) -> ImageSet:
     """Read one split: SPLIT/images, images/SPLIT, or one flat images/; `all` is every image.
 
     SPLIT may be called as other tools call it, labels may lie beside the images, and data.yaml may
-    name the folders. `scene_fractions` divides a flat folder and nothing else. An image without
-    label file is a negative.
+    name the folders or lists. `scene_fractions` divides a flat folder and nothing else, unless
+    `resplit` takes all folders for one. An image without label file is a negative.
     Raises: DataError for files that cannot be used, ConfigError for keys that do not fit them.
     """
     root = require_root(config, "data.yaml, images/ and labels/")
@@ -85,22 +85,35 @@ def list_split(
     root: Path, config: DatasetConfig, split: str, validator: Validator
 ) -> list[ListedImage]:
     """List the images of the split in the order of their ids. Raises: DataError, ConfigError."""
-    own = own_folders(root, split)
-    if own and config.scene_fractions is not None:
-        validator.warn(UNUSED_SHARES, root.name)
+    own = own_folders(root, "all" if config.resplit else split)
     flat = flat_folder(root)
-    if split == "all" and own:
+    if own and config.scene_fractions is not None and not config.resplit:
+        validator.warn(UNUSED_SHARES, root.name)
+    if own and (config.resplit or split == "all"):
         folders = [folder._replace(prefix=f"{name}/") for name, folder in own.items()]
     elif split in own:
         folders = [own[split]]
-    elif not own and flat.images.is_dir() and (split == "all" or config.scene_fractions):
+    elif flat.images.is_dir() and not own and (split == "all" or is_divided(config, own)):
         folders = [flat]
     else:
         raise _no_such_split(root, config, split, list(own))
     listed = [image for folder in folders for image in _images(folder, validator)]
-    if own or config.scene_fractions is None or split == "all":
+    if not is_divided(config, own):
         return listed
-    return _share(listed, config, split)
+    if config.resplit:  # a copy may lie in another folder than its original
+        listed = _with_scenes_across(listed, [folder.prefix for folder in folders])
+    return divide(listed, [image.scene for image in listed], config, split)
+
+
+def _with_scenes_across(listed: list[ListedImage], prefixes: list[str]) -> list[ListedImage]:
+    """Find scenes by the names alone, whatever folder of a split the images lie in."""
+    names = [
+        next(image.image_id.removeprefix(p) for p in prefixes if image.image_id.startswith(p))
+        for image in listed
+    ]
+    return [
+        image._replace(scene=scene) for image, scene in zip(listed, frame_runs(names), strict=True)
+    ]
 
 
 def _no_such_split(root: Path, config: DatasetConfig, split: str, own: list[str]) -> DataError:
@@ -124,12 +137,13 @@ def _images(folder: Folder, validator: Validator) -> Iterator[ListedImage]:
 
     Raises: DataError when no image has a label file and no folder is there for them.
     """
-    images = list_images(folder.images)
+    images = list_images(folder.images) if folder.paths is None else list(folder.paths)
     names = [path.relative_to(folder.images).with_suffix("") for path in images]
     labels = [label_file(folder, name.as_posix()) for name in names]
     _require_labels(folder, labels)
     scenes = frame_runs([f"{folder.prefix}{name.as_posix()}" for name in names])
-    apart = [] if folder.labels == folder.images else sorted(folder.labels.rglob("*.txt"))
+    is_whole = folder.paths is None and folder.labels != folder.images
+    apart = sorted(folder.labels.rglob("*.txt")) if is_whole else []
     known = set(names)
     for path in apart:
         if path.relative_to(folder.labels).with_suffix("") not in known | {Path("classes")}:
@@ -149,19 +163,6 @@ def _require_labels(folder: Folder, labels: list[Path]) -> None:
             f"put NAME.txt of each image into {folder.images.parent / 'labels'}, or read XML files "
             "with reader=voc; an empty folder of that name says that no image shows a person",
         )
-
-
-def _share(listed: list[ListedImage], config: DatasetConfig, split: str) -> list[ListedImage]:
-    """The images of the scenes that `scene_fractions` gives to this split."""
-    shares = config.scene_fractions or []
-    wanted = split_role(split)
-    if wanted is None or shares[SPLITS.index(wanted)] == 0:
-        raise ConfigError(
-            f"{config.name}.scene_fractions={list(shares)} gives no image to split {split!r}; "
-            f"splits are {', '.join(SPLITS)} and all"
-        )
-    assigned = assign_scenes([image.scene for image in listed], shares)
-    return [image for image, name in zip(listed, assigned, strict=True) if name == wanted]
 
 
 def class_numbers(root: Path, config: DatasetConfig) -> dict[int, str]:

@@ -2,16 +2,20 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import yaml
+from typing import NamedTuple
 
 from ptl_sweep.datasets.images import IMAGE_SUFFIXES
+from ptl_sweep.datasets.readers.yolo_data import (
+    NAMES_FIX,
+    data_file,
+    image_lists,
+    listed_images,
+    read_data_file,
+)
 from ptl_sweep.datasets.subsets import SPLITS, split_names, split_role
 from ptl_sweep.datasets.validation import data_error, quoted, read_text
 
 NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels")  # a class a line; never labels
-_FIX = "write the line `names: {0: person}` or `names: [person]`"
 
 
 class Folder(NamedTuple):
@@ -20,21 +24,27 @@ class Folder(NamedTuple):
     prefix: str
     images: Path
     labels: Path  # the folder of the images where labels lie beside them
+    paths: tuple[Path, ...] | None = None  # below `images`; None: all that lie there
 
 
 def own_folders(root: Path, split: str) -> dict[str, Folder]:
     """Find the folders of SPLITS and of the split that is asked for, where there are any.
 
-    Raises: DataError for a data.yaml that cannot be read.
+    A list of images that data.yaml or obj.data names for a split says which of them it has.
+    Raises: DataError for a data.yaml or a list that cannot be used.
     """
     names = tuple(dict.fromkeys((*SPLITS, split)))
+    lists = image_lists(root)
+    found: dict[str, Folder] = {}
     for find in (_official, _darknet, _of_data_file):
-        if find is _darknet and (root / "images").is_dir():
+        if found or (find is _darknet and (root / "images").is_dir()):
             continue  # one flat folder; another one beside it holds something else
         found = {name: folder for name in names if (folder := find(root, name)) is not None}
-        if found:
-            return found
-    return {}
+    for name in names:
+        path = next((lists[alias] for alias in split_names(name) if alias in lists), None)
+        if path is not None:
+            found[name] = _of_list(root, path, found.get(name))
+    return {name: found[name] for name in names if name in found}
 
 
 def flat_folder(root: Path) -> Folder:
@@ -50,6 +60,8 @@ def label_file(folder: Folder, name: str) -> Path:
     Raises: DataError when both are there.
     """
     apart, beside = (base / f"{name}.txt" for base in (folder.labels, folder.images))
+    if folder.paths is not None and folder.labels == folder.images:
+        apart = _labels_of(beside, folder.images)
     if apart == beside or not beside.is_file():
         return apart
     if apart.is_file():
@@ -92,6 +104,16 @@ def _of_data_file(root: Path, split: str) -> Folder | None:
     return None
 
 
+def _of_list(root: Path, path: Path, folder: Folder | None) -> Folder:
+    """The listed images, below the smallest folder that holds them all. Raises: DataError."""
+    paths = tuple(listed_images(root, path))
+    own = [folder] if folder is not None else []
+    for place in (*own, Folder("", root / "images", root / "labels")):
+        if all(image.is_relative_to(place.images) for image in paths):
+            return place._replace(paths=paths)
+    return Folder("", root, root, paths)
+
+
 def _labels_of(images: Path, root: Path) -> Path:
     """Put labels for images in the last part of the path inside the root, as the trainers do."""
     parts = list(images.relative_to(root).parts)
@@ -103,11 +125,6 @@ def _labels_of(images: Path, root: Path) -> Path:
 
 def _has_images(folder: Path) -> bool:
     return any(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.iterdir())
-
-
-def data_file(root: Path) -> Path:
-    """Name the data file, which need not be there."""
-    return root / "data.yml" if (root / "data.yml").is_file() else root / "data.yaml"
 
 
 def names_file(root: Path) -> Path:
@@ -123,16 +140,6 @@ def _name_lists(root: Path) -> Iterator[Path]:
     folders += [folder for folder in sorted(root.glob("*/*")) if folder.is_dir()]
     for folder in folders:
         yield from (folder / name for name in NAME_FILES if (folder / name).is_file())
-
-
-def read_data_file(root: Path) -> dict[Any, Any]:
-    """Read data.yaml. Raises: DataError when it is no mapping."""
-    path = data_file(root)
-    try:
-        content = yaml.safe_load(read_text(path))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise data_error(path, f"is not valid YAML: {quoted(str(error))}", _FIX) from error
-    return content if isinstance(content, dict) else {}
 
 
 def class_names(root: Path) -> dict[int, str]:
@@ -151,7 +158,9 @@ def class_names(root: Path) -> dict[int, str]:
     if not isinstance(names, dict) or not all(
         isinstance(number, int) and isinstance(name, str) for number, name in names.items()
     ):
-        raise data_error(path, f"names is {quoted(names)}, must be class names by number", _FIX)
+        raise data_error(
+            path, f"names is {quoted(names)}, must be class names by number", NAMES_FIX
+        )
     return names
 
 

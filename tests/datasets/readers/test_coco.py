@@ -199,6 +199,78 @@ def test_num_images_and_scene_fractions(coco_content: dict[str, Any], coco_root:
         _read(root, scene_fractions=[1, 0, 0])
 
 
+def _roboflow(root: Path, write_image: Callable[..., Path], names: dict[str, list[str]]) -> None:
+    """An export of Roboflow with a person in each image."""
+    for split, files in names.items():
+        content = {
+            "images": [{"id": i, "file_name": name} for i, name in enumerate(files)],
+            "categories": [{"id": len(split), "name": "person"}],  # ids differ between files
+            "annotations": [
+                {"id": i, "image_id": i, "category_id": len(split), "bbox": [10, 10, 20, 40]}
+                for i in range(len(files))
+            ],
+        }
+        for name in files:
+            write_image(root / split / name)
+        (root / split / "_annotations.coco.json").write_text(json.dumps(content))
+
+
+def test_all_is_every_file_and_resplit_divides_them_by_scene_with_their_copies(
+    tmp_path: Path, write_image: Callable[..., Path]
+) -> None:
+    originals = [f"clip-{number:03}" for number in range(0, 40, 4)]
+    copies = {
+        name: [f"{name}_jpg.rf.{end}.png" for end in ("GNSa1", "x2Sb2")] for name in originals
+    }
+    _roboflow(
+        tmp_path,
+        write_image,
+        {"train": [one for one, _ in copies.values()], "valid": [b for _, b in copies.values()]},
+    )
+    everything = _read(tmp_path, "all")
+    assert len(everything.records) == 20
+    assert everything.num_persons == 20
+    assert everything.records[0].image_id == "train/clip-000_jpg.rf.GNSa1.png"
+    parts = {
+        split: [record.image_id for record in _read(tmp_path, split, resplit=True).records]
+        for split in ("train", "validation")
+    }
+    assert {name: len(found) for name, found in parts.items()} == {"train": 16, "validation": 4}
+    scenes = [{name.split("/")[1].split("_")[0] for name in found} for found in parts.values()]
+    assert not scenes[0] & scenes[1]
+    assert len(_read(tmp_path, "train").records) == 10
+
+
+def test_one_file_of_no_split_is_divided_by_scene(
+    coco_content: dict[str, Any], coco_root: Write
+) -> None:
+    coco_content["images"][0]["file_name"] = "b_7.png"  # another scene than a_2
+    root = coco_root(coco_content)
+    path = root / "annotations" / "instances_train.json"
+    path.rename(path.with_name("instances_default.json"))
+    shares = [0.5, 0.5, 0.0]
+    found = [
+        [record.image_id for record in _read(root, split, **keys).records]
+        for split, keys in (
+            ("train", {"scene_fractions": shares}),
+            ("val", {"scene_fractions": shares}),
+            ("all", {}),
+            ("default", {}),
+        )
+    ]
+    assert sorted(found[0] + found[1]) == found[2] == found[3] == ["a_2.png", "b_7.png"]
+    with pytest.raises(DataError, match=r"there: annotations/instances_default.json"):
+        _read(root, "train")
+
+
+def test_shares_beside_splits_of_the_files_are_refused_with_both_ways_out(
+    coco_content: dict[str, Any], coco_root: Write
+) -> None:
+    root = coco_root(coco_content)
+    with pytest.raises(ConfigError, match=r"its files have train: set it to null, or resplit=true"):
+        _read(root, "train", scene_fractions=[0.8, 0.2, 0.0])
+
+
 NUMBERS = st.one_of(
     st.integers(-50, 200),
     st.floats(allow_nan=False, allow_infinity=False, width=32),

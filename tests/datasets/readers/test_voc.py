@@ -38,7 +38,7 @@ def voc(tmp_path: Path, write_image: WriteImage) -> Callable[..., Any]:
     ) -> Any:
         for name, text in files.items():
             write_image(tmp_path / layout[0] / f"{name}.jpg")
-            (tmp_path / layout[1]).mkdir(exist_ok=True)
+            (tmp_path / layout[1] / name).parent.mkdir(parents=True, exist_ok=True)
             if text is not None:
                 (tmp_path / layout[1] / f"{name}.xml").write_bytes(text.encode())
         for name, names in (lists or {}).items():
@@ -144,9 +144,39 @@ def test_every_class_but_person_must_be_named(voc: Callable[..., Any]) -> None:
     assert image_set.drops == {"other category": 1}
 
 
+def test_a_folder_without_splits_is_divided_by_scene(voc: Callable[..., Any]) -> None:
+    files = {f"{name}{number}": annotation(ROW) for name in "abcde" for number in (1, 2)}
+    shares = [0.8, 0.2, 0.0]
+    parts = [
+        {record.image_id for record in voc(files, split, scene_fractions=shares).records}
+        for split in ("train", "validation")
+    ]
+    assert [len(part) for part in parts] == [8, 2]
+    assert not parts[0] & parts[1]
+    assert len({name[0] for name in parts[1]}) == 1
+    lists = {"default": "\n".join(files)}  # of CVAT, and no split
+    assert len(voc({}, "train", lists, scene_fractions=shares).records) == 8
+
+
+def test_splits_of_its_own_are_divided_anew_only_when_asked(voc: Callable[..., Any]) -> None:
+    files = {
+        f"{split}/{n}_jpg.rf.{split}": annotation(ROW)
+        for split in ("train", "val")
+        for n in "abcde"
+    }
+    with pytest.raises(ConfigError, match=r"its files have train, validation: .* resplit=true"):
+        voc(files, "train", scene_fractions=[0.8, 0.2, 0.0])
+    parts = [
+        {record.image_id for record in voc(files, split, resplit=True).records}
+        for split in ("train", "validation")
+    ]
+    assert [len(part) for part in parts] == [8, 2]
+    assert len({name.split("/")[1][0] for name in parts[1]}) == 1  # both copies
+
+
 def test_keys_that_do_not_fit_are_refused(voc: Callable[..., Any], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="scene_fractions"):
-        voc({"a": annotation(ROW)}, scene_fractions=[0.5, 0.5, 0.0])
+        voc({"a": annotation(ROW)}, lists={"train": "a"}, scene_fractions=[0.5, 0.5, 0.0])
     with pytest.raises(DataError, match="JPEGImages/ and Annotations/"):
         read_voc(DatasetConfig(name="mine", reader="voc", root=str(tmp_path / "JPEGImages")), "all")
 

@@ -156,6 +156,76 @@ def test_data_yaml_may_name_the_folder_of_a_split(
     assert _read(tmp_path, "validation").num_persons == 1
 
 
+LISTS: dict[str, tuple[str, str, str, str, str]] = {  # list, its line, image, label, data file
+    "CVAT, YOLO 1.1": (
+        "train.txt", "data/obj_train_data/a b.png", "obj_train_data/a b.png",
+        "obj_train_data/a b.txt", "obj.data",
+    ),
+    "CVAT, Ultralytics": (
+        "train.txt", "data/images/train/a.png", "images/train/a.png", "labels/train/a.txt",
+        "data.yaml",
+    ),
+    "one folder and a list": (
+        "lists/train.txt", "./images/a.png", "images/a.png", "labels/a.txt", "data.yaml",
+    ),
+    "of another machine": (
+        "train.txt", "/home/me/ds/one/images/a.png", "one/images/a.png", "one/labels/a.txt",
+        "data.yaml",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "line", "image", "label", "data"), LISTS.values(), ids=LISTS)
+def test_a_list_says_which_images_a_split_has(
+    tmp_path: Path,
+    write_image: Callable[..., Path],
+    path: str,
+    line: str,
+    image: str,
+    label: str,
+    data: str,
+) -> None:
+    for name in ("list.txt", label):
+        (tmp_path / path).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+    write_image(tmp_path / image)
+    write_image((tmp_path / image).with_name("not_listed.png"))
+    (tmp_path / label).write_text(ROW)
+    if data == "obj.data":
+        (tmp_path / data).write_text(
+            "classes = 1\ntrain = data/train.txt\nnames = data/obj.names\n"
+        )
+        (tmp_path / "obj.names").write_text("person\n")
+    else:
+        (tmp_path / data).write_text(f"names: {{0: person}}\npath: .\ntrain: {path}\n")
+    (tmp_path / path).write_text(f"{line}\n\n")
+    (record,) = _read(tmp_path, "train").records
+    assert record.pixels.path == tmp_path / image
+    assert np.allclose(record.boxes, [[40, 20, 60, 60]], atol=1e-4)
+    (tmp_path / path).write_text(f"{line}\nimages/b.png\nimages/c.png\n")
+    with pytest.raises(DataError, match=r"train\.txt, line 2: 'images/b.png' is not there .nor 1"):
+        _read(tmp_path, "train")
+    (tmp_path / path).write_text("\n")
+    with pytest.raises(DataError, match=r"train\.txt, line 1: lists no image"):
+        _read(tmp_path, "train")
+
+
+def test_a_list_of_one_split_leaves_the_folders_of_others(
+    tmp_path: Path, write_image: Callable[..., Path]
+) -> None:
+    for name in ("images/train/a.png", "images/train/b.png", "images/val/c.png"):
+        write_image(tmp_path / name)
+        label = (tmp_path / name.replace("images", "labels")).with_suffix(".txt")
+        label.parent.mkdir(parents=True, exist_ok=True)
+        label.write_text(ROW)
+    (tmp_path / "data.yaml").write_text("names: [person]\ntrain: train.txt\nval: images/val\n")
+    (tmp_path / "train.txt").write_text("images/train/b.png\n")
+    found = {split: _read(tmp_path, split).records for split in ("train", "validation", "all")}
+    assert [record.image_id for record in found["train"]] == ["b"]
+    assert [record.image_id for record in found["validation"]] == ["c"]
+    assert [record.image_id for record in found["all"]] == ["train/b", "validation/c"]
+
+
 def test_classes_txt_is_no_label_file(yolo: Read, tmp_path: Path) -> None:
     yolo({"1": ROW})
     (tmp_path / "labels" / "classes.txt").write_text("person")
@@ -364,6 +434,31 @@ def test_a_flat_folder_is_divided_by_scene(yolo: Read) -> None:
         "all": set(names),
     }
     assert len(yolo(names, "val", scene_fractions=shares).records) == 2
+
+
+def test_resplit_takes_all_folders_for_one_and_keeps_copies_together(
+    tmp_path: Path, write_image: Callable[..., Path]
+) -> None:
+    for split in ("train", "valid"):
+        for number in range(0, 20, 2):
+            name = f"{number}_jpg.rf.{split}"
+            write_image(tmp_path / split / "images" / f"{name}.png")
+            (tmp_path / split / "labels").mkdir(exist_ok=True)
+            (tmp_path / split / "labels" / f"{name}.txt").write_text(ROW)
+    (tmp_path / "data.yaml").write_text("names: [person]")
+    parts = [
+        [record.image_id for record in _read(tmp_path, split, resplit=True, **keys).records]
+        for split, keys in (
+            ("train", {}),
+            ("validation", {}),
+            ("test", {"scene_fractions": [0.5, 0.2, 0.3]}),
+        )
+    ]
+    assert [len(part) for part in parts] == [16, 4, 6]
+    originals = [{name.split("/")[1].split("_")[0] for name in part} for part in parts]
+    assert [len(names) for names in originals] == [8, 2, 3]
+    assert not originals[0] & originals[1]
+    assert len(_read(tmp_path, "train").records) == 10
 
 
 def test_a_flat_folder_without_fractions_has_no_splits(yolo: Read) -> None:
