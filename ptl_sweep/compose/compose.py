@@ -108,7 +108,7 @@ def run_hydra(arguments: Sequence[str]) -> list[Config]:
         os.environ |= {"PTL_HYDRA_DIR": folder, "HYDRA_FULL_ERROR": "1"}
         sys.argv = [
             "ptl-sweep",
-            *_with_open_mappings(with_plain_names(with_own_flag(arguments))),
+            *_flags_first(_with_open_mappings(with_plain_names(with_own_flag(arguments)))),
             "hydra/job_logging=none",
             "hydra/hydra_logging=none",
         ]
@@ -123,6 +123,16 @@ def run_hydra(arguments: Sequence[str]) -> list[Config]:
             os.environ |= before[1]
     write_names_back(cells)
     return cells
+
+
+def _flags_first(arguments: Sequence[str]) -> list[str]:
+    """Move words such as `seed=1` behind all flags: Hydra's parser wants them side by side."""
+    is_word = [
+        not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
+        for argument in arguments
+    ]
+    flags = [argument for argument, word in zip(arguments, is_word, strict=True) if not word]
+    return flags + [argument for argument, word in zip(arguments, is_word, strict=True) if word]
 
 
 def in_order(cells: Iterable[Config]) -> list[Config]:

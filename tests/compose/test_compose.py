@@ -95,6 +95,19 @@ def test_printing_the_config_composes_no_cell(capsys: pytest.CaptureFixture[str]
     assert "real_count: 3" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "words",
+    [["target=field", "--cfg", "job", "seed=3"], ["--cfg", "job", "target=field", "seed=3"]],
+)
+def test_flags_of_hydra_stand_anywhere_between_the_words(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compose_run(words) is None
+    printed = capsys.readouterr().out
+    assert "seed: 3" in printed
+    assert "name: field" in printed
+
+
 def test_a_sweep_names_the_keys_of_its_words() -> None:
     assert named_keys(["target=a", "train.num_steps=3"]) == {"target", "train.num_steps"}
     assert {"dataset", "target"} <= named_keys(["experiment=paper"])

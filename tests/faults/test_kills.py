@@ -1,6 +1,7 @@
 """Workers that are killed at any moment: the sweep ends with the numbers of an undisturbed one."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,9 @@ def test_a_sweep_that_is_killed_again_and_again_ends_with_the_same_numbers(
     store = Store(tmp_path / "store")
     arguments = [*GRID, f"sweep.root={tmp_path}"]
     while tally.tries < max(1, share * KILLS / ROUNDS):
-        delay = rng.uniform(0.1, 0.35) * seconds
-        if (code := in_child(arguments, tmp_path / "log", delay)) is not None:
+        moment = _begun(store, str(rng.choice(_missing(store, expected))))
+        delay = rng.uniform(0, 0.15) * seconds
+        if (code := in_child(arguments, tmp_path / "log", delay, moment)) is not None:
             assert code == 0, (tmp_path / "log").read_text()[-2000:]
             for path in (*tmp_path.glob("store"), *tmp_path.glob("sweeps")):
                 path.rename(tmp_path / f"{path.name}-done-{tally.tries}")
@@ -69,6 +71,16 @@ def test_a_sweep_that_is_killed_again_and_again_ends_with_the_same_numbers(
     assert "Traceback" not in (tmp_path / "log").read_text()
     assert not list(store.root.glob("*.claim"))
     assert tally.lost == []
+
+
+def _missing(store: Store, expected: Path) -> list[str]:
+    """Kinds of stages that a sweep has yet to publish, and none: a sweep that starts or reduces."""
+    keys = [path.parent.name for path in expected.glob("store/*/meta.json")]
+    return ["", *sorted({key.split("-")[0] for key in keys if not store.is_published(key)})]
+
+
+def _begun(store: Store, kind: str) -> Callable[[], bool]:
+    return lambda: not kind or any(store.root.glob(f"{kind}-*.claim"))
 
 
 def _interrupted(store: Store) -> str:

@@ -6,6 +6,7 @@ import errno
 import io
 import multiprocessing
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -50,9 +51,19 @@ def start_child(arguments: list[str], log: Path) -> ForkServerProcess:
     return child
 
 
-def in_child(arguments: list[str], log: Path, kill_after: float | None = None) -> int | None:
-    """The exit code of the command line, or None when it was killed first."""
+def in_child(
+    arguments: list[str],
+    log: Path,
+    kill_after: float | None = None,
+    moment: Callable[[], bool] = lambda: True,
+) -> int | None:
+    """The exit code of the command line, or None when it was killed first.
+
+    That is `kill_after` seconds after `moment` has come.
+    """
     child = start_child(arguments, log)
+    while child.is_alive() and not moment():
+        time.sleep(0.01)
     child.join(kill_after)
     is_killed = child.is_alive()
     if is_killed:
