@@ -1,7 +1,7 @@
 """Workers that are killed at any moment: the sweep ends with the numbers of an undisturbed one."""
 
 import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,15 +49,16 @@ def test_a_sweep_that_is_killed_again_and_again_ends_with_the_same_numbers(
     store = Store(tmp_path / "store")
     arguments = [*GRID, f"sweep.root={tmp_path}"]
     while tally.tries < max(1, share * KILLS / ROUNDS):
-        moment = _begun(store, str(rng.choice(_missing(store, expected))))
-        delay = rng.uniform(0, 0.15) * seconds
+        born, kind = time.time(), str(rng.choice(_missing(store, expected)))
+        delay = rng.uniform(0, 0.02 if kind else 0.3) * seconds
+        moment = partial(_has_begun, store, kind, born)
         if (code := in_child(arguments, tmp_path / "log", delay, moment)) is not None:
             assert code == 0, (tmp_path / "log").read_text()[-2000:]
             for path in (*tmp_path.glob("store"), *tmp_path.glob("sweeps")):
                 path.rename(tmp_path / f"{path.name}-done-{tally.tries}")
             continue
         tally.tries += 1
-        tally.note(_interrupted(store))
+        tally.note("+".join(sorted(_claimed(store, born))) or "no stage")
         if store.root.exists():
             tally.lost += broken_stages(store)
     assert in_child(arguments, tmp_path / "log") == 0, (tmp_path / "log").read_text()[-2000:]
@@ -79,11 +80,18 @@ def _missing(store: Store, expected: Path) -> list[str]:
     return ["", *sorted({key.split("-")[0] for key in keys if not store.is_published(key)})]
 
 
-def _begun(store: Store, kind: str) -> Callable[[], bool]:
-    return lambda: not kind or any(store.root.glob(f"{kind}-*.claim"))
+def _has_begun(store: Store, kind: str, since: float) -> bool:
+    return not kind or kind in _claimed(store, since)
 
 
-def _interrupted(store: Store) -> str:
-    """What the killed process was doing: the kind of the stage that it had claimed."""
-    kinds = {path.name.split("-")[0] for path in store.root.glob("*.claim")}
-    return "+".join(sorted(kinds)) or "no stage"
+def _claimed(store: Store, since: float) -> set[str]:
+    """Kinds of the stages that were claimed since then; the dead of before left claims as well."""
+    claims = store.root.glob("*.claim")
+    return {path.name.split("-")[0] for path in claims if _changed(path) >= since}
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # published meanwhile
+        return 0.0
