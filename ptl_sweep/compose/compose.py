@@ -127,12 +127,7 @@ def run_hydra(arguments: Sequence[str]) -> list[Config]:
 
 def _flags_first(arguments: Sequence[str]) -> list[str]:
     """Move words such as `seed=1` behind all flags: Hydra's parser wants them side by side."""
-    is_word = [
-        not argument.startswith("-") and ("=" in argument or argument.startswith("~"))
-        for argument in arguments
-    ]
-    flags = [argument for argument, word in zip(arguments, is_word, strict=True) if not word]
-    return flags + [argument for argument, word in zip(arguments, is_word, strict=True) if word]
+    return sorted(arguments, key=lambda a: a[:1] != "-" and ("=" in a or a.startswith("~")))
 
 
 def in_order(cells: Iterable[Config]) -> list[Config]:

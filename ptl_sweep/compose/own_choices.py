@@ -37,7 +37,7 @@ def with_own_choices(overrides: Sequence[str]) -> list[str]:
 def with_own_flag(arguments: Sequence[str]) -> list[str]:
     """Put Hydra's flag for ./conf in front, whose --help lists it then; another one wins."""
     own = own_folder()
-    return list(arguments) if own is None else ["--config-dir", str(own.absolute()), *arguments]
+    return list(arguments) if own is None else [f"--config-dir={own.absolute()}", *arguments]
 
 
 def new_choice(group: str, name: str, folder: Path) -> Path:

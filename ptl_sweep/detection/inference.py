@@ -21,7 +21,6 @@ from ptl_sweep.detection.pixels import Resize, View, load_image, resized_size
 from ptl_sweep.detection.tiling import grid_of, merge_tiles
 
 TOUCH = 4.0  # pixels that the detector sees, within which a box ends at the border of its tile
-FINEST_STRIDE = 4  # pixels; no detector has a level with more cells
 PADDING = 32  # pixels, at most as many as an image is padded with
 
 
@@ -228,5 +227,5 @@ def _best_tiles(
 
 
 def _most_cells(height: int, width: int) -> int:
-    """No level of a picture of this size has more cells."""
-    return (height + PADDING) * (width + PADDING) // FINEST_STRIDE**2
+    """A picture of this size has no level with more cells than padded pixels."""
+    return (height + PADDING) * (width + PADDING)

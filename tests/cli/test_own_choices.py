@@ -69,6 +69,22 @@ def test_another_folder_is_named_for_each_command(study: Path, run: Any) -> None
     assert {cell.dataset.name for cell in found} == {"people"}
 
 
+def test_a_folder_may_have_an_equals_sign_in_its_path(
+    study: Path, monkeypatch: pytest.MonkeyPatch, run: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the folders of Hydra's sweeps do."""
+    place = study / "seed=1"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    assert run("new-dataset", "people", "--root", "../../export").code == 0
+    words = ["experiment=own_data", "dataset=people", "target=source"]
+    assert run("plan", *words).code == 0
+    for flags in ([], [f"--config-dir=../{place.name}/conf"]):
+        capsys.readouterr()
+        assert compose_run([*words, *flags, "--cfg", "job"]) is None
+        assert "name: people" in capsys.readouterr().out
+
+
 def test_a_name_of_the_package_or_of_an_own_file_is_taken(study: Path) -> None:
     with pytest.raises(ConfigError, match=r"conf/target/okutama.yaml is there already"):
         new_choice("target", "okutama", Path("conf"))

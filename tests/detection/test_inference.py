@@ -378,5 +378,5 @@ def test_each_person_is_looked_up_where_its_box_is_farthest_from_the_border() ->
     ((_, probes),) = detect_and_probe_records(
         BrightSpots(), [record], SETTING, cache=ImageCache(2**20), view=tiles(64, 16)
     )
-    per_tile = (64 + 32) ** 2 // 4**2
+    per_tile = (64 + 32) ** 2
     assert (probes.cells // per_tile).tolist() == [0, 1]

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 from ptl_sweep.cli.arguments import FAILED, OK, command_parser
 from ptl_sweep.cli.predict.arguments import STAGE_WORDS, Request, parse_request
-from ptl_sweep.config.schema import ConfigError
-from ptl_sweep.store import StoreError
 from ptl_sweep.terminal import answer, duration
 
 if TYPE_CHECKING:  # torch comes with it
@@ -28,11 +26,7 @@ def predict_command(arguments: list[str]) -> int:
     parser.add_argument("--no-pictures", action="store_true", help="write no pictures")
     parser.add_argument("--threads", type=_threads, metavar="N", help="CPU threads; default: as "
                         "many as its stage has, which gives the same digits")  # fmt: skip
-    try:
-        request = parse_request(parser, arguments, "FOLDER")
-        return _predict(request)
-    except StoreError as error:  # what was named cannot be used
-        raise ConfigError(str(error)) from error
+    return _predict(parse_request(parser, arguments, "FOLDER"))
 
 
 def _predict(request: Request) -> int:
