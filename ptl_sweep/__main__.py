@@ -29,7 +29,7 @@ def _interrupted() -> int:
 def _main(arguments: Sequence[str]) -> int:
     from ptl_sweep.cli import commands
     from ptl_sweep.cli.os_errors import os_error_text
-    from ptl_sweep.compose.errors import refuse_secrets
+    from ptl_sweep.compose.errors import brief_words, refuse_secrets
     from ptl_sweep.config.schema import ConfigError
     from ptl_sweep.datasets.validation import DataError
     from ptl_sweep.launchers.slurm.commands import SlurmError
@@ -43,7 +43,7 @@ def _main(arguments: Sequence[str]) -> int:
         commands.refuse_unknown_command(arguments)
         return commands.run_sweep(list(arguments), command=shlex.join(arguments))
     except (ConfigError, DataError) as error:
-        log.error("%s", error)  # noqa: TRY400 a mistake of the user needs no traceback
+        log.error("%s", brief_words(str(error)))  # noqa: TRY400 a mistake needs no traceback
         return USER_MISTAKE
     except (StoreError, StageClaimedError, SlurmError) as error:
         log.error("%s", error)  # noqa: TRY400

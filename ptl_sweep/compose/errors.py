@@ -76,6 +76,11 @@ def short_message(error: BaseException) -> str:
     return "\n".join(map(brief, told.split("\n")))
 
 
+def brief_words(text: str) -> str:
+    """Cut the middle out of words without end, such as a path that was typed; lists stay whole."""
+    return re.sub(rf"\S{{{LONGEST + 1},}}", lambda word: brief(word[0]), text)
+
+
 def brief(text: str) -> str:
     """Cut the middle out of a line that nobody would read to its end."""
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 200]} ... {text[-200:]}"

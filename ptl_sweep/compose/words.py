@@ -59,6 +59,9 @@ def _refuse_other_groups(override: Override) -> None:
     Raises: ConfigError.
     """
     key, value = override.key_or_group, override.value()
+    if _has_null_as_key(value):
+        written = brief(str(override.input_line))
+        raise ConfigError(f"{written}: null is the name of no key; write {{NAME: value}}")
     is_choice = key in {*GROUPS, *OVERLAYS}
     words = value.list if isinstance(value, ChoiceSweep) else [value]
     is_odd = is_choice and any(isinstance(word, int | float | RangeSweep) for word in words)
@@ -70,6 +73,14 @@ def _refuse_other_groups(override: Override) -> None:
             f"{brief(str(override.input_line))}: {key} takes "
             f"{'the name of a choice or ' * is_choice}{{key: value}}"
         )
+
+
+def _has_null_as_key(value: object) -> bool:
+    """Whether a mapping somewhere in a value has null for a key, which OmegaConf cannot hold."""
+    if isinstance(value, dict):
+        return None in value or any(map(_has_null_as_key, value.values()))
+    items = value.list if isinstance(value, ChoiceSweep) else value
+    return isinstance(items, list) and any(map(_has_null_as_key, items))
 
 
 def _num_values(override: Override) -> int:

@@ -50,6 +50,10 @@ MISTAKES = {
         ["plan", "pool.root=~/cutouts"],
         ["pool.root=~/cutouts: no shell reads ~ there; write pool.root=$HOME/..."],
     ),
+    "a path without end": (
+        ["plan", "dataset.root=" + "a" * 100_000],
+        ["dataset.root=aaa", "aaa ... aaa", "reads no folder: add dataset=yolo"],
+    ),
     "a folder of choices that is not there": (
         ["plan", "--config-dir", "nowhere"],
         ["--config-dir nowhere is not a folder"],

@@ -9,6 +9,9 @@ from ptl_sweep.config.schema import ConfigError
 
 HUGE = "1" + "0" * 5000
 REFUSED = {
+    "null for a key": ("launcher={null: 1}", "^launcher={null: 1}: null is the name of no key"),
+    "null for a key, in a list": ("pool.options={a: [1,{null: 2}]}", "null is the name of no key"),
+    "null for a key, swept": ("target={name: a},{null: 1}", "null is the name of no key"),
     "an integer of thousands of digits": (f"seed={HUGE}", "^seed: .* thousands of digits"),
     "one in a list": (f"synthetic.scales=[{HUGE}]", "^synthetic.scales: .* thousands of digits"),
     "lists without end": ("seed=" + "[" * 600 + "]" * 600, "seed=.*without end"),
