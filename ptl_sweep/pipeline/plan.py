@@ -65,9 +65,9 @@ class Plan:
         return Store(self.root / "store")
 
     @property
-    def is_toy(self) -> bool:
-        """Whether a data set of it is the miniature world."""
-        return any(stage.reads_miniature for stage in self.stages.values())
+    def toy_roles(self) -> set[str]:
+        """Which of dataset, pool and target are the miniature world's, in any stage."""
+        return {role for stage in self.stages.values() for role in stage.toy_roles}
 
     @property
     def num_threads(self) -> int:

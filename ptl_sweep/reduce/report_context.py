@@ -9,6 +9,7 @@ from ptl_sweep.pipeline.provenance import software
 from ptl_sweep.pipeline.queue import QueueSnapshot
 from ptl_sweep.pipeline.status import StageState, States
 from ptl_sweep.pipeline.status_text import what_failed
+from ptl_sweep.pipeline.toy import toy_note
 from ptl_sweep.reduce.pictures import sample_pictures, stage_costs
 from ptl_sweep.reduce.sample_size_bias import kept_simulation
 from ptl_sweep.reduce.tables import FILES
@@ -39,7 +40,7 @@ def report_context(
         histograms=list(_histograms(plan, cells)),
         provenance=_provenance(plan),
         feature_dim=dimension,
-        is_miniature=plan.is_toy,
+        toy_note=toy_note(plan),
         settings=plan.settings.shared,
         files=FILES,
         samples=sample_pictures(plan),

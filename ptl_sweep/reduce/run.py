@@ -14,6 +14,7 @@ from ptl_sweep.pipeline.plan_text import kind_counts
 from ptl_sweep.pipeline.queue import QueueSnapshot
 from ptl_sweep.pipeline.status import StageState
 from ptl_sweep.pipeline.status_text import failure_text
+from ptl_sweep.pipeline.toy import toy_note
 from ptl_sweep.reduce.report_context import report_context
 from ptl_sweep.reduce.rows import Reducer
 from ptl_sweep.reduce.tables import study_of, write_study
@@ -27,11 +28,6 @@ from ptl_sweep.study.claims.table import Statement
 from ptl_sweep.study.study import Study
 from ptl_sweep.study.tables import demo_table
 from ptl_sweep.terminal import duration, wrap
-
-TOY_NOTE = (
-    "The miniature world is a toy: it proves that the pipeline works, and says nothing about "
-    "VisDrone. Its pool was drawn to cover poses and pitches that its source lacks."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +90,9 @@ def _closing_text(reducer: Reducer, study: Study, report: Path, num_failed: int)
     )
     parts = [demo_table(study.summary, study.score_thresholds), *_findings(study)]
     parts.append(f"stages  {naive} naively, {unique} after sharing; {duration(seconds)} of work")
-    if plan.is_toy:
-        parts.append(wrap(f"note    {TOY_NOTE}"))
+    note = toy_note(plan)
+    if note:
+        parts.append(wrap(f"note    {note}"))
     for key, state in reducer.states.items():
         if state == StageState.FAILED:
             parts.append(failure_text(plan, key, reducer.states, reducer.jobs))

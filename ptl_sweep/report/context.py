@@ -59,7 +59,7 @@ class ReportContext:
     histograms: Sequence[CellHistogram]
     provenance: Provenance
     feature_dim: int  # D
-    is_miniature: bool
+    toy_note: str  # what is the miniature world's; empty: nothing
     settings: Mapping[str, str]  # configuration of the sweep: key -> value
     files: Sequence[str] = ("results.csv", "summary.csv", "iterations.csv")  # beside the report
     samples: Sequence[SamplePicture] = ()

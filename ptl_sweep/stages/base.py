@@ -91,9 +91,9 @@ class Stage(ABC):
         """The data sets that it reads, by their role: dataset, pool, target."""
 
     @property
-    def reads_miniature(self) -> bool:
-        """Whether one of them is the embedded toy world."""
-        return any(data.reader == "miniature" for data in self.inputs.values())
+    def toy_roles(self) -> set[str]:
+        """The roles that the embedded toy world has among them."""
+        return {role for role, data in self.inputs.items() if data.reader == "miniature"}
 
     @abstractmethod
     def run(self, ctx: "StageContext") -> Summary:

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw
 
 from helpers.demo_study import DIMENSION, demo_histograms, demo_study
 from ptl_sweep.distance.sample_size_bias import simulate
+from ptl_sweep.pipeline.toy import WORLD
 from ptl_sweep.report import (
     Provenance,
     ReportContext,
@@ -76,7 +77,7 @@ def demo_context(folder: Path, num_seeds: int = 3, counts: tuple[int, ...] = (20
             stage_keys=study.rows["evaluate_key"].drop_nulls().unique().sort().to_list(),
         ),
         feature_dim=DIMENSION,
-        is_miniature=True,
+        toy_note=WORLD,
         settings={"synthetic.temperature": "5.0", "analysis.shrinkage": "oas", "seed": "0,1,2"},
         samples=_samples(folder, 6),
         failures=[

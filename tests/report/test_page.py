@@ -159,12 +159,13 @@ def test_text_from_outside_cannot_become_markup(context: ReportContext, tmp_path
     assert "<title>&lt;b&gt;&amp;: report</title>" in html
 
 
-def test_toy_data_is_called_so(html: str, context: ReportContext, tmp_path: Path) -> None:
-    assert "says nothing about VisDrone" in html
-    plain = without_figures(context, context.study.rows[:1], is_miniature=False)
-    real = write_report(tmp_path, plain).read_text()
-    assert "Toy data" not in real
-    assert "is a toy" not in real
+def test_toy_data_is_called_so_in_the_answer_and_among_the_limits(
+    html: str, context: ReportContext, tmp_path: Path
+) -> None:
+    for part in ("answer", "limits"):
+        assert "says nothing about VisDrone" in section(html, part)
+    plain = without_figures(context, context.study.rows[:1], toy_note="")
+    assert "is a toy" not in write_report(tmp_path, plain).read_text()
 
 
 def test_published_numbers_on_other_data_are_folded_and_say_so(

@@ -7,6 +7,7 @@ from ptl_sweep.cli.sync import NO_KEY
 from ptl_sweep.cli.tables import reduce_where_needed
 from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.pipeline.plan import Plan
+from ptl_sweep.pipeline.toy import toy_note
 from ptl_sweep.terminal import answer
 from ptl_sweep.tracking.server import Server, ServerError, base_url, end_service, has_key
 
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 EXTRA = "publish needs wandb-workspaces ({error}): pip install 'ptl-sweep[workspaces]'"
 DRY_RUN = "; --dry-run writes the JSON and asks nobody"
 TABLES = ("summary", "claims", "errors", "gaussians")  # beside results
-TOY_NOTE = "The miniature world is a toy: it proves that the pipeline works, and nothing else."
 
 
 def publish_command(arguments: list[str]) -> int:
@@ -46,7 +46,8 @@ def _publish(plan: Plan, entity: str | None, project: str | None, *, asks: bool)
     reduce_where_needed(plan, "summary.parquet")
     study = _study(plan)
     workspace = dashboards.build_workspace(place, study)
-    report = dashboards.build_report(place, study, [TOY_NOTE] if plan.is_toy else [])
+    note = toy_note(plan)
+    report = dashboards.build_report(place, study, [note] if note else [])
     publish = save.save_dashboards if asks else save.write_dashboards
     try:
         return publish(plan.folder, place, workspace, report)
