@@ -190,7 +190,9 @@ class Config:
         at_least("real_count", self.real_count, 1)
         at_least("seed", self.seed, 0)
         if self.target.reader == "source":  # the part of the source that is held out
-            self.target = self.dataset.validation_config()
+            held_out = self.dataset.validation_config()
+            wanted = self.target.num_images or held_out.num_images
+            self.target = replace(held_out, num_images=wanted)
         for role in ("dataset", "pool", "target"):
             data = getattr(self, role)
             if data.index_root is None:

@@ -100,7 +100,7 @@ def test_each_seed_of_the_controls_has_a_world_of_its_own_and_the_demo_has_one()
 
 
 def test_the_arm_of_flips_has_no_synthetic_images() -> None:
-    config = composed("arm=off_flips", "synthetic=on")
+    config = composed("arm=off_tuned", "synthetic=on")
     assert (config.synthetic.method, config.train.vertical_flip_probability) == ("off", 0.5)
 
 
@@ -159,6 +159,13 @@ def test_a_target_that_reads_from_the_source_is_its_held_out_part() -> None:
     ).target
     assert (target.reader, target.domain) == (source.reader, source.domain)
     assert (target.name, target.split) == (f"{source.name}-validation", source.validation_split)
+
+
+def test_a_number_of_target_images_holds_for_the_source_as_well() -> None:
+    """A sweep over target=source,field with target.num_images tests on as many of each."""
+    config = composed("target=source", "target.num_images=7", "dataset.num_images=20")
+    assert (config.target.num_images, config.dataset.num_images) == (7, 20)
+    assert composed("target=source", "dataset.num_images=20").target.num_images == 20
 
 
 def test_tiles_of_the_paper_are_seen_pixel_for_pixel_and_on_the_grid_of_the_coarsest_level() -> (
