@@ -99,9 +99,12 @@ def test_each_seed_of_the_controls_has_a_world_of_its_own_and_the_demo_has_one()
         assert worlds == [world] * 3
 
 
-def test_the_arm_of_flips_has_no_synthetic_images() -> None:
+def test_the_tuned_arm_has_no_synthetic_images() -> None:
     config = composed("arm=off_tuned", "synthetic=on")
-    assert (config.synthetic.method, config.train.vertical_flip_probability) == ("off", 0.5)
+    train = config.train
+    assert (config.synthetic.method, train.vertical_flip_probability, train.num_steps) == (
+        "off", 0.5, 1440,
+    )  # fmt: skip
 
 
 def test_choices_of_a_group_differ_save_for_two_spellings_of_one() -> None:

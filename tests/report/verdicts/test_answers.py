@@ -70,9 +70,9 @@ def test_a_choice_of_synthetic_that_adds_images_is_called_so(name: str) -> None:
 
 
 def test_an_arm_that_adds_no_image_is_not_called_synthetic_images() -> None:
-    row = claim_row(Statement.EFFECT, treated="off_flips")
-    _, sentence = said(row, synthetic="off_flips")
-    assert sentence.startswith("The settings of off_flips raise AP50")
+    row = claim_row(Statement.EFFECT, treated="off_tuned")
+    _, sentence = said(row, synthetic="off_tuned")
+    assert sentence.startswith("The settings of off_tuned raise AP50")
     assert "ynthetic images" not in sentence
 
 
