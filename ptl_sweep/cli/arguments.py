@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ptl_sweep.compose.grid import CellId
 from ptl_sweep.compose.own_choices import search_word
+from ptl_sweep.compose.words import refuse_stray_words
 from ptl_sweep.config.schema import SYNTHETIC_SPELLINGS, ConfigError
 from ptl_sweep.pipeline.graph import Cell
 from ptl_sweep.pipeline.plan import PLAN, Plan, load_plan, newest_sweep
@@ -66,11 +67,15 @@ def parse_overrides(
 ) -> tuple[list[str], argparse.Namespace]:
     """Separate Hydra's overrides, given with or without -m, from flags and names.
 
-    Raises: ConfigError for a folder of choices that is not there.
+    Raises: ConfigError for a folder of choices that is not there, and for a word too many.
     """
     overrides = [a for a in arguments if "=" in a and not a.startswith("-")]
     rest = [a for a in arguments if a not in overrides and a not in ("-m", "--multirun")]
-    options = parser.parse_args(rest)
+    options, stray = parser.parse_known_args(rest)
+    if stray and not stray[0].startswith("-"):
+        refuse_stray_words([*overrides[-1:], *stray])
+    if stray:
+        parser.error(f"unrecognized arguments: {' '.join(stray)}")
     folder: Path | None = getattr(options, "config_dir", None)
     return overrides if folder is None else [*overrides, search_word(folder)], options
 

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 
 from ptl_sweep.cli.arguments import (
@@ -31,7 +32,9 @@ from ptl_sweep.cli.store.store import store_command
 from ptl_sweep.cli.sync import sync_command
 from ptl_sweep.cli.tables import figure_command, table_command
 from ptl_sweep.compose.compose import compose_grid, compose_run
+from ptl_sweep.compose.grid import all_keys
 from ptl_sweep.compose.requirements import needed_sets, rules
+from ptl_sweep.compose.words import stray_word
 from ptl_sweep.config.schema import Config, ConfigError, DatasetConfig
 from ptl_sweep.datasets import registry
 from ptl_sweep.detection.initial_weights.files import resolve_weights
@@ -51,6 +54,9 @@ log = logging.getLogger(__name__)
 
 def run_sweep(arguments: list[str], command: str) -> int:
     """Compose, plan, run, and reduce what there is. Raises: ConfigError, DataError, SlurmError."""
+    if "--version" in arguments:
+        say(f"ptl-sweep {version('ptl-sweep')}, Hydra {version('hydra-core')}")
+        return OK
     started = time.monotonic()
     cells = compose_run(arguments)
     if cells is None:
@@ -162,6 +168,8 @@ def refuse_unknown_command(arguments: Sequence[str]) -> None:
     """Refuse a first word that is no command, flag or key=value. Raises: ConfigError."""
     if not arguments or arguments[0].startswith(("-", "~")) or "=" in arguments[0]:
         return
+    if arguments[0] in all_keys() or not arguments[0].isalpha():
+        raise ConfigError(stray_word(arguments[0]))
     raise ConfigError(
         f"unknown command {arguments[0]}{did_you_mean(arguments[0], COMMANDS)}\n"
         f"commands: {', '.join(COMMANDS)}; or key=value as in Hydra"

@@ -12,6 +12,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import hydra
@@ -24,18 +25,25 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ptl_sweep.compose.class_names import as_written, with_plain_names, write_names_back
-from ptl_sweep.compose.errors import brief, short_message, unknown_key
+from ptl_sweep.compose.errors import short_message
 from ptl_sweep.compose.grid import (
-    all_keys,
     cell_id,
     check_grid,
     declared_keys,
     is_group,
-    mapping_of,
     mappings,
 )
 from ptl_sweep.compose.own_choices import with_own_choices, with_own_flag
-from ptl_sweep.compose.words import refuse_too_many, refuse_unreadable
+from ptl_sweep.compose.own_faults import RAISED, name_fault
+from ptl_sweep.compose.words import (
+    key_of,
+    refuse_additions,
+    refuse_stray_words,
+    refuse_swept_experiment,
+    refuse_too_many,
+    refuse_unreadable,
+    with_whole_info,
+)
 from ptl_sweep.config.schema import (
     GROUPS,
     OVERLAYS,
@@ -64,7 +72,9 @@ def compose_run(arguments: Sequence[str]) -> list[Config] | None:
     """
     overrides = [a for a in arguments if not a.startswith("-")]
     if _is_plain_sweep(arguments):
+        refuse_stray_words(overrides)
         return compose_grid(overrides)
+    refuse_stray_words(arguments)
     refuse_additions(overrides)
     _refuse_unreadable([word for word in overrides if "=" in word])  # others belong to flags
     refuse_swept_experiment(overrides)
@@ -113,10 +123,9 @@ def run_hydra(arguments: Sequence[str]) -> list[Config]:
             "hydra/hydra_logging=none",
         ]
         try:
-            collect()
-            cells = [typed(cfg) for cfg in composed]
-        except (HydraException, OmegaConfBaseException, ConfigError) as error:
-            raise ConfigError(as_written(short_message(error))) from error
+            with _short_refusals(arguments):
+                collect()
+                cells = [typed(cfg) for cfg in composed]
         finally:
             sys.argv = before[0]
             os.environ.clear()
@@ -125,9 +134,25 @@ def run_hydra(arguments: Sequence[str]) -> list[Config]:
     return cells
 
 
+@contextmanager
+def _short_refusals(words: Sequence[str]) -> Iterator[None]:
+    """Say in at most three lines what Hydra, a check or Python refuses. Raises: ConfigError."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException, ConfigError) as error:
+        fault = name_fault(words, of_named=True)
+        raise fault or ConfigError(as_written(short_message(error))) from error
+    except RAISED as error:
+        fault = name_fault(words, of_named=False)
+        if fault is None:
+            raise
+        raise fault from error
+
+
 def _flags_first(arguments: Sequence[str]) -> list[str]:
     """Move words such as `seed=1` behind all flags: Hydra's parser wants them side by side."""
-    return sorted(arguments, key=lambda a: a[:1] != "-" and ("=" in a or a.startswith("~")))
+    words = with_whole_info(arguments)
+    return sorted(words, key=lambda a: a[:1] != "-" and ("=" in a or a.startswith("~")))
 
 
 def in_order(cells: Iterable[Config]) -> list[Config]:
@@ -145,13 +170,13 @@ def compose_grid(overrides: Sequence[str], *, as_sweep: bool = True) -> list[Con
     _refuse_unreadable(overrides)
     refuse_swept_experiment(overrides)
     register_schemas()
-    try:
-        GlobalHydra.instance().clear()
-        with initialize_config_dir(str(conf_dir()), version_base="1.3"):
-            words = with_own_choices(overrides)
-            cells = list(_compose_cells(_with_open_mappings(with_plain_names(words))))
-    except (HydraException, OmegaConfBaseException, ConfigError) as error:
-        raise ConfigError(as_written(short_message(error))) from error
+    GlobalHydra.instance().clear()
+    with (
+        _short_refusals(overrides),
+        initialize_config_dir(str(conf_dir()), version_base="1.3"),
+    ):
+        words = with_own_choices(overrides)
+        cells = list(_compose_cells(_with_open_mappings(with_plain_names(words))))
     write_names_back(cells)
     if as_sweep:
         check_grid(cells, named_keys(overrides))
@@ -239,10 +264,6 @@ def _reached(cfg: DictConfig, keys: Iterable[str]) -> set[str]:
     return names
 
 
-def _key(override: str) -> str:
-    return override.split("=", maxsplit=1)[0].lstrip("+~")
-
-
 def _with_open_mappings(arguments: Iterable[str]) -> list[str]:
     """Let ``launcher.additional_parameters={...}`` bring new names, which Hydra calls adding."""
     whole = re.compile(rf"\+*((?:{'|'.join(map(re.escape, mappings()))})=\s*\{{.*)", re.DOTALL)
@@ -251,28 +272,5 @@ def _with_open_mappings(arguments: Iterable[str]) -> list[str]:
 
 def named_keys(overrides: Iterable[str]) -> set[str]:
     """List the keys that a command line sets; an experiment counts as naming its data."""
-    keys = {_key(override) for override in overrides}
+    keys = {key_of(override) for override in overrides}
     return keys | ({"dataset", "target"} if "experiment" in keys else set())
-
-
-def refuse_additions(overrides: Iterable[str]) -> None:
-    """Refuse ``+key=value`` and ``~key``: all keys exist and are needed. Raises: ConfigError."""
-    for override in overrides:
-        key = _key(override)
-        if not override.startswith(("+", "~")) or key.startswith("hydra") or mapping_of(key):
-            continue
-        if override.startswith("+") and key in mappings():
-            continue
-        if key not in {*all_keys(), *OVERLAYS}:
-            raise ConfigError(unknown_key(key))
-        raise ConfigError(f"{brief(override)}: no key can be added or removed; write {key}=VALUE")
-
-
-def refuse_swept_experiment(overrides: Iterable[str]) -> None:
-    """Refuse ``experiment=a,b``, of which Hydra drops both grids. Raises: ConfigError."""
-    for override in overrides:
-        if re.match(r"experiment=.*[,(]", override):
-            raise ConfigError(
-                f"{brief(override)}: an experiment is a whole grid and cannot be swept; run one "
-                "command for each experiment"
-            )

@@ -9,7 +9,7 @@ from omegaconf.errors import ValidationError
 
 from ptl_sweep.compose.grid import all_keys, declared_keys, is_group, mapping_of
 from ptl_sweep.config.checks import refuse_secret
-from ptl_sweep.config.schema import ConfigError
+from ptl_sweep.config.schema import OVERLAYS, ConfigError
 from ptl_sweep.terminal import close_match, did_you_mean
 
 NO_SECRETS = (
@@ -124,6 +124,8 @@ def _wrong_type(chain: Iterable[BaseException]) -> str | None:
     for link in chain:
         if isinstance(link, ValidationError) and link.full_key:
             key, _, item = link.full_key.partition("[")
+            if key not in declared_keys() and not mapping_of(key):
+                continue  # a key of Hydra's own
             value = "null" if link.value is None else repr(link.value)
             return f"{key}: {value} {'does not fit into' if item else 'is not'} {_type_name(key)}"
     return None
@@ -162,6 +164,8 @@ def unknown_key(key: str) -> str:
         close = close_match(name, siblings)
         hint = f"did you mean {group}.{close}?" if close else f"{group} has: {', '.join(siblings)}"
         return f"unknown key {key}; {hint}"
+    if key.partition(".")[0] in OVERLAYS:  # its file set keys below its own name
+        return f"{key} holds no keys\n  fix: the file's first line must be `# @package _global_`"
     last_words = {known.rpartition(".")[2] for known in all_keys()}
     hint = did_you_mean(key, all_keys()) or did_you_mean(name, last_words)
     return f"unknown key {key}{hint or '; `python -m ptl_sweep --cfg job` lists all'}"

@@ -1,17 +1,52 @@
 """Words of a command line that Hydra stumbles over, refused one by one before it composes."""
 
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from hydra.errors import HydraException
 
-from ptl_sweep.compose.errors import brief, short_message
-from ptl_sweep.compose.grid import declared_keys, is_group, mappings
+from ptl_sweep.compose.errors import brief, short_message, unknown_key
+from ptl_sweep.compose.grid import all_keys, declared_keys, is_group, mapping_of, mappings
 from ptl_sweep.config.schema import GROUPS, OVERLAYS, ConfigError
 
 MOST_VALUES = 100_000  # of one key, and cells of one sweep
+INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
+
+
+def stray_word(word: str) -> str:
+    """Answer a word that is no flag and no key=value."""
+    if word in all_keys() or word in {*GROUPS, *OVERLAYS}:
+        return f"{word} stands alone: write {word}=VALUE, without blanks"
+    if word.startswith("#"):
+        return f"{brief(word)}: a command line has no comments; leave it out"
+    return f"{brief(word)} is neither a flag nor key=value"
+
+
+def refuse_stray_words(arguments: Sequence[str]) -> None:
+    """Refuse words without = that belong to no flag before them. Raises: ConfigError."""
+    for before, word in zip(["", *arguments], arguments, strict=False):
+        if "=" not in word and not word.startswith(("-", "~")) and before[:1] != "-":
+            raise ConfigError(_after_comma(before) or stray_word(word))
+
+
+def with_whole_info(arguments: Iterable[str]) -> list[str]:
+    """Write `--info=all` for `--info`, which would take the next word for what it should show."""
+    words = list(arguments)
+    for index, word in enumerate(words):
+        if word in ("--info", "-i") and not {*words[index + 1 : index + 2]} & {*INFO}:
+            words[index] = "--info=all"
+    return words
+
+
+def _after_comma(word: str) -> str:
+    """Answer `real_count=10,`: what follows is another word for the shell."""
+    key, _, value = word.partition("=")
+    if not value.endswith(","):
+        return ""
+    return f"{brief(word)}: values of a sweep stand without blanks, {key}={brief(value)}VALUE"
 
 
 def refuse_unreadable(overrides: Iterable[str]) -> None:
@@ -23,23 +58,68 @@ def refuse_unreadable(overrides: Iterable[str]) -> None:
     parser = OverridesParser.create()
     for word in overrides:
         key, _, value = word.partition("=")
+        slip = _after_comma(word)
         if value.startswith("~"):
-            raise ConfigError(f"{brief(word)}: no shell reads ~ there; write {key}=$HOME/...")
-        try:
-            (override,) = parser.parse_overrides([word])
-            count = _num_values(override)
-        except HydraException as error:
-            raise ConfigError(short_message(error)) from error
-        except RecursionError as error:
-            raise ConfigError(f"{brief(word)}: lists within lists without end") from error
-        except (ValueError, ArithmeticError, TypeError) as error:
-            reason = "a number of thousands of digits" if "4300" in str(error) else str(error)
-            raise ConfigError(f"{brief(key)}: {brief(value)} cannot be read: {reason}") from error
+            slip = f"{brief(word)}: no shell reads ~ there; write {key}=$HOME/..."
+        if slip:
+            raise ConfigError(slip)
+        override, count = _read(parser, word)
         _refuse_other_groups(override)
         if count > MOST_VALUES:
             raise ConfigError(f"{brief(word)}: a key takes at most {MOST_VALUES} values")
         if not count:
             raise ConfigError(f"{brief(word)}: a sweep without a single value")
+
+
+def _read(parser: OverridesParser, word: str) -> tuple[Override, int]:
+    """Read a word, and how many values it stands for. Raises: ConfigError."""
+    key, _, value = word.partition("=")
+    try:
+        (override,) = parser.parse_overrides([word])
+        return override, _num_values(override)
+    except HydraException as error:
+        raise ConfigError(_unread(word) or short_message(error)) from error
+    except RecursionError as error:
+        raise ConfigError(f"{brief(word)}: lists within lists without end") from error
+    except (ValueError, ArithmeticError, TypeError) as error:
+        reason = "a number of thousands of digits" if "4300" in str(error) else str(error)
+        raise ConfigError(f"{brief(key)}: {brief(value)} cannot be read: {reason}") from error
+
+
+def _unread(word: str) -> str:
+    """Answer what Hydra's grammar takes in quotes alone."""
+    key, _, value = word.partition("=")
+    if word.isascii() or not key.isascii():
+        return ""
+    return f"{brief(word)}: letters beyond ASCII need quotes: '{key}=\"{brief(value)}\"'"
+
+
+def key_of(override: str) -> str:
+    """Name the key that a word sets, adds or removes."""
+    return override.split("=", maxsplit=1)[0].lstrip("+~")
+
+
+def refuse_additions(overrides: Iterable[str]) -> None:
+    """Refuse ``+key=value`` and ``~key``: all keys exist and are needed. Raises: ConfigError."""
+    for override in overrides:
+        key = key_of(override)
+        if not override.startswith(("+", "~")) or key.startswith("hydra") or mapping_of(key):
+            continue
+        if override.startswith("+") and key in mappings():
+            continue
+        if key not in {*all_keys(), *OVERLAYS}:
+            raise ConfigError(unknown_key(key))
+        raise ConfigError(f"{brief(override)}: no key can be added or removed; write {key}=VALUE")
+
+
+def refuse_swept_experiment(overrides: Iterable[str]) -> None:
+    """Refuse ``experiment=a,b``, of which Hydra drops both grids. Raises: ConfigError."""
+    for override in overrides:
+        if re.match(r"experiment=.*[,(]", override):
+            raise ConfigError(
+                f"{brief(override)}: an experiment is a whole grid and cannot be swept; run one "
+                "command for each experiment"
+            )
 
 
 def refuse_too_many(counts: Iterable[int]) -> None:
@@ -62,6 +142,7 @@ def _refuse_other_groups(override: Override) -> None:
     if _has_null_as_key(value):
         written = brief(str(override.input_line))
         raise ConfigError(f"{written}: null is the name of no key; write {{NAME: value}}")
+    _refuse_flat_list(key, value)
     is_choice = key in {*GROUPS, *OVERLAYS}
     words = value.list if isinstance(value, ChoiceSweep) else [value]
     is_odd = is_choice and any(isinstance(word, int | float | RangeSweep) for word in words)
@@ -73,6 +154,14 @@ def _refuse_other_groups(override: Override) -> None:
             f"{brief(str(override.input_line))}: {key} takes "
             f"{'the name of a choice or ' * is_choice}{{key: value}}"
         )
+
+
+def _refuse_flat_list(key: str, value: object) -> None:
+    """Refuse `detector.anchor_sizes=[14,20]`, for which OmegaConf names no key."""
+    is_nested = declared_keys().get(key) == list[list[float]]
+    if is_nested and isinstance(value, list) and not all(isinstance(row, list) for row in value):
+        shown = brief(str(value))
+        raise ConfigError(f"{key}: {shown} is not a list of lists of numbers; write [{shown}]")
 
 
 def _has_null_as_key(value: object) -> bool:

@@ -58,6 +58,21 @@ MISTAKES = {
         ["plan", "--config-dir", "nowhere"],
         ["--config-dir nowhere is not a folder"],
     ),
+    "a key without =": (["real_count", "20"], ["real_count stands alone: write real_count=VALUE"]),
+    "a key without =, in plan": (
+        ["plan", "real_count", "20"],
+        ["real_count stands alone: write real_count=VALUE"],
+    ),
+    "a blank within values": (
+        ["-m", "real_count=10,", "20"],
+        ["real_count=10,: values", "without blanks"],
+    ),
+    "a blank within values, in plan": (
+        ["plan", "real_count=10,", "20"],
+        ["real_count=10,: values", "without blanks"],
+    ),
+    "a comment": (["real_count=20", "#", "few"], ["#: a command line has no comments"]),
+    "a word too many": (["-m", "real_count=20", "ü"], ["ü is neither a flag nor key=value"]),
     "unknown key": (["real_cuont=3"], ["real_cuont", "did you mean real_count?"]),
     "unknown key in a sweep": (["-m", "train.num_stepz=3,4"], ["did you mean train.num_steps?"]),
     "wrong type": (["real_count=x"], ["real_count: 'x' is not an integer"]),
@@ -116,6 +131,12 @@ def test_a_mistake_in_a_process_of_its_own_is_the_same(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "real_count: 'x' is not an integer\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_version_is_ours_and_that_of_hydra(run: Any) -> None:
+    outcome = run("--version")
+    assert outcome.code == 0
+    assert re.fullmatch(r"ptl-sweep [\d.]+, Hydra 1\.3[\d.]*\n", outcome.output)
 
 
 def test_help_lists_every_command_and_no_other(tmp_path: Path) -> None:

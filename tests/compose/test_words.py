@@ -4,11 +4,28 @@ import pytest
 
 from ptl_sweep.compose.compose import compose_grid, compose_run
 from ptl_sweep.compose.errors import LONGEST, refuse_secrets
-from ptl_sweep.compose.words import MOST_VALUES
+from ptl_sweep.compose.words import (
+    MOST_VALUES,
+    refuse_additions,
+    refuse_swept_experiment,
+    with_whole_info,
+)
 from ptl_sweep.config.schema import ConfigError
 
 HUGE = "1" + "0" * 5000
 REFUSED = {
+    "a blank after a comma": (
+        "real_count=10,",
+        "real_count=10,: .*without blanks, real_count=10,VALUE",
+    ),
+    "a list for lists": (
+        "detector.anchor_sizes=[14, 20]",
+        r"^detector.anchor_sizes: .14, 20. is not a list of lists of numbers; write ..14, 20..",
+    ),
+    "letters beyond ASCII": (
+        "dataset.root=/tmp/ü",
+        "letters beyond ASCII need quotes: 'dataset.root=\"/tmp/ü\"'",
+    ),
     "null for a key": ("launcher={null: 1}", "^launcher={null: 1}: null is the name of no key"),
     "null for a key, in a list": ("pool.options={a: [1,{null: 2}]}", "null is the name of no key"),
     "null for a key, swept": ("target={name: a},{null: 1}", "null is the name of no key"),
@@ -65,3 +82,32 @@ def test_a_secret_in_the_value_of_any_key_is_refused_and_not_repeated(key: str) 
         refuse_secrets([f"{key}='export WANDB_API_KEY=0123'"])
     assert "0123" not in str(caught.value)
     refuse_secrets(["--pattern=token=(.*)"])  # of another command
+
+
+@pytest.mark.parametrize("words", ["a,b", "choice(a,b)", "glob(*)", "demo, paper"])
+def test_an_experiment_cannot_be_swept(words: str) -> None:
+    with pytest.raises(ConfigError, match="cannot be swept; run one command"):
+        refuse_swept_experiment([f"experiment={words}"])
+    refuse_swept_experiment(["experiment=demo", "seed=0,1"])
+
+
+def test_no_key_is_added_or_removed() -> None:
+    with pytest.raises(ConfigError, match="unknown key real_cuont; did you mean real_count"):
+        refuse_additions(["+real_cuont=3"])
+    for word in ("+real_count=3", "++real_count=3", "~real_count", "+experiment=demo"):
+        with pytest.raises(ConfigError, match="no key can be added or removed"):
+            refuse_additions([word])
+    refuse_additions(["real_count=3", "+hydra.job.name=x", "+dataset.categories={walker: person}"])
+
+
+def test_letters_beyond_ascii_are_read_as_the_message_says() -> None:
+    (cell, *_) = compose_grid(
+        ['target.root="/tmp/ü"', "synthetic=off", "target=yolo"], as_sweep=False
+    )
+    assert cell.target.root == "/tmp/ü"
+
+
+def test_info_takes_no_word_of_the_sweep_for_what_it_should_show() -> None:
+    assert with_whole_info(["real_count=2", "--info"]) == ["real_count=2", "--info=all"]
+    assert with_whole_info(["--info", "seed=1"]) == ["--info=all", "seed=1"]
+    assert with_whole_info(["--info", "defaults"]) == ["--info", "defaults"]
