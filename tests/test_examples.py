@@ -1,0 +1,82 @@
+"""Numbers of README and docs are those of the tables that lie in outputs/example."""
+
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+ROOT = Path(__file__).parents[1]
+EXAMPLE = ROOT / "outputs" / "example"
+ARMS = {  # as README words them
+    "PTL": "on",
+    "without selection: virtual images drawn at random": "random",
+    "without translation: virtual images as drawn": "identity",
+    "a pool with other bodies in another light": "other_renderer_pool",
+    "a pool of only the source's poses, pitches and heights": "source_like_pool",
+    "a pool whose boxes show nobody": "null_pool",
+    "no pool: vertical flips and the best number of steps": "off_tuned",
+}
+
+
+def claim(folder: Path, treated: str, reference: str = "off") -> dict[str, object]:
+    """The effect of one value of synthetic, or the contrast of two, over all counts and targets."""
+    claims = pl.read_csv(folder / "claims.csv")
+    kind = "effect" if reference == "off" else "contrast"
+    (row,) = claims.filter(
+        (pl.col("statement") == kind)
+        & (pl.col("treated") == treated)
+        & (pl.col("reference") == reference)
+    ).to_dicts()
+    return row
+
+
+def shown(row: dict[str, object], sign: int = 1) -> str:
+    """`+1.0 [-3.0, +5.0]`, points; `sign=-1` for the contrast the other way round."""
+    value, low, high = (100 * sign * float(str(row[key])) for key in ("value", "low", "high"))
+    return f"{value:+.1f} [{min(low, high):+.1f}, {max(low, high):+.1f}]"
+
+
+def rows_of(page: str) -> dict[str, list[str]]:
+    """The rows of its tables by their first cell."""
+    lines = (ROOT / page).read_text().splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "|" in line]
+    return {row[0]: row[1:] for row in cells}
+
+
+@pytest.mark.parametrize("words", ARMS)
+def test_the_readme_says_of_each_control_what_its_sweep_found(words: str) -> None:
+    row = claim(EXAMPLE / "controls", ARMS[words])
+    assert rows_of("README.md")[words] == [shown(row), row["verdict"]]
+
+
+def test_the_page_on_limits_says_the_same() -> None:
+    named = rows_of("docs/limitations.md").items()
+    rows = {words.split("`")[1]: row for words, row in named if words.startswith("`")}
+    summary = pl.read_csv(EXAMPLE / "controls" / "summary.csv")
+    for arm in ARMS.values():
+        row = claim(EXAMPLE / "controls", arm)
+        level = summary.filter(
+            (pl.col("synthetic") == arm)
+            & (pl.col("target") == "(all)")
+            & (pl.col("metric") == "AP50")
+            & pl.col("real_count").is_not_null()
+        )
+        assert rows[arm] == [f"{100 * level['mean'].item():.1f}", shown(row), row["verdict"]]
+
+
+def test_selection_and_translation_are_said_to_add_what_their_contrasts_are() -> None:
+    controls = EXAMPLE / "controls"
+    for arm in ("random", "identity"):
+        row = claim(controls, arm, "on") if arm < "on" else claim(controls, "on", arm)
+        text = shown(row, -1 if arm < "on" else 1)
+        for page in ("README.md", "docs/limitations.md"):
+            assert text in (ROOT / page).read_text()
+        assert row["verdict"] == "none"
+
+
+def test_the_readme_quotes_the_effect_of_the_demo() -> None:
+    row = claim(EXAMPLE, "on")
+    value, low, high = re.findall(r"[-+]?[\d.]+", shown(row))
+    sentence = f"by {value.lstrip('+')} points (95 % interval {low} to {high} over 6 seeds)"
+    assert sentence in (ROOT / "README.md").read_text()
