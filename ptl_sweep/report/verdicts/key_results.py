@@ -78,20 +78,29 @@ def key_results(claims: pl.DataFrame) -> list[str]:
     return [_count([r for r in rows if (r.dataset, r.treated) == key]) for key in keys]
 
 
-def _count(rows: Sequence[ClaimRow]) -> str:
+def _count(all_rows: Sequence[ClaimRow]) -> str:
+    rows = [row for row in all_rows if row.num_seeds]  # others have no number in this grid
+    name = all_rows[0].name
+    if not rows:
+        return f"This sweep has no number of any key result of the paper for {name}."
     found = [row.agreement for row in rows if row.p_family <= SIGNIFICANCE]
     agree, against = found.count(Agreement.AGREES), found.count(Agreement.CONTRADICTED)
     rest = len(rows) - agree - against
-    most, fewest = (end(row.num_seeds for row in rows) for end in (max, min))
-    few = f" ({plural(most, 'seed')}, {MIN_SEEDS} are needed)" if most < MIN_SEEDS else ""
-    if fewest < MIN_SEEDS <= most:
-        few = f" (some with fewer than {MIN_SEEDS} seeds)"
     return (
         f"Of {plural(len(rows), 'key result')} of the paper that this sweep can look at, {agree} "
-        f"{'agrees' if agree == 1 else 'agree'} with {rows[0].name}, {against} "
+        f"{'agrees' if agree == 1 else 'agree'} with {name}, {against} "
         f"{'is' if against == 1 else 'are'} contradicted, and {rest} "
-        f"{'has' if rest == 1 else 'have'} no evidence{few}{_adjustment(rows, agree + against)}."
+        f"{'has' if rest == 1 else 'have'} no evidence"
+        f"{_too_few(rows)}{_adjustment(rows, agree + against)}."
     )
+
+
+def _too_few(rows: Sequence[ClaimRow]) -> str:
+    """Say which rows have too few seeds for a verdict; empty: none."""
+    most, fewest = (end(row.num_seeds for row in rows) for end in (max, min))
+    if most < MIN_SEEDS:
+        return f" ({plural(most, 'seed')}, {MIN_SEEDS} are needed)"
+    return f" (some with fewer than {MIN_SEEDS} seeds)" if fewest < MIN_SEEDS else ""
 
 
 def _adjustment(rows: Sequence[ClaimRow], num_counted: int) -> str:

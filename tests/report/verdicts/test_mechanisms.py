@@ -137,3 +137,10 @@ def test_a_key_result_below_six_seeds_is_open() -> None:
     unknown = row | {"num_seeds": 0, "value": NAN}
     lines = key_result_lines(frame_of([unknown], schemas.CLAIMS))
     assert lines["agreement"].item() == "no evidence: open"
+    (sentence,) = key_results(frame_of([unknown], schemas.CLAIMS))
+    assert (
+        sentence
+        == "This sweep has no number of any key result of the paper for synthetic images (on)."
+    )
+    beside = frame_of([unknown, *several[1:]], schemas.CLAIMS)
+    assert key_results(beside)[0].startswith("Of 1 key result of the paper that this sweep can")
