@@ -9,8 +9,9 @@ augmented before it was divided shows the same picture in several parts.
 from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
-from ptl_sweep.config.schema import ConfigError, DatasetConfig
+from ptl_sweep.config.schema import ConfigError, DatasetConfig, PoolConfig
 from ptl_sweep.datasets import registry
+from ptl_sweep.datasets.cutouts import background_contents
 from ptl_sweep.datasets.images import IMAGE_SUFFIXES
 from ptl_sweep.datasets.index import NOT_CONTENT
 from ptl_sweep.datasets.records import ImageSet
@@ -116,6 +117,32 @@ def require_held_out(dataset: DatasetConfig, target: DatasetConfig) -> None:
             f"distances are calibrated ({_counted(shared) if shared else _paired(copies)})\n"
             "  fix: set target.split or dataset.validation_split to another part, or "
             "analysis.calibration=crossfit"
+        )
+
+
+def require_clean_pool(pool: PoolConfig, held_out: DatasetConfig) -> None:
+    """Refuse a pool whose pictures or backgrounds are images of a target or a validation split.
+
+    Raises: ConfigError; DataError as `registry.read_split`.
+    """
+    if "miniature" in (pool.reader, held_out.reader):
+        return
+    tested = registry.read_split(held_out, held_out.split)
+    shown = f"{held_out.name} ({held_out.split})"
+    if pool.reader == "cutouts":
+        known = background_contents(pool)
+        shared = [known[r.content] for r in tested.records if r.content in known]
+        if shared:
+            raise ConfigError(
+                f"pool {pool.name} puts persons on images of {shown}, which are tested on "
+                f"({_counted(shared)})\n  fix: take them out of pool.backgrounds={pool.backgrounds}"
+            )
+        return
+    shared = shared_images(registry.read_pool(pool), tested)
+    if shared:
+        raise ConfigError(
+            f"pool {pool.name} shares images with {shown}, which are tested on "
+            f"({_counted(shared)})\n  fix: take them out of {pool.root}"
         )
 
 

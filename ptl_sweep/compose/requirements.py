@@ -1,12 +1,13 @@
 """What a grid needs of data on disk: a run refuses what lacks it, and `check` says all of it."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import NamedTuple
 
 from ptl_sweep.compose.grid import real_count_fault
 from ptl_sweep.compose.leakage import (
+    require_clean_pool,
     require_clean_validation,
     require_held_out,
     require_separate,
@@ -102,7 +103,18 @@ def rules(cells: Iterable[Config]) -> list[Rule]:
             held_out = partial(require_held_out, config.dataset, config.target)
             beside = (needs["target"], needs["validation"])
             found.setdefault(canonical_json(["held out", *values]), Rule(beside, held_out))
+        for rule in _pool_rules(config, needs):
+            found.setdefault(canonical_json(["pool", *rule.needs]), rule)
     return list(found.values())
+
+
+def _pool_rules(config: Config, needs: Mapping[str, tuple[str, str]]) -> Iterator[Rule]:
+    """List what must hold between a pool and what is tested or calibrated on."""
+    tested = {"target": config.target, "validation": config.dataset.validation_config()}
+    for role, data in tested.items():
+        if {role, "pool"} <= needs.keys():
+            clean = partial(require_clean_pool, config.pool, data)
+            yield Rule((needs[role], needs["pool"]), clean)
 
 
 def too_few(cells: Iterable[Config], dataset: DatasetConfig, available: int) -> str | None:

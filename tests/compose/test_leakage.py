@@ -12,12 +12,13 @@ import pytest
 from PIL import Image
 
 from ptl_sweep.compose.leakage import (
+    require_clean_pool,
     require_clean_validation,
     require_held_out,
     require_separate,
     shared_originals,
 )
-from ptl_sweep.config.schema import ConfigError, DatasetConfig
+from ptl_sweep.config.schema import ConfigError, DatasetConfig, PoolConfig
 from ptl_sweep.datasets import registry
 
 
@@ -198,3 +199,43 @@ def test_a_validation_split_that_is_trained_on_is_refused_before_any_file_is_rea
         assert "dataset.validation_split=train is the split that training" in outcome.errors
     assert run("plan", *words, "dataset.validation_split=train",
                "analysis.calibration=crossfit").code == 0  # fmt: skip
+
+
+@pytest.fixture
+def backgrounds(tmp_path: Path) -> PoolConfig:
+    """A pool of one cut-out on pictures of values 1 and 9."""
+    for name in ("persons", "empty"):
+        (tmp_path / name).mkdir()
+    person = np.zeros((20, 10, 4), np.uint8)
+    person[2:18, 2:8] = 255
+    Image.fromarray(person).save(tmp_path / "persons" / "a.png")
+    for value in (1, 9):
+        pixels = np.full((40, 60, 3), value, np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "empty" / f"place{value}.png")
+    empty = str(tmp_path / "empty")
+    return PoolConfig(
+        name="mine", reader="cutouts", root=str(tmp_path / "persons"), backgrounds=empty
+    )
+
+
+def test_persons_are_not_put_on_pictures_that_are_tested_on(
+    source: Path, backgrounds: PoolConfig
+) -> None:
+    require_clean_pool(backgrounds, config(source, "val"))
+    with pytest.raises(ConfigError, match=r"persons on images of mine .train.*place1\.png.\n  fix"):
+        require_clean_pool(backgrounds, config(source, "train"))
+
+
+def test_a_run_and_check_refuse_such_a_pool(
+    source: Path, backgrounds: PoolConfig, run: Any, tmp_path: Path
+) -> None:
+    words = [
+        "dataset=yolo", f"dataset.root={source}", "dataset.split=test",
+        "dataset.validation_split=val", "target=yolo", f"target.root={source}",
+        "target.split=train", "pool=cutouts", f"pool.root={backgrounds.root}",
+        f"pool.backgrounds={backgrounds.backgrounds}", "real_count=2", f"sweep.root={tmp_path}",
+    ]  # fmt: skip
+    for command, code in (["-m"], 2), (["check"], 1):
+        outcome = run(*command, *words)
+        assert outcome.code == code
+        assert "puts persons on images of yolo (train)" in outcome.errors + outcome.output

@@ -93,6 +93,12 @@ def fingerprint_cutouts(config: PoolConfig) -> str:
     return _fingerprint(config, studio, [contents[path] for path in files])
 
 
+def background_contents(config: PoolConfig) -> dict[str, str]:
+    """Hash the backgrounds: digest of the bytes -> name of the file. Raises: DataError."""
+    contents = hash_files(find_backgrounds(config), config)
+    return {digest: path.name for path, digest in contents.items()}
+
+
 def _studio(config: PoolConfig) -> Studio:
     return Studio(
         recipe=CutoutRecipe.of(config),
