@@ -89,7 +89,11 @@ def test_the_page_ends_with_a_report(
             continue
         folder = newest_sweep(Path("outputs"))
         assert folder is not None
-        assert "<html" in (folder / "report.html").read_text()
+        page = (folder / "report.html").read_text()
+        assert "<html" in page
+        if "pool=cutouts" in command:
+            assert "Backgrounds of the images that on selected" in page
+            assert "figure0" in page  # a cut-out
         with (folder / "results.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
         assert {row["target"] for row in rows} == {"quarry", "people-validation"}

@@ -21,6 +21,7 @@ from ptl_sweep.study.study import PoolSelection, TranslationGap
 logger = logging.getLogger(__name__)
 
 SHOWN = ("altitude_m", "radius_m", "height_px")  # attributes that figures are drawn over
+KINDS = ("background", "character")  # likewise, by name; of a character for each person, with +
 
 
 def read_selections(plan: Plan) -> list[PoolSelection]:
@@ -52,6 +53,7 @@ def _selection(plan: Plan, stage: PtlStage) -> PoolSelection:
         gap=np.array([np.inf if gap is None else gap for gap in gaps.values()], np.float64),
         selected=np.array([name in chosen for name in names], dtype=bool),
         attributes=_attributes(stage.pool, names),
+        kinds=_kinds(stage.pool, names),
         effective_sample_size=content["summary"]["effective_sample_size"],
         translation=_translation(plan, stage),
     )
@@ -75,8 +77,21 @@ def _translation(plan: Plan, stage: PtlStage) -> TranslationGap | None:
     return TranslationGap(*(np.nan if value is None else value for value in found))
 
 
+def _known(pool: PoolSpec) -> Mapping[str, Mapping[str, float | str]]:
+    return _pool_attributes(json.dumps(asdict(pool.config()), sort_keys=True), pool.fingerprint)
+
+
+def _kinds(pool: PoolSpec, names: list[str]) -> dict[str, list[list[str]]]:
+    known = _known(pool)
+    return {
+        kind: [str(known[name][kind]).split("+") for name in names]
+        for kind in KINDS
+        if all(kind in known.get(name, {}) for name in names)
+    }
+
+
 def _attributes(pool: PoolSpec, names: list[str]) -> dict[str, ndarray]:
-    known = _pool_attributes(json.dumps(asdict(pool.config()), sort_keys=True), pool.fingerprint)
+    known = _known(pool)
     if not all(name in known for name in names):
         return {}
     return {

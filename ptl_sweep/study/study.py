@@ -40,6 +40,7 @@ class PoolSelection(NamedTuple):
     gap: Float[ndarray, " p"]  # domain gap, squared Mahalanobis distance; inf: never detected
     selected: Bool[ndarray, " p"]
     attributes: Mapping[str, ndarray]  # of each pool image, for example altitude_m, radius_m
+    kinds: Mapping[str, Sequence[Sequence[str]]]  # of each pool image, for example backgrounds
     effective_sample_size: float  # (sum w)^2 / sum w^2 of the weights that were drawn by
     translation: TranslationGap | None = None  # None: nothing was translated, or not measured
 

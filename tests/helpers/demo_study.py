@@ -350,6 +350,12 @@ def _selections(demo: Demo) -> list[PoolSelection]:
     repeats = 8
     about = {"altitude_m": np.tile(altitudes.ravel(), repeats),
              "radius_m": np.tile(radii.ravel(), repeats)}  # fmt: skip
+    grounds, people = ("grass", "sand", "street"), [f"walker{n}" for n in range(14)]
+    every = range(len(about["altitude_m"]))
+    named = {
+        "background": [[grounds[n % 3]] for n in every],
+        "character": [[people[n % 14], people[n % 5]] for n in every],
+    }
     about["height_px"] = 900 * 1.7 / np.hypot(about["altitude_m"], about["radius_m"])
     for count in demo.counts:
         for synthetic in (name for name in demo.synthetics if name != OFF):
@@ -368,9 +374,10 @@ def _selections(demo: Demo) -> list[PoolSelection]:
                     chosen = np.zeros(len(pool), bool)
                     chosen[np.argsort(-scores)[:NUM_ADDED]] = True
                     facts = {name: values[pool] for name, values in about.items()}
+                    kinds = {name: [of[place] for place in pool] for name, of in named.items()}
                     result.append(
                         PoolSelection(DATASET, count, synthetic, seed, iteration, gap[pool], chosen,
-                                  facts, weight.sum() ** 2 / (weight**2).sum(),
+                                  facts, kinds, weight.sum() ** 2 / (weight**2).sum(),
                                   _translation(gap[pool][chosen]) if synthetic == "on" else None)
                     )  # fmt: skip
                     left[pool[chosen]] = False

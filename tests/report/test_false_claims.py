@@ -109,7 +109,7 @@ def selections(num_seeds: int, rng: Rng, *, nearer_by: float = 0.0) -> list[Pool
     selected = np.arange(POOL) < TAKEN
     gaps = rng.normal(size=(num_seeds, POOL)) - nearer_by * selected
     return [
-        PoolSelection("town", 20, "on", seed, 1, gap, selected, {}, POOL)
+        PoolSelection("town", 20, "on", seed, 1, gap, selected, {}, {}, POOL)
         for seed, gap in enumerate(gaps)
     ]
 

@@ -1,6 +1,7 @@
 import dataclasses
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -18,6 +19,7 @@ from ptl_sweep.report.figures import FigureFile, inline_svg, series_class, write
 from ptl_sweep.report.figures.bands import band_figure, claim_sentence
 from ptl_sweep.report.figures.equivalent import Scale, equivalent_figure
 from ptl_sweep.report.figures.errors import error_figure, mean_over_seeds, precision_figure
+from ptl_sweep.report.figures.kinds import kind_figure
 from ptl_sweep.report.figures.levels import (
     AP_METRICS,
     count_figure,
@@ -52,7 +54,8 @@ from ptl_sweep.study.summary import summarise
 THRESHOLDS = (0.01, 0.1, 0.5)
 KINDS = (
     "equivalent", "effect", "ap", "prediction", "bands", "ap_t2t", "published", "errors", "spreads",
-    "distances", "iterations", "gaps", "heights", "selected", "precision",
+    "distances", "iterations", "gaps", "heights", "backgrounds", "characters", "selected",
+    "precision",
 )  # fmt: skip
 SYNTHETICS = ["off", "on", "random"]
 Written = dict[str, list[FigureFile]]
@@ -93,8 +96,9 @@ def line_of(axes: mpl.axes.Axes, label: str) -> mpl.lines.Line2D:
 def test_every_kind_is_there_the_most_important_first(written: Written) -> None:
     assert tuple(written) == KINDS
     counts = {name: len(figures) for name, figures in written.items()}
-    several = {"bands": 2, "distances": 4, "selected": 2, "gaps": 2, "heights": 2, "precision": 4}
-    assert counts == {name: several.get(name, 1) for name in KINDS}
+    several = {"bands": 2, "distances": 4, "precision": 4}
+    selected = dict.fromkeys(("selected", "gaps", "heights", "backgrounds", "characters"), 2)
+    assert counts == {name: (several | selected).get(name, 1) for name in KINDS}
 
 
 def test_every_figure_is_svg_and_png_with_title_and_caption(written: Written) -> None:
@@ -113,7 +117,7 @@ def test_every_figure_is_svg_and_png_with_title_and_caption(written: Written) ->
         ("contrasts", {"bands"}),
         ("spreads", {"spreads"}),
         ("iteration_rows", {"iterations"}),
-        ("selections", {"selected", "gaps", "heights"}),
+        ("selections", {"selected", "gaps", "heights", "backgrounds", "characters"}),
         ("rows", {"prediction"}),
         ("errors", {"errors"}),
         ("curves", {"precision"}),
@@ -333,7 +337,9 @@ def tiny_selections() -> list[PoolSelection]:
     about = {"altitude_m": np.array([10.0, 10, 30, 30]), "radius_m": np.array([5.0, 5, 5, 9])}
     gap = np.array([100.0, 200.0, np.inf, np.inf])
     selected = np.array([True, False, True, False])
-    return [PoolSelection("town", 20, "on", seed, 1, gap, selected, about, 2.0) for seed in (0, 1)]
+    return [
+        PoolSelection("town", 20, "on", seed, 1, gap, selected, about, {}, 2.0) for seed in (0, 1)
+    ]
 
 
 def test_selected_images_are_counted_per_pose(tmp_path: Path) -> None:
@@ -352,6 +358,24 @@ def test_heights_of_the_pool_and_of_the_selected_images_are_shares() -> None:
     assert (pool.sum(), chosen.sum()) == pytest.approx((100, 100))
     assert sorted(pool[pool > 0]) == pytest.approx([25, 25, 50])
     assert sorted(chosen[chosen > 0]) == pytest.approx([50, 50])
+
+
+def test_kinds_of_the_pool_and_of_the_selected_images_are_shares(tmp_path: Path) -> None:
+    """An image of two persons counts each of them; kinds beyond ten are drawn together."""
+    kinds = {"character": [["a"], ["a", "b"], ["b"], ["c"]]}
+    own = [one._replace(kinds=kinds) for one in tiny_selections()]  # the first and third
+    draw = partial(kind_figure, own, SYNTHETICS, attribute="character")
+    assert tips(save_figure(tmp_path, "k", draw), "on") == [
+        "a: 50.0 % of the selected, 40.0 % of the pool",
+        "b: 50.0 % of the selected, 40.0 % of the pool",
+        "c: 0.0 % of the selected, 20.0 % of the pool",
+    ]
+    many = {"character": [[str(n) for n in range(20)], ["0"], ["0", "1"], ["1"]]}
+    own = [one._replace(kinds=many) for one in tiny_selections()]
+    draw = partial(kind_figure, own, SYNTHETICS, attribute="character")
+    *named, others = tips(save_figure(tmp_path, "m", draw), "on")
+    assert [tip.split(":")[0] for tip in named] == ["0", "1", "10", *map(str, range(11, 18))]
+    assert others == "others: 45.5 % of the selected, 41.7 % of the pool"
 
 
 def test_infinite_gaps_are_stated_and_the_rest_is_drawn(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from ptl_sweep.study.study import PoolSelection, TranslationGap
 def chosen(selected: tuple[int, ...], seed: int, effective: float = 3.0) -> PoolSelection:
     """Of gaps 1..4."""
     gaps, mask = np.array([1.0, 2.0, 3.0, 4.0]), np.isin(np.arange(4), selected)
-    return PoolSelection("town", 20, "on", seed, 1, gaps, mask, {}, effective)
+    return PoolSelection("town", 20, "on", seed, 1, gaps, mask, {}, {}, effective)
 
 
 @pytest.mark.parametrize(

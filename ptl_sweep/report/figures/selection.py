@@ -42,7 +42,7 @@ def pose_figure(selections: Sequence[PoolSelection], synthetics: Sequence[str]) 
 
     Grey squares: share of the pool in a bin; dots: share of the selected; areas compare.
     """
-    counts, iterations = _rows_and_columns(selections)
+    counts, iterations = rows_and_columns(selections)
     edges = [_edges(selections, name) for name in ATTRIBUTES]
     synthetic = selections[0].synthetic
     style = line_style(synthetic, synthetics)
@@ -50,7 +50,7 @@ def pose_figure(selections: Sequence[PoolSelection], synthetics: Sequence[str]) 
         [f"iteration {step}" for step in iterations], len(counts), 1.5, same_y="all"
     )
     tables = {
-        (count, step): _binned(_of(selections, count, step), edges)
+        (count, step): _binned(selections_of(selections, count, step), edges)
         for count in counts
         for step in iterations
     }
@@ -63,14 +63,18 @@ def pose_figure(selections: Sequence[PoolSelection], synthetics: Sequence[str]) 
     return figure
 
 
-def _rows_and_columns(selections: Sequence[PoolSelection]) -> tuple[list[int], list[int]]:
+def rows_and_columns(selections: Sequence[PoolSelection]) -> tuple[list[int], list[int]]:
+    """Real counts and iterations, each sorted."""
     return (
         sorted({one.real_count for one in selections}),
         sorted({one.iteration for one in selections}),
     )
 
 
-def _of(selections: Sequence[PoolSelection], count: int, iteration: int) -> list[PoolSelection]:
+def selections_of(
+    selections: Sequence[PoolSelection], count: int, iteration: int
+) -> list[PoolSelection]:
+    """Those of one panel, seeds together."""
     return [one for one in selections if (one.real_count, one.iteration) == (count, iteration)]
 
 
@@ -162,13 +166,13 @@ def _shares_figure(
 ) -> Figure:
     """A panel per real count and iteration, over logarithmic bins."""
     bins, draw, words = what
-    counts, iterations = _rows_and_columns(selections)
+    counts, iterations = rows_and_columns(selections)
     synthetic = selections[0].synthetic
     figure, panels = grid_of_panels([f"iteration {step}" for step in iterations], len(counts), 1.3)
     for line, count in zip(panels, counts, strict=True):
         line[0].set_ylabel(f"{count} real\nshare [%]")
         for axes, step in zip(line, iterations, strict=True):
-            own = _of(selections, count, step)
+            own = selections_of(selections, count, step)
             draw(axes, own, bins, line_style(synthetic, synthetics), synthetic)
         from_zero(line[0], room=0.45)
     log_axis(panels[0][0], bins[0], bins[-1])
@@ -234,39 +238,3 @@ def _draw_shares(
     tip = f"{label}: {len(gap)} images, {median}, {never:.0f} % never detected"
     mark(steps, series=series, tip=tip)
     return never
-
-
-class SelectionFigure(NamedTuple):
-    """A kind of figure about what was selected, and which selections it can show."""
-
-    title: str
-    words: str
-    draw: Callable[[Sequence[PoolSelection], Sequence[str]], Figure]
-    attributes: tuple[str, ...]  # that a pool must have
-
-    def fitting(self, selections: Sequence[PoolSelection]) -> list[PoolSelection]:
-        """Those of pools that have the attributes, and any image."""
-        return [
-            one
-            for one in selections
-            if set(self.attributes) <= set(one.attributes) and len(one.gap)
-        ]
-
-
-_SHARES = "Shares of all images of the pool (grey) and of the selected ones (line), seeds together"
-GAPS = SelectionFigure(
-    "Domain gap", f"{_SHARES}; images that are never detected have an infinite gap.", gap_figure, ()
-)
-HEIGHTS = SelectionFigure(
-    "Heights of the persons",
-    f"{_SHARES}; the persons of one image have about the same height.",
-    height_figure,
-    (HEIGHT,),
-)
-POSES = SelectionFigure(
-    "Poses",
-    "Areas are shares of the pool (squares) and of the selected images (circles): a circle that "
-    "outgrows its square is preferred; seeds together.",
-    pose_figure,
-    ATTRIBUTES,
-)

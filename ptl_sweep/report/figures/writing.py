@@ -27,7 +27,14 @@ from ptl_sweep.report.figures.prediction import (
 )
 from ptl_sweep.report.figures.published import comparisons, published_figure
 from ptl_sweep.report.figures.saving import FigureFile, save_figure
-from ptl_sweep.report.figures.selection import GAPS, HEIGHTS, POSES, SelectionFigure
+from ptl_sweep.report.figures.selected import (
+    BACKGROUNDS,
+    CHARACTERS,
+    GAPS,
+    HEIGHTS,
+    POSES,
+    SelectionFigure,
+)
 from ptl_sweep.report.figures.spreads import spread_figure, spread_rows
 from ptl_sweep.study.study import SCALES, PoolSelection, Study
 
@@ -247,6 +254,8 @@ PLANNERS: dict[str, FigurePlanner] = {
     "iterations": _iterations,
     "gaps": partial(_selected, GAPS),
     "heights": partial(_selected, HEIGHTS),
+    "backgrounds": partial(_selected, BACKGROUNDS),
+    "characters": partial(_selected, CHARACTERS),
     "selected": partial(_selected, POSES),
     "precision": _precision,
 }

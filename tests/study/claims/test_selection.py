@@ -16,7 +16,7 @@ def drawn(
 ) -> PoolSelection:  # fmt: skip
     mask = np.isin(np.arange(len(gaps)), selected)
     return PoolSelection(
-        "town", 20, synthetic, seed, iteration, np.array(gaps), mask, {}, effective
+        "town", 20, synthetic, seed, iteration, np.array(gaps), mask, {}, {}, effective
     )
 
 
@@ -30,7 +30,7 @@ def test_probability_of_the_smaller_gap_counts_every_pair() -> None:
         for one in gap[selected]
         for other in gap[~selected]
     ]
-    found = nearer_probability(PoolSelection("d", 20, "on", 0, 1, gap, selected, {}, 30.0))
+    found = nearer_probability(PoolSelection("d", 20, "on", 0, 1, gap, selected, {}, {}, 30.0))
     assert found == pytest.approx(np.mean(wins))
     assert np.isnan(nearer_probability(drawn((0, 1, 2, 3))))
 
