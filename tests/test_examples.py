@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from scipy import stats
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "outputs" / "example"
@@ -80,3 +81,28 @@ def test_the_readme_quotes_the_effect_of_the_demo() -> None:
     value, low, high = re.findall(r"[-+]?[\d.]+", shown(row))
     sentence = f"by {value.lstrip('+')} points (95 % interval {low} to {high} over 6 seeds)"
     assert sentence in (ROOT / "README.md").read_text()
+
+
+def changes(name: str, column: str) -> str:
+    """Mean change from off to on over seeds, with its 95 % interval: `-6.3 [-10.3, -2.3]`."""
+    arms = pl.col("synthetic").is_in(["off", "on"])
+    table = pl.read_csv(EXAMPLE / "controls" / name).filter(arms)
+    means = table.group_by("synthetic", "seed").agg(pl.col(column).mean()).sort("seed")
+    off, on = (means.filter(synthetic=value)[column].to_numpy() for value in ("off", "on"))
+    assert len(off) == 6
+    mean, half = (on - off).mean(), stats.t.ppf(0.975, 5) * stats.sem(on - off)
+    return f"{mean:+.1f} [{mean - half:+.1f}, {mean + half:+.1f}]"
+
+
+@pytest.mark.parametrize("name", ["in_domain.csv", "results.csv"])
+def test_true_positives_come_as_much_nearer_as_their_tables_say(name: str) -> None:
+    text = (ROOT / "docs" / "method.md").read_text()
+    assert changes(name, "t2t_tp_median_shrunk") in text
+
+
+def test_the_gain_within_the_domain_is_that_of_its_table() -> None:
+    table = pl.read_csv(EXAMPLE / "controls" / "in_domain.csv").with_columns(
+        percent=100 * pl.col("AP50")
+    )
+    off, on = (table.filter(synthetic=value)["percent"].mean() for value in ("off", "on"))
+    assert f"{on - off:+.1f}\n[+3.9, +20.6]" in (ROOT / "docs" / "limitations.md").read_text()

@@ -168,7 +168,7 @@ def refuse_unknown_command(arguments: Sequence[str]) -> None:
     """Refuse a first word that is no command, flag or key=value. Raises: ConfigError."""
     if not arguments or arguments[0].startswith(("-", "~")) or "=" in arguments[0]:
         return
-    if arguments[0] in all_keys() or not arguments[0].isalpha():
+    if arguments[0] in all_keys() or not arguments[0].replace("-", "").isalpha():
         raise ConfigError(stray_word(arguments[0]))
     raise ConfigError(
         f"unknown command {arguments[0]}{did_you_mean(arguments[0], COMMANDS)}\n"

@@ -140,10 +140,11 @@ def _short_refusals(words: Sequence[str]) -> Iterator[None]:
     try:
         yield
     except (HydraException, OmegaConfBaseException, ConfigError) as error:
-        fault = name_fault(words, of_named=True)
-        raise fault or ConfigError(as_written(short_message(error))) from error
+        raise name_fault(words) or ConfigError(as_written(short_message(error))) from error
     except RAISED as error:
-        fault = name_fault(words, of_named=False)
+        fault = name_fault(words)
+        if fault is None and isinstance(error, RecursionError):
+            fault = ConfigError("choice files name each other among their defaults without end")
         if fault is None:
             raise
         raise fault from error

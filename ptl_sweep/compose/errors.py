@@ -165,7 +165,7 @@ def unknown_key(key: str) -> str:
         hint = f"did you mean {group}.{close}?" if close else f"{group} has: {', '.join(siblings)}"
         return f"unknown key {key}; {hint}"
     if key.partition(".")[0] in OVERLAYS:  # its file set keys below its own name
-        return f"{key} holds no keys\n  fix: the file's first line must be `# @package _global_`"
+        return f"{key} holds no keys\n  fix: its file's first line must be `# @package _global_`"
     last_words = {known.rpartition(".")[2] for known in all_keys()}
     hint = did_you_mean(key, all_keys()) or did_you_mean(name, last_words)
     return f"unknown key {key}{hint or '; `python -m ptl_sweep --cfg job` lists all'}"

@@ -120,7 +120,7 @@ def require_held_out(dataset: DatasetConfig, target: DatasetConfig) -> None:
         )
 
 
-def require_clean_pool(pool: PoolConfig, held_out: DatasetConfig) -> None:
+def require_clean_pool(pool: PoolConfig, held_out: DatasetConfig, use: str = "tested on") -> None:
     """Refuse a pool whose pictures or backgrounds are images of a target or a validation split.
 
     Raises: ConfigError; DataError as `registry.read_split`.
@@ -134,15 +134,15 @@ def require_clean_pool(pool: PoolConfig, held_out: DatasetConfig) -> None:
         shared = [known[r.content] for r in tested.records if r.content in known]
         if shared:
             raise ConfigError(
-                f"pool {pool.name} puts persons on images of {shown}, which are tested on "
+                f"pool {pool.name} puts persons on images of {shown}, which are {use} "
                 f"({_counted(shared)})\n  fix: take them out of pool.backgrounds={pool.backgrounds}"
             )
         return
     shared = shared_images(registry.read_pool(pool), tested)
     if shared:
         raise ConfigError(
-            f"pool {pool.name} shares images with {shown}, which are tested on "
-            f"({_counted(shared)})\n  fix: take them out of {pool.root}"
+            f"pool {pool.name} shares images with {shown}, which are {use} "
+            f"({_counted(shared)})\n  fix: take them out of {pool.root} and of its manifest"
         )
 
 

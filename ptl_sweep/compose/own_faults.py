@@ -10,49 +10,76 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ptl_sweep.compose.own_choices import own_folder
-from ptl_sweep.config.schema import GROUPS, ConfigError
+from ptl_sweep.config.schema import GROUPS, ConfigError, conf_dir
 
 # Hydra and OmegaConf let these through for files that they cannot use
-RAISED = (yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError)
+RAISED = (
+    yaml.YAMLError, ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError,
+    OSError,
+)  # fmt: skip
+_FOLDER = re.compile(r"(?:--config-dir|-cd)=(.*)|hydra\.searchpath=\[['\"]?file://(.*?)['\"]?\]")
+_WORDS = {True: "on", False: "off"}  # as YAML reads them without quotes
 
 
-def name_fault(words: Sequence[str], *, of_named: bool) -> ConfigError | None:
-    """Find the own file that Hydra could not use, `of_named` only among those that a word names.
+def name_fault(words: Sequence[str]) -> ConfigError | None:
+    """Find the own file among those that the words use which Hydra could not use.
 
     None: no file is at fault.
     """
     folder = _folder(words)
-    named = {word.partition("=")[2] for word in words}
-    files = sorted(folder.glob("*/*.yaml")) if folder else []
-    for path in sorted(files, key=lambda path: path.stem not in named):
-        fault = _fault(path) if path.stem in named or not of_named else ""
+    named = _named(words)
+    known: set[Path] = set()
+    while folder and named:
+        path = folder / named.pop()
+        if path in known or (conf_dir() / path.relative_to(folder)).exists() or not path.exists():
+            continue
+        known.add(path)
+        content, fault = _load(path)
+        fault = fault or next(iter(_content_faults(content)), "")
         if fault:
             return ConfigError(f"{path}: {fault}")
+        named += _defaults_of(content, path.parent.name)
     return None
 
 
 def _folder(words: Sequence[str]) -> Path | None:
-    """Find what --config-dir names, as a flag or as the word that commands make of it; ./conf."""
+    """Find the folder of own choices: as a flag or a word names it, or ./conf."""
     for word, following in zip(words, [*words[1:], ""], strict=True):
-        found = re.match(r"hydra\.searchpath=\['file://(.*)'\]$|--config-dir=(.*)", word)
-        if found or word == "--config-dir":
-            return Path((found[1] or found[2]) if found else following)
+        found = _FOLDER.match(word)
+        if found:
+            return Path(re.sub(r"\\(.)", r"\1", found[1] or found[2]))
+        if word in ("--config-dir", "-cd"):
+            return Path(following)
     return own_folder()
 
 
-def _fault(path: Path) -> str:
-    """Say what is wrong and how to write it; empty: nothing that Hydra ends at."""
+def _named(words: Iterable[str]) -> list[Path]:
+    """List the files, below a folder of choices, that words such as `target=mine,field` name."""
+    pairs = [word.lstrip("+").partition("=") for word in words]
+    return [Path(key, f"{name}.yaml") for key, _, value in pairs for name in value.split(",")]
+
+
+def _defaults_of(content: Any, group: str) -> Iterator[Path]:
+    """List the files that a file's defaults name."""
+    for item in content.get("defaults", []):
+        pairs = item.items() if isinstance(item, dict) else [(group, item)]
+        for key, value in pairs:
+            for name in value if isinstance(value, list) else [value]:
+                yield Path(str(key).split("/")[-1].split("@")[0], f"{name}.yaml")
+
+
+def _load(path: Path) -> tuple[Any, str]:
+    """Read a file: its content, and what is wrong with it."""
     try:
-        content = OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+        return OmegaConf.to_container(OmegaConf.load(path), resolve=False), ""
     except UnicodeDecodeError as error:
-        return f"no UTF-8 (byte {error.start})\n  fix: save the file in UTF-8"
+        return None, f"no UTF-8 (byte {error.start})\n  fix: save the file in UTF-8"
     except RecursionError:
-        return "lists or mappings within each other without end"
+        return None, "lists or mappings within each other without end"
     except yaml.YAMLError as error:
-        return _yaml_fault(error)
+        return None, _yaml_fault(error)
     except (OSError, ValueError, OmegaConfBaseException) as error:
-        return str(error).split("\n", maxsplit=1)[0]
-    return next(iter(_content_faults(content)), "")
+        return None, str(error).split("\n", maxsplit=1)[0]
 
 
 def _yaml_fault(error: yaml.YAMLError) -> str:
@@ -69,7 +96,8 @@ def _content_faults(content: Any) -> Iterator[str]:
         yield "a choice is a mapping of keys to values"
         return
     for group in GROUPS:
-        if not isinstance(content.get(group, {}), dict):
+        value = content.get(group, {})
+        if not isinstance(value, dict) and not str(value).startswith("${"):
             yield f'{group} is a group: write `- override /{group}: "NAME"` below `defaults:`'
     defaults = content.get("defaults", [])
     if not isinstance(defaults, list):
@@ -88,8 +116,15 @@ def _unquoted_names(defaults: Iterable[Any]) -> Iterator[str]:
     for item in defaults:
         for key, value in item.items() if isinstance(item, dict) else [("", item)]:
             names = value if isinstance(value, list) else [value]
-            if not all(name is None or isinstance(name, str) for name in names):
-                word = {True: "on", False: "off"}.get(value, value) if key else item
-                group = key.split("/")[-1]
-                known = group if group in GROUPS else "a choice"
-                yield f'defaults: the name of {known} needs quotes: `- {key}: "{word}"`'
+            if isinstance(key, str) and all(
+                name is None or isinstance(name, str) for name in names
+            ):
+                continue
+            shown = ", ".join(f'"{_as_typed(name)}"' for name in names)
+            group = str(key).split("/")[-1]
+            known = group if group in GROUPS else "a choice"
+            yield f"defaults: the name of {known} needs quotes: `- {_as_typed(key)}: {shown}`"
+
+
+def _as_typed(name: Any) -> Any:
+    return _WORDS[name] if isinstance(name, bool) else name

@@ -110,10 +110,13 @@ def rules(cells: Iterable[Config]) -> list[Rule]:
 
 def _pool_rules(config: Config, needs: Mapping[str, tuple[str, str]]) -> Iterator[Rule]:
     """List what must hold between a pool and what is tested or calibrated on."""
-    tested = {"target": config.target, "validation": config.dataset.validation_config()}
-    for role, data in tested.items():
+    uses = {
+        "target": (config.target, "tested on"),
+        "validation": (config.dataset.validation_config(), "calibrated on"),
+    }
+    for role, (data, use) in uses.items():
         if {role, "pool"} <= needs.keys():
-            clean = partial(require_clean_pool, config.pool, data)
+            clean = partial(require_clean_pool, config.pool, data, use)
             yield Rule((needs[role], needs["pool"]), clean)
 
 

@@ -44,7 +44,7 @@ def with_whole_info(arguments: Iterable[str]) -> list[str]:
 def _after_comma(word: str) -> str:
     """Answer `real_count=10,`: what follows is another word for the shell."""
     key, _, value = word.partition("=")
-    if not value.endswith(","):
+    if not value.endswith(",") or value.endswith("\\,"):
         return ""
     return f"{brief(word)}: values of a sweep stand without blanks, {key}={brief(value)}VALUE"
 
@@ -59,6 +59,9 @@ def refuse_unreadable(overrides: Iterable[str]) -> None:
     for word in overrides:
         key, _, value = word.partition("=")
         slip = _after_comma(word)
+        group, dot, _ = key.partition(".")
+        if dot and group in OVERLAYS:
+            slip = f"{brief(word)}: {group} holds no keys; {group}=NAME chooses a file"
         if value.startswith("~"):
             slip = f"{brief(word)}: no shell reads ~ there; write {key}=$HOME/..."
         if slip:
@@ -89,7 +92,7 @@ def _read(parser: OverridesParser, word: str) -> tuple[Override, int]:
 def _unread(word: str) -> str:
     """Answer what Hydra's grammar takes in quotes alone."""
     key, _, value = word.partition("=")
-    if word.isascii() or not key.isascii():
+    if word.isascii() or not key.isascii() or set(value) & set(",\"'[]{}"):
         return ""
     return f"{brief(word)}: letters beyond ASCII need quotes: '{key}=\"{brief(value)}\"'"
 

@@ -65,11 +65,6 @@ class Plan:
         return Store(self.root / "store")
 
     @property
-    def toy_roles(self) -> set[str]:
-        """Which of dataset, pool and target are the miniature world's, in any stage."""
-        return {role for stage in self.stages.values() for role in stage.toy_roles}
-
-    @property
     def num_threads(self) -> int:
         """CPU threads of a worker: what its greediest stage asks for."""
         return max(stage.num_threads for stage in self.stages.values())

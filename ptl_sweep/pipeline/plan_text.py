@@ -7,7 +7,7 @@ from typing import Any
 from ptl_sweep.pipeline.costs import StageTime, measured_seconds
 from ptl_sweep.pipeline.plan import PLAN, Plan
 from ptl_sweep.pipeline.store_listing import StoreListing
-from ptl_sweep.pipeline.toy import toy_note
+from ptl_sweep.pipeline.toy import pool_note
 from ptl_sweep.stages.base import KINDS, Stage
 from ptl_sweep.stages.inputs import MISSING_WEIGHTS
 from ptl_sweep.stages.train import DetectorStage
@@ -76,8 +76,9 @@ def _notes(plan: Plan, listing: StoreListing, lines: Sequence[KindCount]) -> Ite
     power = _power(plan)
     if power:
         yield f"power   {power}"
-    if plan.toy_roles == {"pool"}:  # who sweeps the toy as a whole has chosen it
-        yield f"note    {toy_note(plan)}"
+    note = pool_note(plan)
+    if note:
+        yield f"note    {note}"
 
 
 def _power(plan: Plan) -> str:

@@ -21,7 +21,7 @@ from ptl_sweep.study.study import PoolSelection, TranslationGap
 logger = logging.getLogger(__name__)
 
 SHOWN = ("altitude_m", "radius_m", "height_px")  # attributes that figures are drawn over
-KINDS = ("background", "character")  # likewise, by name; of a character for each person, with +
+KINDS = {"background": "", "character": "+"}  # likewise, by name; what stands between several
 
 
 def read_selections(plan: Plan) -> list[PoolSelection]:
@@ -84,10 +84,14 @@ def _known(pool: PoolSpec) -> Mapping[str, Mapping[str, float | str]]:
 def _kinds(pool: PoolSpec, names: list[str]) -> dict[str, list[list[str]]]:
     known = _known(pool)
     return {
-        kind: [str(known[name][kind]).split("+") for name in names]
-        for kind in KINDS
+        kind: [_split(str(known[name][kind]), between) for name in names]
+        for kind, between in KINDS.items()
         if all(kind in known.get(name, {}) for name in names)
     }
+
+
+def _split(value: str, between: str) -> list[str]:
+    return value.split(between) if between else [value]
 
 
 def _attributes(pool: PoolSpec, names: list[str]) -> dict[str, ndarray]:

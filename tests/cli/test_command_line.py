@@ -99,6 +99,7 @@ MISTAKES = {
         ["/nowhere/visdrone is not a folder", "fix: set root"],
     ),
     "unknown command": (["plam"], ["unknown command plam; did you mean plan?", "plan, status"]),
+    "unknown command with a hyphen": (["new-targt", "x"], ["did you mean new-target?"]),
     "several values without -m": (["real_count=2,3"], ["real_count=2,3", "-m"]),
     "an added key": (["+real_cuont=3"], ["unknown key real_cuont"]),
     "a removed key": (["~real_count"], ["~real_count", "no key can be added or removed"]),

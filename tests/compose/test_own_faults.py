@@ -18,6 +18,17 @@ FAULTS = {
         GLOBAL + "defaults:\n  - override /target: 5\n",
         'the name of target needs quotes: `- override /target: "5"`',
     ),
+    "a one for a name": (
+        GLOBAL + "defaults:\n  - override /target: 1\n",
+        'the name of target needs quotes: `- override /target: "1"`',
+    ),
+    "a number among names": (
+        GLOBAL + "defaults:\n  - override /target: [field, 5]\n",
+        'the name of target needs quotes: `- override /target: "field", "5"`',
+    ),
+    "a switch for a group": (
+        GLOBAL + "defaults:\n  - on: off\n", 'the name of a choice needs quotes: `- on: "off"`'
+    ),
     "a bracket that is not closed": ("real_count: [5\n", "line 2: no YAML: expected ','"),
     "a tab": ("real_count:\n\t- 5\n", "cannot start any token\n  fix: indent with blanks"),
     "a key twice": (
@@ -70,14 +81,38 @@ def test_a_file_without_its_first_line_is_told_to_have_it(own: Path) -> None:
         compose_grid(["experiment=mine"])
 
 
-def test_a_folder_named_by_a_flag_is_looked_at(own: Path, tmp_path: Path) -> None:
-    other = own.parents[1].rename(tmp_path / "choices")
+def test_a_folder_named_by_a_flag_is_looked_at_and_no_other(own: Path, tmp_path: Path) -> None:
+    own.write_text("a: b: c\n")
+    other = tmp_path / "choices"
+    (other / "experiment").mkdir(parents=True)
     (other / "experiment" / "mine.yaml").write_text("real_count: [5\n")
-    for words in (["--config-dir", "choices"], ["--config-dir=choices"]):
+    for words in (["--config-dir", "choices"], ["--config-dir=choices"], ["-cd", "choices"]):
         with pytest.raises(ConfigError, match=r"choices/experiment/mine\.yaml: line 2: no YAML"):
             compose_run(["experiment=mine", *words])
 
 
-def test_a_file_that_no_word_names_hinders_nobody(own: Path) -> None:
-    own.write_text("real_count: [5\n")
-    assert compose_grid(["real_count=2", "synthetic=off", "target=field"])
+def test_a_file_that_names_itself_is_no_endless_search(own: Path) -> None:
+    own.write_text(GLOBAL + "defaults:\n  - mine\n")
+    with pytest.raises(ConfigError, match="name each other among their defaults without end"):
+        compose_grid(["experiment=mine"])
+
+
+def test_a_file_that_another_one_names_is_found(own: Path) -> None:
+    own.write_text(GLOBAL + "defaults:\n  - override /target: lake\n")
+    lake = own.parents[1] / "target" / "lake.yaml"
+    lake.parent.mkdir()
+    lake.write_text("name: [\n")
+    with pytest.raises(ConfigError, match=r"^conf/target/lake\.yaml: line 2: no YAML"):
+        compose_grid(["experiment=mine"])
+
+
+@pytest.mark.parametrize("place", ["experiment/mine", "target/field", "target/off", "arm/mine"])
+def test_a_file_that_no_word_uses_is_not_blamed(place: str, own: Path) -> None:
+    """Nor one that the package has under that name, which Hydra takes."""
+    path = own.parents[1] / f"{place}.yaml"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("real_count: [5\n")
+    words = ["real_count=2", "synthetic=off", "target=field", "sweep.name=mine"]
+    assert compose_grid(words)
+    with pytest.raises(ConfigError, match="real_count: 'abc' is not an integer"):
+        compose_grid([*words, "real_count=abc"])

@@ -18,6 +18,7 @@ REFUSED = {
         "real_count=10,",
         "real_count=10,: .*without blanks, real_count=10,VALUE",
     ),
+    "a key of an overlay": ("arm.name=x", "^arm.name=x: arm holds no keys; arm=NAME chooses"),
     "a list for lists": (
         "detector.anchor_sizes=[14, 20]",
         r"^detector.anchor_sizes: .14, 20. is not a list of lists of numbers; write ..14, 20..",
@@ -98,6 +99,11 @@ def test_no_key_is_added_or_removed() -> None:
         with pytest.raises(ConfigError, match="no key can be added or removed"):
             refuse_additions([word])
     refuse_additions(["real_count=3", "+hydra.job.name=x", "+dataset.categories={walker: person}"])
+
+
+def test_an_escaped_comma_ends_a_text() -> None:
+    (cell, *_) = compose_grid(["target.citation=Smith\\,", "synthetic=off", "target=field"])
+    assert cell.target.citation == "Smith,"
 
 
 def test_letters_beyond_ascii_are_read_as_the_message_says() -> None:

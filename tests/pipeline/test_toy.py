@@ -6,7 +6,7 @@ import pytest
 
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.pipeline.plan_text import plan_text
-from ptl_sweep.pipeline.toy import POOL, WORLD, toy_note
+from ptl_sweep.pipeline.toy import BUILT_IN, POOL, WORLD, toy_note
 
 MakePlan = Callable[..., Plan]
 REAL = ("real_count=2", "dataset=visdrone", "target=okutama", "dataset.root=a", "target.root=b")
@@ -15,7 +15,9 @@ REAL = ("real_count=2", "dataset=visdrone", "target=okutama", "dataset.root=a", 
 @pytest.mark.parametrize(
     ("words", "note"),
     [
-        (("real_count=2", "synthetic=on"), WORLD),
+        (("real_count=2", "synthetic=on"), f"{WORLD} {BUILT_IN}"),
+        (("real_count=2", "synthetic=off"), WORLD),
+        (("real_count=2", "synthetic=on", "pool=cutouts", "pool.root=c"), WORLD),
         ((*REAL, "synthetic=on"), POOL),
         ((*REAL, "synthetic=on", "pool=archangel", "pool.root=c"), ""),
         ((*REAL, "synthetic=off"), ""),

@@ -375,7 +375,7 @@ def test_kinds_of_the_pool_and_of_the_selected_images_are_shares(tmp_path: Path)
     draw = partial(kind_figure, own, SYNTHETICS, attribute="character")
     *named, others = tips(save_figure(tmp_path, "m", draw), "on")
     assert [tip.split(":")[0] for tip in named] == ["0", "1", "10", *map(str, range(11, 18))]
-    assert others == "others: 45.5 % of the selected, 41.7 % of the pool"
+    assert others == "(others): 45.5 % of the selected, 41.7 % of the pool"
 
 
 def test_infinite_gaps_are_stated_and_the_rest_is_drawn(tmp_path: Path) -> None:

@@ -78,7 +78,9 @@ def read_cutouts(config: PoolConfig) -> ImageSet:
     files = _files(studio)
     contents = hash_files(files, config)
     fingerprint = _fingerprint(config, studio, [contents[path] for path in files])
-    records = tuple(_record(studio, index, fingerprint) for index in range(_num_images(config)))
+    records = tuple(
+        _record(config, studio, index, fingerprint) for index in range(_num_images(config))
+    )
     return ImageSet(name=config.name, split="pool", records=records, fingerprint=fingerprint)
 
 
@@ -94,9 +96,14 @@ def fingerprint_cutouts(config: PoolConfig) -> str:
 
 
 def background_contents(config: PoolConfig) -> dict[str, str]:
-    """Hash the backgrounds: digest of the bytes -> name of the file. Raises: DataError."""
+    """Hash the backgrounds: digest of the bytes -> path in their folder. Raises: DataError."""
     contents = hash_files(find_backgrounds(config), config)
-    return {digest: path.name for path, digest in contents.items()}
+    return {digest: _within(config.backgrounds, path) for path, digest in contents.items()}
+
+
+def _within(folder: str | None, path: Path) -> str:
+    """Name a file by its path below a folder of the configuration."""
+    return str(path.relative_to(Path(folder or "").expanduser().absolute()))
 
 
 def _studio(config: PoolConfig) -> Studio:
@@ -141,7 +148,7 @@ def _layout(studio: Studio, index: int) -> Layout:
     return place_persons(studio.recipe, studio.cutouts, studio.size, seed)
 
 
-def _record(studio: Studio, index: int, fingerprint: str) -> ImageRecord:
+def _record(config: PoolConfig, studio: Studio, index: int, fingerprint: str) -> ImageRecord:
     seed = (studio.world_seed, index)
     layout = place_persons(studio.recipe, studio.cutouts, studio.size, seed)
     ground = choose_ground(studio.backgrounds, seed)
@@ -157,7 +164,12 @@ def _record(studio: Studio, index: int, fingerprint: str) -> ImageRecord:
         content=f"{fingerprint}-{index}",
         attributes={
             "height_px": layout.height_px,
-            "character": "+".join(person.cutout.name for person in layout.persons),
-            "background": ground.name if isinstance(ground, Path) else ground,
+            "character": "+".join(
+                _within(config.root, person.cutout.path.with_suffix("")).replace("+", "_")
+                for person in layout.persons
+            ),
+            "background": (
+                _within(config.backgrounds, ground) if isinstance(ground, Path) else ground
+            ),
         },
     )

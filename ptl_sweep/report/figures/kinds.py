@@ -13,7 +13,8 @@ from ptl_sweep.report.figures.style import INK, LineStyle, finish, grid_of_panel
 from ptl_sweep.study.study import PoolSelection
 
 MOST_KINDS = 10  # that have a line of their own
-OTHERS = "others"
+OTHERS = "(others)"
+LEAST_COMMON = 0.2  # share of the pool that the commonest have, or they say nothing
 LINE_HEIGHT = 0.17  # inches
 LONGEST = 18  # letters of a name
 ROOM = 1.45  # of the x axis, for the names at its right end
@@ -43,6 +44,13 @@ def kind_figure(
     axes.set_xlim(0, ROOM * axes.get_xlim()[1])
     finish(figure, panels, f"share [%] of each {attribute}")
     return figure
+
+
+def has_common_kinds(selections: Sequence[PoolSelection], attribute: str) -> bool:
+    """Whether the commonest kinds are a good part of the pool; of 700 cut-outs none is common."""
+    pool = _counted(selections, attribute).pool
+    common = sum(count for _, count in pool.most_common(MOST_KINDS))
+    return common >= LEAST_COMMON * max(1, pool.total())
 
 
 def _counted(selections: Sequence[PoolSelection], attribute: str) -> KindCounts:
@@ -78,16 +86,17 @@ def _draw(
     pool, selected = (_shares(table, names) for table in counts)
     axes.barh(places, pool, height=0.8, color="#cccccc", label="pool")
     colour = line_style(synthetic, synthetics)["color"]
-    (dots,) = axes.plot(
-        selected, places, "o", color=colour, markersize=4, label=f"selected by {synthetic}"
-    )
-    texts = [
-        f"{name}: {one:.1f} % of the selected, {all_:.1f} % of the pool"
-        for name, all_, one in zip(names, pool, selected, strict=True)
-    ]
-    mark(dots, series=synthetic, tip=texts)
+    if counts.selected.total():
+        (dots,) = axes.plot(
+            selected, places, "o", color=colour, markersize=4, label=f"selected by {synthetic}"
+        )
+        texts = [
+            f"{name}: {one:.1f} % of the selected, {all_:.1f} % of the pool"
+            for name, all_, one in zip(names, pool, selected, strict=True)
+        ]
+        mark(dots, series=synthetic, tip=texts)
     for place, name in zip(places, names, strict=True):
-        shown = name if len(name) <= LONGEST else f"{name[: LONGEST - 3]}..."
+        shown = name if len(name) <= LONGEST else f"...{name[3 - LONGEST :]}"
         at: LineStyle = {"transform": axes.get_yaxis_transform(), "ha": "right", "va": "center"}
         axes.text(0.99, place, shown, **at, fontsize=8, color=INK)
     axes.set_yticks([])

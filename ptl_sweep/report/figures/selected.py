@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from ptl_sweep.report.figures.kinds import MOST_KINDS, kind_figure
+from ptl_sweep.report.figures.kinds import MOST_KINDS, has_common_kinds, kind_figure
 from ptl_sweep.report.figures.selection import (
     ATTRIBUTES,
     HEIGHT,
@@ -34,6 +34,15 @@ class SelectionFigure(NamedTuple):
         ]
 
 
+class KindFigure(SelectionFigure):
+    """A figure of one attribute by kind, drawn where some kinds are common."""
+
+    def fitting(self, selections: Sequence[PoolSelection]) -> list[PoolSelection]:
+        """Those of pools that have the attribute; none where every kind is rare."""
+        own = super().fitting(selections)
+        return own if has_common_kinds(own, self.attributes[0]) else []
+
+
 _SHARES = "Shares of all images of the pool (grey) and of the selected ones (line), seeds together"
 GAPS = SelectionFigure(
     "Domain gap", f"{_SHARES}; images that are never detected have an infinite gap.", gap_figure, ()
@@ -52,12 +61,15 @@ POSES = SelectionFigure(
     ATTRIBUTES,
 )
 _KINDS = (
-    f"Bars are shares of the pool, dots of the selected images; the {MOST_KINDS} commonest of the "
-    "pool, seeds together."
+    "Bars are shares of the pool's {0}, dots of those of the selected images; where there are "
+    f"many, the {MOST_KINDS} commonest of the pool; seeds together."
 )
-BACKGROUNDS = SelectionFigure(
-    "Backgrounds", _KINDS, partial(kind_figure, attribute="background"), ("background",)
+BACKGROUNDS = KindFigure(
+    "Backgrounds",
+    _KINDS.format("images"),
+    partial(kind_figure, attribute="background"),
+    ("background",),
 )
-CHARACTERS = SelectionFigure(
-    "Persons", _KINDS, partial(kind_figure, attribute="character"), ("character",)
+CHARACTERS = KindFigure(
+    "Persons", _KINDS.format("persons"), partial(kind_figure, attribute="character"), ("character",)
 )
