@@ -169,4 +169,4 @@ def test_every_data_set_states_licence_citation_and_where_it_comes_from(path: Pa
     if content["reader"] not in ("miniature", "cutouts"):
         assert content["citation"]
         head = " ".join(line for line in text.splitlines() if line.startswith("#"))
-        assert re.search(r"[a-z]\.(org|com|at|hr|vision)\b", head)
+        assert re.search(r"[a-z]\.(org|com|at|de|hr|vision)\b", head)
