@@ -106,3 +106,14 @@ def test_the_gain_within_the_domain_is_that_of_its_table() -> None:
     )
     off, on = (table.filter(synthetic=value)["percent"].mean() for value in ("off", "on"))
     assert f"{on - off:+.1f}\n[+3.9, +20.6]" in (ROOT / "docs" / "limitations.md").read_text()
+
+
+def test_the_seed_on_genuine_pictures_is_that_of_its_table() -> None:
+    table = pl.read_csv(EXAMPLE / "visdrone_small" / "results.csv")
+    page = (ROOT / "docs" / "results-real.md").read_text()
+    arms = ("off", "on", "random", "identity")
+    cells = table.pivot(on="synthetic", index=["target", "real_count"], values="AP50")
+    assert len(cells) == 16
+    for row in cells.to_dicts():
+        shown = [f"{100 * row[arm]:.1f}" for arm in arms]
+        assert f"| {row['target']} | {row['real_count']} | {' | '.join(shown)} |" in page
