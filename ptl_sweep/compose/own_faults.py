@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ptl_sweep.compose.own_choices import own_folder
-from ptl_sweep.config.schema import GROUPS, ConfigError, conf_dir
+from ptl_sweep.config.schema import GROUPS, OVERLAYS, ConfigError, conf_dir
 
 # Hydra and OmegaConf let these through for files that they cannot use
 RAISED = (
@@ -18,6 +18,7 @@ RAISED = (
     OSError,
 )  # fmt: skip
 _FOLDER = re.compile(r"(?:--config-dir|-cd)=(.*)|hydra\.searchpath=\[['\"]?file://(.*?)['\"]?\]")
+_NAME = re.compile(r"[\w.-]{1,200}")
 _WORDS = {True: "on", False: "off"}  # as YAML reads them without quotes
 
 
@@ -56,7 +57,13 @@ def _folder(words: Sequence[str]) -> Path | None:
 def _named(words: Iterable[str]) -> list[Path]:
     """List the files, below a folder of choices, that words such as `target=mine,field` name."""
     pairs = [word.lstrip("+").partition("=") for word in words]
-    return [Path(key, f"{name}.yaml") for key, _, value in pairs for name in value.split(",")]
+    choices = [(key, value) for key, _, value in pairs if key in {*GROUPS, *OVERLAYS}]
+    return [_file_of(group, name) for group, value in choices for name in value.split(",")]
+
+
+def _file_of(group: str, name: str) -> Path:
+    """Name the file of a choice below a folder; what is no name of a file names none."""
+    return Path(group, f"{name}.yaml" if _NAME.fullmatch(name) else ".yaml")
 
 
 def _defaults_of(content: Any, group: str) -> Iterator[Path]:
@@ -65,7 +72,7 @@ def _defaults_of(content: Any, group: str) -> Iterator[Path]:
         pairs = item.items() if isinstance(item, dict) else [(group, item)]
         for key, value in pairs:
             for name in value if isinstance(value, list) else [value]:
-                yield Path(str(key).split("/")[-1].split("@")[0], f"{name}.yaml")
+                yield _file_of(str(key).split("/")[-1].split("@")[0], str(name))
 
 
 def _load(path: Path) -> tuple[Any, str]:

@@ -13,6 +13,7 @@ from ptl_sweep.compose.grid import all_keys, declared_keys, is_group, mapping_of
 from ptl_sweep.config.schema import GROUPS, OVERLAYS, ConfigError
 
 MOST_VALUES = 100_000  # of one key, and cells of one sweep
+LONGEST_NAME = 200  # of a choice; file systems end at 255
 INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 
@@ -57,13 +58,7 @@ def refuse_unreadable(overrides: Iterable[str]) -> None:
     """
     parser = OverridesParser.create()
     for word in overrides:
-        key, _, value = word.partition("=")
-        slip = _after_comma(word)
-        group, dot, _ = key.partition(".")
-        if dot and group in OVERLAYS:
-            slip = f"{brief(word)}: {group} holds no keys; {group}=NAME chooses a file"
-        if value.startswith("~"):
-            slip = f"{brief(word)}: no shell reads ~ there; write {key}=$HOME/..."
+        slip = _slip(word)
         if slip:
             raise ConfigError(slip)
         override, count = _read(parser, word)
@@ -72,6 +67,20 @@ def refuse_unreadable(overrides: Iterable[str]) -> None:
             raise ConfigError(f"{brief(word)}: a key takes at most {MOST_VALUES} values")
         if not count:
             raise ConfigError(f"{brief(word)}: a sweep without a single value")
+
+
+def _slip(word: str) -> str:
+    """Answer a word that can be read and is not what its writer meant; empty: none is known."""
+    key, _, value = word.partition("=")
+    group, dot, _ = key.partition(".")
+    if dot and group in OVERLAYS:
+        return f"{brief(word)}: {group} holds no keys; {group}=NAME chooses a file"
+    if value.startswith("~"):
+        return f"{brief(word)}: no shell reads ~ there; write {key}=$HOME/..."
+    is_choice = key in {*GROUPS, *OVERLAYS} and not value.startswith("{")
+    if is_choice and max(map(len, value.split(","))) > LONGEST_NAME:
+        return f"{brief(word)}: no choice has a name of more than {LONGEST_NAME} letters"
+    return _after_comma(word)
 
 
 def _read(parser: OverridesParser, word: str) -> tuple[Override, int]:

@@ -106,6 +106,15 @@ def test_a_file_that_another_one_names_is_found(own: Path) -> None:
         compose_grid(["experiment=mine"])
 
 
+@pytest.mark.parametrize("value", ["/abs", "a" * 5000, "../x", "mine/"])
+@pytest.mark.parametrize("key", ["dataset.root", "dataset", "experiment"])
+def test_words_that_name_no_file_are_no_trap_for_the_search(
+    key: str, value: str, own: Path
+) -> None:
+    with pytest.raises(ConfigError):
+        compose_grid([f"{key}={value}", "real_count=abc"])
+
+
 @pytest.mark.parametrize("place", ["experiment/mine", "target/field", "target/off", "arm/mine"])
 def test_a_file_that_no_word_uses_is_not_blamed(place: str, own: Path) -> None:
     """Nor one that the package has under that name, which Hydra takes."""
