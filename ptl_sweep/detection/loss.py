@@ -1,6 +1,7 @@
 """Losses of RetinaNet (Lin et al. 2017, eq. 5) for one class, equal to torchvision's.
 
-Every tensor has a shape that is known before the values are: nothing waits for the GPU.
+Every tensor has a shape that is known before the values are: nothing waits for the GPU. A batch is
+one set of kernels, whatever its number of images: boxes are padded to the longest list.
 """
 
 from typing import NamedTuple
@@ -9,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 
 BACKGROUND = -1  # this and the next as in torchvision's Matcher
 BETWEEN = -2  # no classification loss
@@ -16,7 +18,8 @@ HIGH_IOU = 0.5
 LOW_IOU = 0.4
 ALPHA = 0.25  # of the focal loss, whose gamma is 2
 # boxes x anchors compared at once: what fits the caches of a CPU, what fills a GPU
-_PAIRS_PER_CHUNK = {"cpu": 2**17, "cuda": 2**25}
+_PAIRS_PER_CHUNK = {"cpu": 2**17, "cuda": 2**27}
+_ANCHORS_AT_ONCE = {"cpu": 2**16, "cuda": 2**24}  # images x anchors whose losses are one batch
 
 
 class Losses(NamedTuple):
@@ -26,43 +29,63 @@ class Losses(NamedTuple):
     box_regression: Float[Tensor, ""]
 
 
+class PaddedBoxes(NamedTuple):
+    """Boxes of several images, as many rows for each as the longest list has."""
+
+    boxes: Float[Tensor, "b m 4"]  # zeros where there is none
+    exist: Bool[Tensor, "b m"]
+
+    @classmethod
+    def of(cls, boxes: list[Float[Tensor, "_ 4"]]) -> "PaddedBoxes":
+        """Pad the lists of the images; their lengths are known on the host."""
+        counts = torch.tensor([len(own) for own in boxes])
+        exist = torch.arange(max(map(len, boxes)))[None] < counts[:, None]
+        device = boxes[0].device
+        if device.type == "cuda":  # pinned: the copy is queued, and nothing waits for it
+            exist = exist.pin_memory()
+        return cls(pad_sequence(boxes, batch_first=True), exist.to(device, non_blocking=True))
+
+
 def _chunks(anchors: Float[Tensor, "s 4"], num_boxes: int) -> tuple[Tensor, ...]:
     pairs = _PAIRS_PER_CHUNK.get(anchors.device.type, 2**17)
-    return torch.split(anchors, max(1024, pairs // num_boxes))
+    return torch.split(anchors, max(1024, pairs // max(1, num_boxes)))
 
 
-def _intersections(boxes: Float[Tensor, "m 4"], anchors: Float[Tensor, "s 4"]) -> Tensor:
-    """Area that box and anchor share, m x s, square pixels."""
-    left, top, right, bottom = boxes[:, :, None].unbind(1)
+def _intersections(boxes: Float[Tensor, "*b m 4"], anchors: Float[Tensor, "s 4"]) -> Tensor:
+    """Area that box and anchor share, (b x) m x s, square pixels."""
+    left, top, right, bottom = boxes[..., None].unbind(-2)
     x1, y1, x2, y2 = anchors.t().contiguous().unbind(0)
     width = torch.minimum(right, x2).sub_(torch.maximum(left, x1)).clamp_(min=0)
     height = torch.minimum(bottom, y2).sub_(torch.maximum(top, y1)).clamp_(min=0)
     return width.mul_(height)
 
 
-def _areas(boxes: Float[Tensor, "n 4"]) -> Tensor:
-    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+def _areas(boxes: Float[Tensor, "*b 4"]) -> Tensor:
+    return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
-def match_anchors(anchors: Float[Tensor, "s 4"], boxes: Float[Tensor, "m 4"]) -> Int[Tensor, " s"]:
-    """Box of each anchor, or BACKGROUND (best IoU < 0.4), or BETWEEN (< 0.5).
+def match_anchors(anchors: Float[Tensor, "s 4"], truths: PaddedBoxes) -> Int[Tensor, "b s"]:
+    """Box of each anchor, or BACKGROUND (best IoU < 0.4), or BETWEEN (< 0.5), in each image.
 
     The rule of torchvision's Matcher with `allow_low_quality_matches`: an anchor that is the best
     one of some box is positive at any IoU, for the box it overlaps most.
     """
-    if len(boxes) == 0:
-        return torch.full((len(anchors),), BACKGROUND, device=anchors.device)
-    best, index, ious = [], [], []
-    for chunk in _chunks(anchors, len(boxes)):
+    boxes, exist = truths
+    if not boxes.shape[1]:
+        return torch.full((len(boxes), len(anchors)), BACKGROUND, device=anchors.device)
+    areas = _areas(boxes)[..., None]
+    ious, best, index = [], [], []
+    for chunk in _chunks(anchors, exist.numel()):
         shared = _intersections(boxes, chunk)
-        iou = shared / (_areas(boxes)[:, None] + _areas(chunk) - shared)
-        value, argument = iou.max(0)
+        iou = shared / (areas + _areas(chunk) - shared)
+        value, argument = iou.max(1)
         best.append(value)
         index.append(argument)
         ious.append(iou)
-    best_of_box = torch.stack([iou.amax(1) for iou in ious]).amax(0)
-    rescued = torch.cat([(iou == best_of_box[:, None]).any(0) for iou in ious])
-    best_iou, matched = torch.cat(best), torch.cat(index)
+    best_of_box = torch.stack([iou.amax(2) for iou in ious]).amax(0)
+    best_of_box = torch.where(exist, best_of_box, -1.0)[..., None]  # nothing equals a padded one's
+    rescued = torch.cat([(iou == best_of_box).any(1) for iou in ious], 1)
+    best_iou, matched = torch.cat(best, 1), torch.cat(index, 1)
     label = torch.where(best_iou < HIGH_IOU, BETWEEN, matched)
     label = torch.where(best_iou < LOW_IOU, BACKGROUND, label)
     return torch.where(rescued, matched, label)
@@ -75,7 +98,7 @@ def best_anchors(
     iou = torch.full((len(boxes),), -1.0, device=anchors.device)
     index = torch.zeros(len(boxes), dtype=torch.int64, device=anchors.device)
     start = 0
-    for chunk in _chunks(anchors, max(1, len(boxes))) if len(boxes) else ():
+    for chunk in _chunks(anchors, len(boxes)) if len(boxes) else ():
         shared = _intersections(boxes, chunk)
         value, argument = (shared / (_areas(boxes)[:, None] + _areas(chunk) - shared)).max(1)
         better = value > iou
@@ -86,34 +109,39 @@ def best_anchors(
 
 
 def inside_ignored(
-    anchors: Float[Tensor, "s 4"], ignored: Float[Tensor, "k 4"]
-) -> Bool[Tensor, " s"]:
-    """Whether at least half of the anchor's area lies in one ignored region."""
-    if len(ignored) == 0:
-        return torch.zeros(len(anchors), dtype=torch.bool, device=anchors.device)
+    anchors: Float[Tensor, "s 4"], ignored: Float[Tensor, "b k 4"]
+) -> Bool[Tensor, "b s"]:
+    """Whether at least half of the anchor's area lies in one ignored region of the image.
+
+    Regions may be padded with boxes without an area: nothing lies in them.
+    """
+    if not ignored.shape[1]:
+        return torch.zeros(len(ignored), len(anchors), dtype=torch.bool, device=anchors.device)
     return torch.cat(
         [
-            _intersections(ignored, chunk).amax(0) >= 0.5 * _areas(chunk)
-            for chunk in _chunks(anchors, len(ignored))
-        ]
+            _intersections(ignored, chunk).amax(1) >= 0.5 * _areas(chunk)
+            for chunk in _chunks(anchors, ignored.shape[0] * ignored.shape[1])
+        ],
+        1,
     )
 
 
-def encode_boxes(boxes: Float[Tensor, "n 4"], anchors: Float[Tensor, "n 4"]) -> Tensor:
-    """Offsets (dx, dy, dw, dh) that the box branch learns (Girshick 2014), unit weights, n x 4."""
-    size, anchor_size = boxes[:, 2:] - boxes[:, :2], anchors[:, 2:] - anchors[:, :2]
-    centre, anchor_centre = boxes[:, :2] + 0.5 * size, anchors[:, :2] + 0.5 * anchor_size
-    return torch.cat([(centre - anchor_centre) / anchor_size, torch.log(size / anchor_size)], 1)
+def encode_boxes(boxes: Float[Tensor, "*_ s 4"], anchors: Float[Tensor, "s 4"]) -> Tensor:
+    """Offsets (dx, dy, dw, dh) that the box branch learns (Girshick 2014), unit weights."""
+    size, anchor_size = boxes[..., 2:] - boxes[..., :2], anchors[..., 2:] - anchors[..., :2]
+    centre, anchor_centre = boxes[..., :2] + 0.5 * size, anchors[..., :2] + 0.5 * anchor_size
+    shift, growth = (centre - anchor_centre) / anchor_size, torch.log(size / anchor_size)
+    return torch.cat([shift, growth], -1)
 
 
 def focal_loss(
-    logits: Float[Tensor, " s"], positive: Bool[Tensor, " s"], counted: Bool[Tensor, " s"]
-) -> Float[Tensor, ""]:
+    logits: Float[Tensor, "*b s"], positive: Bool[Tensor, "*b s"], counted: Bool[Tensor, "*b s"]
+) -> Float[Tensor, "*b"]:
     """Sum of the focal loss over the counted anchors; gamma = 2, alpha = 0.25."""
     probability, softplus = logits.sigmoid(), functional.softplus(logits)
     background = (1 - ALPHA) * probability.square() * softplus
     person = ALPHA * (1 - probability).square() * (softplus - logits)
-    return (torch.where(positive, person, background) * counted).sum()
+    return (torch.where(positive, person, background) * counted).sum(-1)
 
 
 def retinanet_losses(
@@ -124,16 +152,38 @@ def retinanet_losses(
     ignored: list[Float[Tensor, "_ 4"]],
 ) -> Losses:
     """Focal loss and L1 box loss of a batch; anchors in ignored regions are never background."""
-    classification, regression = [], []
-    for logit, offset, truth, region in zip(logits, offsets, boxes, ignored, strict=True):
-        label = match_anchors(anchors, truth)
-        counted = (label >= 0) | ((label == BACKGROUND) & ~inside_ignored(anchors, region))
-        positive = label >= 0
-        num_positive = positive.sum().clamp(min=1)
-        classification.append(focal_loss(logit, positive, counted) / num_positive)
-        # an anchor without a box learns nothing: it is compared with itself and masked
-        target = truth[label.clamp(min=0)] if len(truth) else anchors
-        target = torch.where(positive[:, None], target, anchors)
-        error = (offset - encode_boxes(target, anchors)).abs().sum(1)
-        regression.append((error * positive).sum() / num_positive)
-    return Losses(torch.stack(classification).mean(), torch.stack(regression).mean())
+    size = max(1, _ANCHORS_AT_ONCE.get(logits.device.type, 2**16) // len(anchors))
+    parts = [
+        _losses_of_images(
+            logits[first : first + size],
+            offsets[first : first + size],
+            anchors,
+            PaddedBoxes.of(boxes[first : first + size]),
+            PaddedBoxes.of(ignored[first : first + size]),
+        )
+        for first in range(0, len(logits), size)
+    ]
+    classification, regression = zip(*parts, strict=True)
+    return Losses(torch.cat(classification).mean(), torch.cat(regression).mean())
+
+
+def _losses_of_images(
+    logits: Float[Tensor, "b s"],
+    offsets: Float[Tensor, "b s 4"],
+    anchors: Float[Tensor, "s 4"],
+    truths: PaddedBoxes,
+    ignored: PaddedBoxes,
+) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+    """Both losses of each image."""
+    label = match_anchors(anchors, truths)
+    positive = label >= 0
+    counted = positive | ((label == BACKGROUND) & ~inside_ignored(anchors, ignored.boxes))
+    num_positive = positive.sum(1).clamp(min=1)
+    classification = focal_loss(logits, positive, counted) / num_positive
+    # an anchor without a box learns nothing: it is compared with itself and masked
+    target = anchors.expand_as(offsets)
+    if truths.boxes.shape[1]:
+        box = truths.boxes.gather(1, label.clamp(min=0)[..., None].expand_as(offsets))
+        target = torch.where(positive[..., None], box, target)
+    error = (offsets - encode_boxes(target, anchors)).abs().sum(-1)
+    return classification, (error * positive).sum(1) / num_positive
