@@ -23,6 +23,7 @@ MAX_LEARNING_RATE = 10.0  # beyond these, a value is a slip that would cost a ni
 MAX_CHANNELS = 8192
 MAX_SIDE = 100_000  # pixels
 MAX_BATCH = 100_000
+PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -95,7 +96,7 @@ class TrainRecipe:
     flip_probability: float = 0.5  # horizontal
     vertical_flip_probability: float = 0.0  # seen from above, a person has no upright; ours
     colour_jitter: float = 0.0  # largest relative change of brightness and of each channel
-    precision: str = "float32"  # float32 | bfloat16 (CUDA only)
+    precision: str = "float32"  # float32 | tf32 | bfloat16 (mixed, beside tf32); these CUDA only
     num_threads: int = 1  # CPU threads of every stage; results depend on it
 
     def __post_init__(self) -> None:
@@ -115,7 +116,7 @@ class TrainRecipe:
         in_range("train.flip_probability", self.flip_probability, 0, 1)
         in_range("train.vertical_flip_probability", self.vertical_flip_probability, 0, 1)
         in_range("train.colour_jitter", self.colour_jitter, 0, 1)
-        one_of("train.precision", self.precision, ("float32", "bfloat16"))
+        one_of("train.precision", self.precision, PRECISIONS)
         at_least("train.num_threads", self.num_threads, 1, 1024)
 
 
@@ -125,12 +126,14 @@ class TrainConfig(TrainRecipe):
 
     checkpoint_minutes: float = 5.0  # longest work that a killed job repeats
     image_cache_mb: int = 1024  # decoded images that one worker keeps
+    device_cache_mb: int | None = None  # images a GPU keeps; null: a quarter of its free memory
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""
         TrainRecipe.__post_init__(self)
         at_least("train.checkpoint_minutes", self.checkpoint_minutes, 0)
         at_least("train.image_cache_mb", self.image_cache_mb, 1)
+        at_least("train.device_cache_mb", self.device_cache_mb, 0)
 
 
 @dataclass(kw_only=True, slots=True)

@@ -5,7 +5,7 @@ import struct
 import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,13 +193,18 @@ def _fault(record: ImageRecord) -> str | None:
 
 
 class ImageCache:
-    """The decoded images read last, at most `max_bytes` of them in memory."""
+    """The decoded images read last, at most `max_bytes` of them in memory.
+
+    Used by one thread; what it expects is decoded by others meanwhile.
+    """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._num_bytes = 0
         # By identity: two sets may use one image_id, and a pixel source need not be hashable.
         self._kept: OrderedDict[int, tuple[PixelSource, UInt8[ndarray, "h w 3"]]] = OrderedDict()
+        self._coming: dict[int, tuple[PixelSource, Future[UInt8[ndarray, "h w 3"]]]] = {}
+        self._threads: ThreadPoolExecutor | None = None
 
     @property
     def num_bytes(self) -> int:
@@ -215,7 +220,8 @@ class ImageCache:
         if key in self._kept:
             self._kept.move_to_end(key)
             return self._kept[key][1]
-        pixels = record.pixels.read()
+        _, coming = self._coming.pop(key, (None, None))
+        pixels = record.pixels.read() if coming is None else coming.result()
         height, width = pixels.shape[:2]
         if (width, height) != (record.width, record.height):
             raise DataError(
@@ -225,6 +231,20 @@ class ImageCache:
         if pixels.nbytes <= self._max_bytes:
             self._keep(key, record.pixels, pixels)
         return pixels
+
+    def expect(self, records: Iterable[ImageRecord]) -> None:
+        """Start to decode, on threads, what is not kept; it waits for `read`, over the limit.
+
+        Whoever calls this bounds the memory: each record is read soon after. What is wrong with an
+        image is raised where it is read.
+        """
+        for record in records:
+            key = id(record.pixels)
+            if key in self._kept or key in self._coming:
+                continue
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "decode")
+            self._coming[key] = record.pixels, self._threads.submit(record.pixels.read)
 
     def _keep(self, key: int, source: PixelSource, pixels: UInt8[ndarray, "h w 3"]) -> None:
         self._kept[key] = (source, pixels)

@@ -29,23 +29,6 @@ class Losses(NamedTuple):
     box_regression: Float[Tensor, ""]
 
 
-class PaddedBoxes(NamedTuple):
-    """Boxes of several images, as many rows for each as the longest list has."""
-
-    boxes: Float[Tensor, "b m 4"]  # zeros where there is none
-    exist: Bool[Tensor, "b m"]
-
-    @classmethod
-    def of(cls, boxes: list[Float[Tensor, "_ 4"]]) -> "PaddedBoxes":
-        """Pad the lists of the images; their lengths are known on the host."""
-        counts = torch.tensor([len(own) for own in boxes])
-        exist = torch.arange(max(map(len, boxes)))[None] < counts[:, None]
-        device = boxes[0].device
-        if device.type == "cuda":  # pinned: the copy is queued, and nothing waits for it
-            exist = exist.pin_memory()
-        return cls(pad_sequence(boxes, batch_first=True), exist.to(device, non_blocking=True))
-
-
 def _chunks(anchors: Float[Tensor, "s 4"], num_boxes: int) -> tuple[Tensor, ...]:
     pairs = _PAIRS_PER_CHUNK.get(anchors.device.type, 2**17)
     return torch.split(anchors, max(1024, pairs // max(1, num_boxes)))
@@ -64,18 +47,20 @@ def _areas(boxes: Float[Tensor, "*b 4"]) -> Tensor:
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
-def match_anchors(anchors: Float[Tensor, "s 4"], truths: PaddedBoxes) -> Int[Tensor, "b s"]:
+def match_anchors(
+    anchors: Float[Tensor, "s 4"], boxes: Float[Tensor, "b m 4"]
+) -> Int[Tensor, "b s"]:
     """Box of each anchor, or BACKGROUND (best IoU < 0.4), or BETWEEN (< 0.5), in each image.
 
     The rule of torchvision's Matcher with `allow_low_quality_matches`: an anchor that is the best
-    one of some box is positive at any IoU, for the box it overlaps most.
+    one of some box is positive at any IoU, for the box it overlaps most. Zeros pad the boxes of an
+    image: nothing overlaps them.
     """
-    boxes, exist = truths
     if not boxes.shape[1]:
         return torch.full((len(boxes), len(anchors)), BACKGROUND, device=anchors.device)
     areas = _areas(boxes)[..., None]
     ious, best, index = [], [], []
-    for chunk in _chunks(anchors, exist.numel()):
+    for chunk in _chunks(anchors, boxes.shape[0] * boxes.shape[1]):
         shared = _intersections(boxes, chunk)
         iou = shared / (areas + _areas(chunk) - shared)
         value, argument = iou.max(1)
@@ -83,7 +68,7 @@ def match_anchors(anchors: Float[Tensor, "s 4"], truths: PaddedBoxes) -> Int[Ten
         index.append(argument)
         ious.append(iou)
     best_of_box = torch.stack([iou.amax(2) for iou in ious]).amax(0)
-    best_of_box = torch.where(exist, best_of_box, -1.0)[..., None]  # nothing equals a padded one's
+    best_of_box = torch.where(areas[..., 0] > 0, best_of_box, -1.0)[..., None]  # padding: no IoU
     rescued = torch.cat([(iou == best_of_box).any(1) for iou in ious], 1)
     best_iou, matched = torch.cat(best, 1), torch.cat(index, 1)
     label = torch.where(best_iou < HIGH_IOU, BETWEEN, matched)
@@ -158,8 +143,8 @@ def retinanet_losses(
             logits[first : first + size],
             offsets[first : first + size],
             anchors,
-            PaddedBoxes.of(boxes[first : first + size]),
-            PaddedBoxes.of(ignored[first : first + size]),
+            pad_sequence(boxes[first : first + size], batch_first=True),
+            pad_sequence(ignored[first : first + size], batch_first=True),
         )
         for first in range(0, len(logits), size)
     ]
@@ -171,19 +156,19 @@ def _losses_of_images(
     logits: Float[Tensor, "b s"],
     offsets: Float[Tensor, "b s 4"],
     anchors: Float[Tensor, "s 4"],
-    truths: PaddedBoxes,
-    ignored: PaddedBoxes,
+    boxes: Float[Tensor, "b m 4"],
+    ignored: Float[Tensor, "b k 4"],
 ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
-    """Both losses of each image."""
-    label = match_anchors(anchors, truths)
+    """Both losses of each image; zeros pad its boxes and its ignored regions."""
+    label = match_anchors(anchors, boxes)
     positive = label >= 0
-    counted = positive | ((label == BACKGROUND) & ~inside_ignored(anchors, ignored.boxes))
+    counted = positive | ((label == BACKGROUND) & ~inside_ignored(anchors, ignored))
     num_positive = positive.sum(1).clamp(min=1)
     classification = focal_loss(logits, positive, counted) / num_positive
     # an anchor without a box learns nothing: it is compared with itself and masked
     target = anchors.expand_as(offsets)
-    if truths.boxes.shape[1]:
-        box = truths.boxes.gather(1, label.clamp(min=0)[..., None].expand_as(offsets))
+    if boxes.shape[1]:
+        box = boxes.gather(1, label.clamp(min=0)[..., None].expand_as(offsets))
         target = torch.where(positive[..., None], box, target)
     error = (offsets - encode_boxes(target, anchors)).abs().sum(-1)
     return classification, (error * positive).sum(1) / num_positive

@@ -1,22 +1,20 @@
-"""Training batches: which images, which tile or crop of each, flip and colour jitter.
+"""The plan of a training batch: which images, which tile or crop of each, flip and colour jitter.
 
-A batch is a function of the training set, the config and one random generator.
+It is a function of the training set, the config and one random generator, takes microseconds, and
+touches no pixel: `rendering` makes the pictures of it, on the device.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
-from torch import Tensor
 
 from ptl_sweep.config.schema import TrainRecipe
 from ptl_sweep.datasets.boxes import box_areas
-from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
-from ptl_sweep.detection.pixels import Resize, View, load_image, resized_size
+from ptl_sweep.detection.pixels import View, resized_size
 
 MIN_VISIBLE = 0.5  # share of a person's box on the crop; below it the person is ignored
 MIN_SIDE = 1.0  # pixels; smaller boxes are ignored: their logarithm ruins the box loss
@@ -36,53 +34,26 @@ class CropWindow(NamedTuple):
         return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
 
-class Stored(NamedTuple):
-    """What a sample is made of: an image or a tile of it, boxes in its pixels, xyxy."""
+class PlannedSample(NamedTuple):
+    """One image of a batch: what is cut out, what is done to it, and what is then on it."""
 
-    pixels: UInt8[ndarray, "h w 3"]
-    boxes: Float[ndarray, "n 4"]
-    ignored: Float[ndarray, "m 4"]
-
-
-class Batch(NamedTuple):
-    """RGB images in [0, 1] with persons and ignored regions, xyxy pixels, float32."""
-
-    images: Float[Tensor, "b 3 h w"]
-    boxes: list[Float[Tensor, "_ 4"]]
-    ignored: list[Float[Tensor, "_ 4"]]
+    record: ImageRecord
+    part: CropWindow  # the image or a tile of it, stored pixels
+    seen: tuple[int, int]  # height and width of the part after the resize, pixels
+    window: CropWindow  # what is cut out of that
+    mirrored: bool
+    turned_over: bool
+    gain: Float[ndarray, " 3"] | None  # of each channel; None: colours stay
+    boxes: Float[ndarray, "n 4"]  # persons, xyxy pixels of the sample, float32
+    ignored: Float[ndarray, "m 4"]  # likewise
 
 
-class Sample(NamedTuple):
-    """One augmented image of a batch."""
-
-    image: Float[Tensor, "3 h w"]
-    boxes: Float[ndarray, "n 4"]
-    ignored: Float[ndarray, "m 4"]
-
-
-def draw_batch(
-    records: Sequence[ImageRecord],
-    config: TrainRecipe,
-    rng: np.random.Generator,
-    *,
-    cache: ImageCache,
-    view: View,
-    fill: Float[Tensor, "3 1 1"],
-) -> Batch:
-    """One batch; smaller images are padded with the colour `fill`, on the right and below."""
+def plan_batch(
+    records: Sequence[ImageRecord], config: TrainRecipe, rng: np.random.Generator, *, view: View
+) -> list[PlannedSample]:
+    """The samples of one batch, in order."""
     chosen = draw_images(np.array([record.synthetic for record in records]), config, rng)
-    samples = [draw_sample(records[i], config, rng, cache=cache, view=view) for i in chosen]
-    height, width = (max(sample.image.shape[axis] for sample in samples) for axis in (1, 2))
-    if config.crop_size is not None:
-        height = width = config.crop_size
-    images = fill.repeat(len(samples), 1, height, width)
-    for canvas, sample in zip(images, samples, strict=True):
-        canvas[:, : sample.image.shape[1], : sample.image.shape[2]] = sample.image
-    return Batch(
-        images,
-        [torch.from_numpy(sample.boxes) for sample in samples],
-        [torch.from_numpy(sample.ignored) for sample in samples],
-    )
+    return [plan_sample(records[index], config, rng, view=view) for index in chosen]
 
 
 def draw_images(
@@ -102,54 +73,47 @@ def draw_images(
     )
 
 
-def draw_sample(
-    record: ImageRecord,
-    config: TrainRecipe,
-    rng: np.random.Generator,
-    *,
-    cache: ImageCache,
-    view: View,
-) -> Sample:
+def plan_sample(
+    record: ImageRecord, config: TrainRecipe, rng: np.random.Generator, *, view: View
+) -> PlannedSample:
     """One image or tile, resized, then cropped, flipped and recoloured at random."""
-    stored = _stored_part(record, config, rng, cache=cache, view=view)
-    pixels = stored.pixels
-    height, width = resized_size(pixels.shape[0], pixels.shape[1], view.resize)
-    scale = np.tile([width / pixels.shape[1], height / pixels.shape[0]], 2)
-    persons = stored.boxes * scale
-    window = CropWindow(0, 0, width, height)
+    part = _draw_part(record, config, rng, view=view)
+    seen = resized_size(part.height, part.width, view.resize)
+    scale = np.array([seen[1] / part.width, seen[0] / part.height] * 2)
+    corner = np.array([part.left, part.top] * 2)
+    persons, regions = ((boxes - corner) * scale for boxes in (record.boxes, record.ignored))
+    window = CropWindow(0, 0, seen[1], seen[0])
     if config.crop_size is not None:
         window = draw_window(persons, window, config.crop_size, config.positive_fraction, rng)
-    boxes, ignored = cut_boxes(persons, stored.ignored * scale, window)
-    image = _cut_image(pixels, window, view.resize)
-    if rng.random() < config.flip_probability:
-        image = image.flip(2)
-        boxes, ignored = (_flipped(part, 0, window.width) for part in (boxes, ignored))
+    boxes, ignored = cut_boxes(persons, regions, window)
+    mirrored = rng.random() < config.flip_probability
     vertical = config.vertical_flip_probability
-    if vertical and rng.random() < vertical:  # no draw without it: earlier trainings stay the same
-        image = image.flip(1)
-        boxes, ignored = (_flipped(part, 1, window.height) for part in (boxes, ignored))
-    return Sample(jitter_colour(image, config.colour_jitter, rng), boxes, ignored)
+    # no draw without it: earlier trainings stay the same
+    turned_over = bool(vertical) and rng.random() < vertical
+    for flipped, axis, length in ((mirrored, 0, window.width), (turned_over, 1, window.height)):
+        if flipped:
+            boxes, ignored = (_flipped(one, axis, length) for one in (boxes, ignored))
+    gain = draw_gain(config.colour_jitter, rng)
+    return PlannedSample(record, part, seen, window, mirrored, turned_over, gain, boxes, ignored)
 
 
-def _stored_part(
-    record: ImageRecord,
-    config: TrainRecipe,
-    rng: np.random.Generator,
-    *,
-    cache: ImageCache,
-    view: View,
-) -> Stored:
+def draw_gain(strength: float, rng: np.random.Generator) -> Float[ndarray, " 3"] | None:
+    """Factor of each channel: brightness and channel at random within 1 +- strength each."""
+    if strength == 0:
+        return None
+    low, high = 1 - strength, 1 + strength
+    return rng.uniform(low, high, 3) * rng.uniform(low, high)
+
+
+def _draw_part(
+    record: ImageRecord, config: TrainRecipe, rng: np.random.Generator, *, view: View
+) -> CropWindow:
     """The image; or, where inference sees it in tiles and crops are off, a tile anywhere on it."""
-    pixels = cache.read(record)
-    height, width = pixels.shape[:2]
-    side = view.tile_side(height, width)
+    whole = CropWindow(0, 0, record.width, record.height)
+    side = view.tile_side(record.height, record.width)
     if side is None or config.crop_size is not None:
-        return Stored(pixels, record.boxes, record.ignored)
-    whole = CropWindow(0, 0, width, height)
-    tile = draw_window(record.boxes, whole, side, config.positive_fraction, rng)
-    corner = np.tile([tile.left, tile.top], 2)
-    rows, columns = tile.slices
-    return Stored(pixels[rows, columns], record.boxes - corner, record.ignored - corner)
+        return whole
+    return draw_window(record.boxes, whole, side, config.positive_fraction, rng)
 
 
 def draw_window(
@@ -173,7 +137,7 @@ def draw_window(
         low, high = 0.0, float(length - crop)
         if person is not None:
             ends = sorted((float(person[axis]), float(person[axis + 2]) - crop))
-            low, high = (float(np.clip(end, low, high)) for end in ends)
+            low, high = (min(max(end, low), high) for end in ends)
         first = int(np.ceil(low))
         corner.append(int(rng.integers(first, max(first, int(high)) + 1)))
         sides.append(crop)
@@ -196,29 +160,10 @@ def cut_boxes(
     return clipped[kept].astype(np.float32), regions.astype(np.float32)
 
 
-def jitter_colour(
-    image: Float[Tensor, "3 h w"], strength: float, rng: np.random.Generator
-) -> Float[Tensor, "3 h w"]:
-    """Brightness and each channel times random factors within 1 +- strength, cut to [0, 1]."""
-    if strength == 0:
-        return image
-    low, high = 1 - strength, 1 + strength
-    gain = torch.from_numpy(rng.uniform(low, high, 3) * rng.uniform(low, high))
-    return (image * gain.to(image.dtype)[:, None, None]).clamp(0, 1)
-
-
-def _cut_image(pixels: UInt8[ndarray, "h w 3"], window: CropWindow, resize: Resize) -> Tensor:
-    """The window of the resized image, 3 x height x width; converts no more than it must."""
-    rows, columns = window.slices
-    if resize is None:
-        return load_image(pixels[rows, columns], None)
-    return load_image(pixels, resize)[:, rows, columns]
-
-
 def _clipped(boxes: Float[ndarray, "n 4"], window: CropWindow) -> Float[ndarray, "n 4"]:
-    shifted = boxes.astype(np.float64) - np.tile([window.left, window.top], 2)
-    limit = np.tile([window.width, window.height], 2)
-    clipped: Float[ndarray, "n 4"] = np.clip(shifted, 0, limit)
+    shifted = boxes.astype(np.float64) - np.array([window.left, window.top] * 2)
+    limit = np.array([window.width, window.height] * 2)
+    clipped: Float[ndarray, "n 4"] = np.minimum(np.maximum(shifted, 0), limit)
     return clipped
 
 

@@ -6,9 +6,9 @@ checkpoint is the weights, the optimizer and the step.
 
 import logging
 import time
-from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from math import cos, pi
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,11 @@ from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.detection.detector import Detector
 from ptl_sweep.detection.pixels import View
-from ptl_sweep.detection.sampling import Batch, draw_batch
+from ptl_sweep.detection.rendering import Batch, BatchRenderer, DeviceImages, device_budget
+from ptl_sweep.detection.sampling import PlannedSample, plan_batch
 
 LOG_EVERY = 20  # steps
+PLANNED_AHEAD = 2  # batches whose images are decoded while a GPU works on the one before
 CHECKPOINT_NAME = "checkpoint.pt"
 _INITIAL_DIVISOR = 10.0  # onecycle starts at learning_rate / 10 ...
 _FINAL_DIVISOR = 20.0  # ... and ends 20 times below that
@@ -57,6 +59,7 @@ def train_detector(  # noqa: PLR0913 (what a training is made of; all by name bu
     cache: ImageCache,
     on_step: Callable[[int, dict[str, float]], None],
     view: View,
+    device_cache_mb: int | None = None,
     checkpoint_minutes: float = 5.0,
     should_stop: Callable[[], bool] = never,
 ) -> None:
@@ -64,6 +67,7 @@ def train_detector(  # noqa: PLR0913 (what a training is made of; all by name bu
 
     `on_step(step, metrics)` is called after every 20th step and the last one. A checkpoint in
     `folder` is resumed; after that, steps between it and the interruption are reported again.
+    A GPU holds `device_cache_mb` of the training images; None: a quarter of its free memory.
     Raises: TrainingDiverged; Interrupted when `should_stop` says so; ConfigError for bfloat16
     without CUDA or an empty training set.
     """
@@ -73,21 +77,22 @@ def train_detector(  # noqa: PLR0913 (what a training is made of; all by name bu
     run.resume()
     detector.train()
 
-    fill = detector.mean.cpu()
+    images = DeviceImages(cache, device, device_budget(device_cache_mb, device))
+    renderer = BatchRenderer(images, detector.mean)
 
-    def batch_of(step: int) -> Batch:
+    def planned(step: int) -> list[PlannedSample]:
         rng = np.random.default_rng([seed, step])
-        return draw_batch(records, config, rng, cache=cache, view=view, fill=fill)
+        return plan_batch(records, config, rng, view=view)
 
-    with closing(_batches(batch_of, run.step, config.num_steps, device)) as batches:
-        for batch in batches:
-            if should_stop():
-                run.save()
-                raise Interrupted(f"stopped after step {run.step}; checkpoint {run.checkpoint}")
-            run.take_step(batch)
-            if run.step % LOG_EVERY == 0 or run.step == config.num_steps:
-                on_step(run.step, run.metrics())
-            run.save_when_due()
+    for plan in _plans(planned, run.step, config.num_steps, images):
+        if should_stop():
+            run.save()
+            raise Interrupted(f"stopped after step {run.step}; checkpoint {run.checkpoint}")
+        batch = renderer.render(plan, config.crop_size)
+        run.take_step(batch)
+        if run.step % LOG_EVERY == 0 or run.step == config.num_steps:
+            on_step(run.step, run.metrics())
+        run.save_when_due()
     run.save()
     detector.eval()
 
@@ -115,32 +120,40 @@ def _cosine(start: float, end: float, share: float) -> float:
 def _check(config: TrainRecipe, records: Sequence[ImageRecord], device: torch.device) -> None:
     if not records:
         raise ConfigError("the training set holds no image")
-    if config.precision == "bfloat16" and device.type != "cuda":
+    if config.precision != "float32" and device.type != "cuda":
         raise ConfigError(
-            f"train.precision=bfloat16 needs a CUDA GPU, and this training runs on {device.type}; "
-            "set train.precision=float32"
+            f"train.precision={config.precision} needs a CUDA GPU, and this training runs on "
+            f"{device.type}; set train.precision=float32"
         )
 
 
-def _batches(
-    batch_of: Callable[[int], Batch], start: int, stop: int, device: torch.device
-) -> Generator[Batch]:
-    """Batches of the steps in order; a thread prepares the next one while a GPU works."""
-    if device.type != "cuda":
-        yield from map(batch_of, range(start, stop))
-        return
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        coming = thread.submit(batch_of, start)
-        for step in range(start, stop):
-            batch = coming.result()
-            if step + 1 < stop:
-                coming = thread.submit(batch_of, step + 1)
-            yield batch
+@contextmanager
+def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
+    """Convolutions in float32 exactly, or in TF32 with the other precisions; on CUDA alone.
+
+    A RetinaNet has no other products. bfloat16 is autocast's: weights and losses stay float32.
+    """
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = precision != "float32"
+    mixed = torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else None
+    try:
+        with mixed or nullcontext():
+            yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
-def _to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copied without waiting for the device."""
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+def _plans(
+    planned: Callable[[int], list[PlannedSample]], start: int, stop: int, images: DeviceImages
+) -> Iterator[list[PlannedSample]]:
+    """Plans of the steps in order; images of the next ones are expected meanwhile."""
+    waiting: deque[list[PlannedSample]] = deque()
+    for step in range(start, stop + PLANNED_AHEAD):
+        if step < stop:
+            waiting.append(planned(step))
+            images.expect(sample.record for sample in waiting[-1])
+        if step >= start + PLANNED_AHEAD:
+            yield waiting.popleft()
 
 
 class _Run:
@@ -166,15 +179,10 @@ class _Run:
         """One update; nothing here waits for the device."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, self.step)
-        bfloat16 = self.config.precision == "bfloat16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bfloat16):
-            losses = self.detector.losses(
-                _to_device(batch.images, self.device),
-                [_to_device(boxes, self.device) for boxes in batch.boxes],
-                [_to_device(regions, self.device) for regions in batch.ignored],
-            )
         self.optimizer.zero_grad()
-        torch.autograd.backward(losses.classification + losses.box_regression)
+        with arithmetic(self.config.precision, self.device):
+            losses = self.detector.losses(*batch)
+            torch.autograd.backward(losses.classification + losses.box_regression)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.config.clip_norm)
         self.optimizer.step()
         self.window.append(torch.stack([*losses, norm]).detach())
@@ -244,8 +252,13 @@ class _Run:
 
 
 def _optimizer(parameters: list[nn.Parameter], config: TrainRecipe) -> torch.optim.Optimizer:
+    """Few kernels for all parameters; on a CPU with the digits of one after the other."""
+    fused = parameters[0].is_cuda
+    rate, decay = config.learning_rate, config.weight_decay
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay)
+        return torch.optim.AdamW(
+            parameters, rate, weight_decay=decay, fused=fused, foreach=not fused
+        )
     return torch.optim.SGD(
-        parameters, config.learning_rate, momentum=0.9, weight_decay=config.weight_decay
+        parameters, rate, momentum=0.9, weight_decay=decay, fused=fused, foreach=not fused
     )

@@ -199,6 +199,7 @@ def _execution(config: Config) -> Execution:
     return Execution(
         checkpoint_minutes=config.train.checkpoint_minutes,
         image_cache_mb=config.train.image_cache_mb,
+        device_cache_mb=config.train.device_cache_mb,
     )
 
 

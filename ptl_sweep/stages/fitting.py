@@ -51,6 +51,7 @@ def fit_detector(stage: DetectorStage, ctx: StageContext, training: TrainingSet)
             {"train/step": step, **row, **ctx.gpu_memory("train/gpu_memory_mb")}
         ),
         view=view,
+        device_cache_mb=stage.execution.device_cache_mb,
         checkpoint_minutes=stage.execution.checkpoint_minutes,
         should_stop=ctx.should_stop,
     )
@@ -58,7 +59,8 @@ def fit_detector(stage: DetectorStage, ctx: StageContext, training: TrainingSet)
         detector, records, stage.features, stage.inference, cache=ctx.cache, view=view
     )
     np.savez(ctx.folder / FEATURES, **features._asdict())
-    safetensors.torch.save_file(detector.state_dict(), ctx.folder / MODEL)
+    weights = {name: value.contiguous() for name, value in detector.state_dict().items()}
+    safetensors.torch.save_file(weights, ctx.folder / MODEL)
     ctx.write_json(MANIFEST, training.manifest())
     remove_checkpoint(ctx.folder / CHECKPOINT_NAME)
     summary = {
@@ -78,7 +80,7 @@ def initial_detector(stage: DetectorStage, ctx: StageContext) -> Detector:
         if file.sha256 != stage.detector.weights_sha256:
             raise StoreError(f"{file.path} has changed since the sweep was planned; run it again")
         load_weights(detector, config, file)
-    return detector.to(ctx.device)
+    return _placed(detector, ctx.device)
 
 
 def load_detector(spec: DetectorSpec, ctx: StageContext) -> Detector:
@@ -90,4 +92,10 @@ def read_detector(spec: DetectorSpec, path: Path, device: torch.device) -> Detec
     """Build the network and read its weights from a checked file, ready for inference."""
     detector = build_detector(spec.config(), torch.Generator().manual_seed(0))
     detector.load_state_dict(safetensors.torch.load_file(path))
-    return detector.to(device).eval()
+    return _placed(detector, device).eval()
+
+
+def _placed(detector: Detector, device: torch.device) -> Detector:
+    """Moved to the device; on a GPU channels last, as its convolutions are fastest."""
+    last = torch.channels_last if device.type == "cuda" else torch.preserve_format
+    return detector.to(device).to(memory_format=last)

@@ -259,6 +259,7 @@ IMPOSSIBLE: list[tuple[type, dict[str, Any], str]] = [
     (TrainConfig, {"num_threads": 0}, "train.num_threads"),
     (TrainConfig, {"checkpoint_minutes": -1.0}, "train.checkpoint_minutes"),
     (TrainConfig, {"image_cache_mb": 0}, "train.image_cache_mb"),
+    (TrainConfig, {"device_cache_mb": -1}, "train.device_cache_mb"),
     (GaussianConfig, {"covariance": "full"}, "gaussian.covariance"),
     (GaussianConfig, {"detections": "all"}, "gaussian.detections"),
     (GaussianConfig, {"min_score": -0.1}, "gaussian.min_score"),

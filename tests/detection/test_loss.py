@@ -6,6 +6,7 @@ from helpers.closeness import assert_elementwise_close, assert_losses_close
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torchvision.models.detection._utils import BoxCoder, Matcher
 from torchvision.ops import box_iou, sigmoid_focal_loss
 
@@ -13,7 +14,6 @@ from ptl_sweep.detection import loss
 from ptl_sweep.detection.loss import (
     BACKGROUND,
     BETWEEN,
-    PaddedBoxes,
     encode_boxes,
     focal_loss,
     inside_ignored,
@@ -30,7 +30,7 @@ def boxes_from(seed: int, count: int, *, whole: bool = False) -> Tensor:
 
 
 def matches(anchors: Tensor, *boxes: Tensor) -> Tensor:
-    return match_anchors(anchors, PaddedBoxes.of(list(boxes)))
+    return match_anchors(anchors, pad_sequence(boxes, batch_first=True))
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,4 +1,4 @@
-"""Crops, ignored regions, flips and batches."""
+"""Crops, ignored regions, flips, colours and batches."""
 
 from collections.abc import Callable
 from itertools import product
@@ -6,6 +6,7 @@ from itertools import product
 import numpy as np
 import pytest
 import torch
+from helpers.batches import draw_batch, draw_sample
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,11 +16,9 @@ from ptl_sweep.detection.pixels import View, load_image
 from ptl_sweep.detection.sampling import (
     CropWindow,
     cut_boxes,
-    draw_batch,
+    draw_gain,
     draw_images,
-    draw_sample,
     draw_window,
-    jitter_colour,
 )
 
 NONE = np.zeros((0, 4))
@@ -240,15 +239,27 @@ def test_without_vertical_flips_the_random_numbers_are_the_same(
     sample = draw_sample(draw(4), config, rng, cache=cache, view=NATIVE)
     assert plain.random() < 1
     pixels = load_image(cache.read(draw(4)), None).flip(2)
-    assert torch.equal(sample.image, jitter_colour(pixels, 0.2, plain))
+    gain = torch.from_numpy(draw_gain(0.2, plain)).float()
+    assert torch.equal(sample.image, (pixels * gain[:, None, None]).clamp(0, 1))
     assert rng.bit_generator.state == plain.bit_generator.state
 
 
 def test_jitter_is_a_gain_per_channel_within_its_bounds() -> None:
-    image = torch.full((3, 2, 2), 0.5)
-    for seed in range(20):
-        changed = jitter_colour(image, 0.1, np.random.default_rng(seed))
-        gain = changed[:, 0, 0] / 0.5
-        assert torch.equal(changed, changed[:, :1, :1].expand(3, 2, 2))
-        assert ((gain >= 0.81) & (gain <= 1.21)).all()
-    assert torch.equal(jitter_colour(image, 0.0, np.random.default_rng(0)), image)
+    gains = np.stack([draw_gain(0.1, np.random.default_rng(seed)) for seed in range(200)])
+    assert gains.shape == (200, 3)
+    assert ((gains >= 0.81) & (gains <= 1.21)).all()
+    assert gains.min() < 0.86
+    assert gains.max() > 1.16
+    assert draw_gain(0.0, np.random.default_rng(0)) is None
+
+
+def test_padding_keeps_its_colour_beside_recoloured_pictures(
+    draw: Callable, cache: ImageCache
+) -> None:
+    records = [draw(0, width=40, height=64), draw(1, width=64, height=40)]
+    config = TrainConfig(batch_size=2, colour_jitter=0.5)
+    batch = draw_batch(
+        records, config, np.random.default_rng(0), cache=cache, view=NATIVE, fill=FILL
+    )
+    padded = [(image == FILL).all(0).sum() for image in batch.images]
+    assert padded == [64 * 24, 64 * 24]

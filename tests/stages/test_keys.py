@@ -11,6 +11,7 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+from helpers.batches import draw_batch
 from PIL import Image
 
 from ptl_sweep.config.schema import Config, TilingConfig
@@ -18,7 +19,6 @@ from ptl_sweep.datasets import registry
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.detection.architectures.retinanet_r50 import ResNet50RetinaNet
 from ptl_sweep.detection.pixels import View
-from ptl_sweep.detection.sampling import draw_batch
 from ptl_sweep.pipeline.plan import plan_sweep
 from ptl_sweep.ptl.compositing import translate_images
 from ptl_sweep.ptl.translators import translator_of
@@ -156,6 +156,7 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "train.num_threads": (2, ALL),
     "train.checkpoint_minutes": (0.5, NOTHING),
     "train.image_cache_mb": (64, NOTHING),
+    "train.device_cache_mb": (64, NOTHING),
     "gaussian.covariance": ("ledoit_wolf", PTL),
     "gaussian.detections": ("pre_nms", ALL),
     "gaussian.min_score": (0.1, ALL),
