@@ -112,11 +112,14 @@ def train_cyclegan(
     num_steps = config.num_steps
     if run.warm_start is not None and config.num_warm_steps is not None:
         num_steps = config.num_warm_steps
+    virtual_crops, real_crops = (
+        torch.from_numpy(crops).to(run.device) for crops in (source, target)
+    )
     last_saved = time.monotonic()
     while training.step < num_steps:
         rng = np.random.default_rng([run.seed, training.step])
-        virtual = draw_batch(source, config, rng).to(run.device)
-        real = draw_batch(target, config, rng).to(run.device)
+        virtual = draw_batch(virtual_crops, config, rng)
+        real = draw_batch(real_crops, config, rng)
         losses = train_step(training, virtual, real, config, rng)
         training.step += 1
         last = training.step == num_steps
@@ -137,25 +140,29 @@ def train_cyclegan(
 
 
 def draw_batch(
-    crops: UInt8[ndarray, "n s s 3"], config: CycleGan, rng: np.random.Generator
+    crops: UInt8[Tensor, "n s s 3"], config: CycleGan, rng: np.random.Generator
 ) -> Float[Tensor, "b 3 c c"]:
-    """Random crops, cut to `crop_size` at a random place, half of them mirrored; in [-1, 1]."""
+    """Random crops, cut to `crop_size` at a random place, half of them mirrored; in [-1, 1].
+
+    Cut where the crops lie: on a GPU nothing is copied to it and nothing waits for it.
+    """
     side = config.crop_size
     chosen = rng.integers(len(crops), size=config.batch_size)
     corners = rng.integers(crops.shape[1] - side + 1, size=(config.batch_size, 2))
     mirrored = rng.random(config.batch_size) < 0.5
-    batch = np.stack(
-        [
-            crops[index, top : top + side, left : left + side][:, :: -1 if mirror else 1]
-            for index, (top, left), mirror in zip(chosen, corners, mirrored, strict=True)
-        ]
-    )
-    return to_tensor(batch)
+    pieces = [
+        crops[index, top : top + side, left : left + side]
+        for index, (top, left) in zip(chosen.tolist(), corners.tolist(), strict=True)
+    ]
+    flipped = [
+        piece.flip(1) if mirror else piece for piece, mirror in zip(pieces, mirrored, strict=True)
+    ]
+    return to_unit(torch.stack(flipped))
 
 
-def to_tensor(pixels: UInt8[ndarray, "n s s 3"]) -> Float[Tensor, "n 3 s s"]:
+def to_unit(pixels: UInt8[Tensor, "n s s 3"]) -> Float[Tensor, "n 3 s s"]:
     """0..255 to [-1, 1], channels last in memory as the networks are."""
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2) / 127.5 - 1
+    return pixels.permute(0, 3, 1, 2) / 127.5 - 1
 
 
 def train_step(
@@ -287,8 +294,8 @@ class TrainedCycleGan:
         size = max(1, PIXELS_PER_FORWARD // (crops.shape[1] * crops.shape[2]))
         translated = np.empty_like(crops)
         for first in range(0, len(crops), size):
-            batch = to_tensor(crops[first : first + size]).to(device)
-            pixels = ((self.networks.to_real(batch) + 1) * 127.5).round().to(torch.uint8)
+            batch = torch.from_numpy(crops[first : first + size]).to(device)
+            pixels = ((self.networks.to_real(to_unit(batch)) + 1) * 127.5).round().to(torch.uint8)
             translated[first : first + size] = pixels.permute(0, 2, 3, 1).cpu().numpy()
         return translated
 

@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from ptl_sweep.detection.training import Interrupted
 from ptl_sweep.ptl.cyclegan import (
     CHECKPOINT_NAME,
     ImagePool,
+    Training,
     TranslationDiverged,
     draw_batch,
     save_networks,
-    to_tensor,
+    to_unit,
     train_cyclegan,
+    train_step,
 )
 from ptl_sweep.ptl.networks import CycleNetworks, build_networks, discriminator_network
 from ptl_sweep.ptl.translators.base import FitRun
@@ -106,9 +109,9 @@ def test_weights_depend_on_the_generator_alone(tiny_gan: CycleGan) -> None:
 def test_batches_are_cut_and_mirrored_pieces_of_the_crops(tiny_gan: CycleGan) -> None:
     source = crops(0)
     config = replace(tiny_gan, batch_size=40)
-    batch = draw_batch(source, config, np.random.default_rng(5))
+    batch = draw_batch(torch.from_numpy(source), config, np.random.default_rng(5))
     assert batch.shape == (40, 3, 16, 16)
-    views = to_tensor(source)
+    views = to_unit(torch.from_numpy(source))
     pieces = [
         piece
         for view in views
@@ -246,3 +249,26 @@ def test_a_training_that_is_told_to_stop_goes_on_from_its_checkpoint(
         )
     resumed = train_cyclegan(config, source, target, setting(tmp_path / "stopped"))
     assert same(whole, resumed)
+
+
+def test_no_step_needs_a_value_on_the_host(tiny_gan: CycleGan) -> None:
+    """Meta tensors have shapes and no values: whatever waits for a GPU fails on them."""
+    meta = torch.device("meta")
+    with meta:
+        networks = CycleNetworks(tiny_gan)
+    # fused, as in a training, Adam knows no meta tensors
+    adam = partial(torch.optim.Adam, foreach=True)
+    training = Training(
+        networks,
+        adam(networks.generators),
+        adam(networks.discriminators),
+        ImagePool(4),
+        ImagePool(4),
+    )
+    stored = torch.zeros(5, 18, 18, 3, dtype=torch.uint8, device=meta)
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        virtual, real = (draw_batch(stored, tiny_gan, rng) for _ in range(2))
+        losses = train_step(training, virtual, real, tiny_gan, rng)
+    assert len(losses) == 4
+    assert all(loss.is_meta for loss in losses.values())
