@@ -33,6 +33,7 @@ TRAINING_PARTS = (
     "evaluate",
 )  # fmt: skip
 S = TypeVar("S", bound=Stage)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,9 @@ class Graph:
         self.stages: dict[str, Stage] = {}
         self.naive: Counter[StageKind] = Counter()
         self._made: dict[tuple[object, ...], Stage] = {}
-        self._data: dict[str, DataSpec] = {}  # by a target, as text
+        self._shared: dict[
+            tuple[str, ...], object
+        ] = {}  # parts of stages, by what they are made of
         self._texts: dict[int, tuple[object, str]] = {}  # id of a part -> the part, as text
 
     def add(self, config: Config) -> Cell:
@@ -117,6 +120,13 @@ class Graph:
         self.naive[found.kind] += 1
         return found
 
+    def _once(self, name: str, make: Callable[[], T], *sources: object) -> T:
+        """What is made under this name of equal parts of the configuration is made once."""
+        key = (name, *map(self._text, sources))
+        if key not in self._shared:
+            self._shared[key] = make()
+        return cast("T", self._shared[key])
+
     def _text(self, part: object) -> str:
         """A part of the configuration as text, equal for equal parts; cells share most of them."""
         if id(part) not in self._texts:
@@ -128,14 +138,26 @@ class Graph:
             label=_train_label(config),
             parents=(),
             num_threads=config.train.num_threads,
-            execution=_execution(config),
-            data=DataSpec.of(config.dataset, config.dataset.split),
+            execution=self._execution(config),
+            data=self._data(config.dataset),
             real_count=config.real_count,
             seed=config.seed,
-            detector=DetectorSpec.of(config.detector, self.weights_folder),
-            train=replace(train_recipe(config), real_fraction=None),  # every image is real
-            features=feature_config(config),
-            inference=InferenceSpec.of(config),
+            detector=self._once(
+                "detector",
+                lambda: DetectorSpec.of(config.detector, self.weights_folder),
+                config.detector,
+            ),
+            train=self._once(
+                "train",
+                # every image is real
+                lambda: replace(train_recipe(config), real_fraction=None),
+                config.train,
+                config.tiling,
+            ),
+            features=self._once("features", lambda: feature_config(config), config.gaussian),
+            inference=self._once(
+                "inference", lambda: InferenceSpec.of(config), config.evaluate, config.tiling
+            ),
         )
 
     def _ptl_stage(self, config: Config, iteration: int, parent: DetectorStage) -> DetectorStage:
@@ -148,12 +170,17 @@ class Graph:
             real_count=parent.real_count,
             seed=parent.seed,
             detector=parent.detector,
-            train=train_recipe(config),
+            train=self._once("ptl", lambda: train_recipe(config), config.train, config.tiling),
             features=parent.features,
             inference=parent.inference,
-            pool=PoolSpec.of(config.pool),
+            pool=self._once("pool", lambda: PoolSpec.of(config.pool), config.pool),
             method=method_of(config),
-            translator=translator_of(config.translator, iteration),
+            translator=self._once(
+                "translator",
+                lambda: translator_of(config.translator, iteration),
+                config.translator,
+                iteration,
+            ),
             t=iteration,
             synthetic=config.synthetic.name,
             translator_name=config.translator.name,
@@ -162,17 +189,14 @@ class Graph:
     def _evaluation(
         self, config: Config, target: DatasetConfig, detector: DetectorStage
     ) -> EvaluateStage:
-        name = repr(target)
-        if name not in self._data:
-            self._data[name] = DataSpec.of(target, target.split)
         return self._keep(
-            (detector.key, name, self._text(config.train)),
+            (detector.key, self._text(target), self._text(config.train)),
             lambda: EvaluateStage(
                 label=f"{detector.label}-{target.name}",
                 parents=(detector.key,),
                 num_threads=detector.num_threads,
-                execution=_execution(config),
-                data=self._data[name],
+                execution=self._execution(config),
+                data=self._data(target),
                 detector=detector.detector,
                 inference=detector.inference,
             ),
@@ -186,21 +210,29 @@ class Graph:
         if config.analysis.calibration != "validation":
             return None
         try:
-            return self._evaluation(config, config.dataset.validation_config(), detector).key
+            held_out = self._once("held out", config.dataset.validation_config, config.dataset)
+            return self._evaluation(config, held_out, detector).key
         except (ConfigError, DataError) as error:
             raise type(error)(f"{error}{NO_VALIDATION}") from error
+
+    def _data(self, data: DatasetConfig) -> DataSpec:
+        return self._once("data", lambda: DataSpec.of(data, data.split), data)
+
+    def _execution(self, config: Config) -> Execution:
+        train = config.train
+        return self._once(
+            "execution",
+            lambda: Execution(
+                checkpoint_minutes=train.checkpoint_minutes,
+                image_cache_mb=train.image_cache_mb,
+                device_cache_mb=train.device_cache_mb,
+            ),
+            train,
+        )
 
 
 def _train_label(config: Config) -> str:
     return f"{config.dataset.name}-n{config.real_count}-s{config.seed}"
-
-
-def _execution(config: Config) -> Execution:
-    return Execution(
-        checkpoint_minutes=config.train.checkpoint_minutes,
-        image_cache_mb=config.train.image_cache_mb,
-        device_cache_mb=config.train.device_cache_mb,
-    )
 
 
 def make_tasks(stages: dict[str, Stage]) -> list[Task]:

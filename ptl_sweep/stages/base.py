@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 FINDERS = {SyntheticMethod: find_method, Translator: find_translator}
 
+_PLAIN = (str, int, float, type(None))  # most of the half a million values of a large plan
+
 Summary = dict[str, Any]  # of meta.json: numbers and texts by name
 
 
@@ -112,11 +114,13 @@ class Stage(ABC):
 
 def encode(value: Any, *, keyed: bool) -> Any:
     """Dataclasses as mappings, tuples as lists; `keyed` leaves out NOT_IN_KEY."""
+    if isinstance(value, _PLAIN):
+        return value
     if is_dataclass(value) and not isinstance(value, type):
         named = {"method": value.method} if isinstance(value, Choice) else {}
         return named | {
             item.name: encode(getattr(value, item.name), keyed=keyed)
-            for item in fields(value)
+            for item in _fields(type(value))
             if not keyed or _is_keyed(item, getattr(value, item.name))
         }
     if isinstance(value, list | tuple):
@@ -124,6 +128,11 @@ def encode(value: Any, *, keyed: bool) -> Any:
     if isinstance(value, dict):
         return {key: encode(item, keyed=keyed) for key, item in value.items()}
     return value
+
+
+@functools.cache
+def _fields(cls: type[Any]) -> tuple[Field[Any], ...]:
+    return fields(cls)
 
 
 def _is_keyed(item: Field[Any], value: object) -> bool:
