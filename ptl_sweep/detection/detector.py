@@ -1,16 +1,19 @@
 """What every detector can do: losses for training, detections that carry a feature each."""
 
+import math
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torchvision.ops import nms as non_maximum_suppression
 
 from ptl_sweep.config.schema import DetectorConfig, InferenceConfig
 from ptl_sweep.detection.architectures import architecture_of
 from ptl_sweep.detection.loss import Losses
+
+_CANDIDATES_PER_NMS = 2**15  # of several images at once; their comparisons take 128 MB
 
 
 class Detections(NamedTuple):
@@ -78,10 +81,123 @@ def best_boxes(
     nms: bool,
 ) -> Int[Tensor, " k"]:
     """Indices by falling score: what is left after NMS, at most max_detections; else all."""
+    order = scores.argsort(descending=True, stable=True)
     if not nms:
-        return scores.argsort(descending=True, stable=True)
-    kept: Tensor = non_maximum_suppression(boxes, scores, inference.nms_threshold)
-    return kept[: inference.max_detections]
+        return order
+    boxes, scores = boxes[order], scores[order]
+    kept, limit = order[:0], inference.max_detections
+    # A box falls only to a better one that is kept: the best `limit` depend on no box after them.
+    first, last = 0, limit + limit // 2
+    while first < len(order) and len(kept) < limit:
+        tried = torch.cat([kept, torch.arange(first, min(last, len(order)), device=kept.device)])
+        left = non_maximum_suppression(boxes[tried], scores[tried], inference.nms_threshold)
+        kept = tried[left]
+        # So many that the limit is reached if as large a part of them is kept.
+        first, last = last, math.ceil(last * max(1.5, 1.1 * limit / len(kept)))
+    return order[kept[:limit]]
+
+
+class Best(NamedTuple):
+    """Which candidates of a batch are left, image after image, each by falling score."""
+
+    images: Int[Tensor, " k"]
+    places: Int[Tensor, " k"]  # among the candidates of the image
+    counts: list[int]  # of each image; the sum is k
+
+
+def best_of_batch(
+    boxes: Float[Tensor, "b c 4"],
+    scores: Float[Tensor, "b c"],
+    inference: InferenceConfig,
+    *,
+    nms: bool,
+) -> Best:
+    """`best_boxes` of the candidates above the score threshold of each image of a batch.
+
+    No box may have a negative coordinate. On CUDA all images are treated together: the host waits
+    three times for a batch, and once more for every _CANDIDATES_PER_NMS candidates.
+    """
+    together = scores.device.type == "cuda"
+    return (_best_together if together else _best_each)(boxes, scores, inference, nms=nms)
+
+
+def _best_each(
+    boxes: Float[Tensor, "b c 4"],
+    scores: Float[Tensor, "b c"],
+    inference: InferenceConfig,
+    *,
+    nms: bool,
+) -> Best:
+    places = []
+    for box, score in zip(boxes, scores, strict=True):
+        above = (score > inference.score_threshold).nonzero()[:, 0]
+        places.append(above[best_boxes(box[above], score[above], inference, nms=nms)])
+    counts = [len(place) for place in places]
+    images = torch.cat([torch.full_like(place, image) for image, place in enumerate(places)])
+    return Best(images, torch.cat(places), counts)
+
+
+def _best_together(
+    boxes: Float[Tensor, "b c 4"],
+    scores: Float[Tensor, "b c"],
+    inference: InferenceConfig,
+    *,
+    nms: bool,
+) -> Best:
+    """The host waits for the numbers above the threshold, for each NMS, and for what it left."""
+    above = scores > inference.score_threshold
+    counts: list[int] = above.sum(1).tolist()
+    images, places = _true_places(above, sum(counts))
+    score = scores[images, places].double()
+    if nms:
+        apart = _side_by_side(boxes[images, places], images)
+        parts = torch.split(torch.arange(len(score), device=score.device), _groups(counts))
+        threshold = inference.nms_threshold
+        found = [
+            part[non_maximum_suppression(apart[part], score[part], threshold)] for part in parts
+        ]
+        left = torch.cat(found)
+    else:
+        left = score.argsort(descending=True, stable=True)
+    left = left[images[left].argsort(stable=True)]
+    if nms:
+        first, counts = _first_of_each(images[left], len(scores), inference.max_detections)
+        left = left[first]
+    return Best(images[left], places[left], counts)
+
+
+def _side_by_side(boxes: Float[Tensor, "n 4"], images: Int[Tensor, " n"]) -> Float[Tensor, "n 4"]:
+    """The boxes, shifted so that those of two images never overlap; double: no box is rounded."""
+    apart = boxes.double()
+    apart[:, ::2] += images[:, None] * (torch.cat([apart[:, 2], apart.new_zeros(1)]).amax() + 1)
+    return apart
+
+
+def _first_of_each(
+    images: Int[Tensor, " n"], num_images: int, limit: int
+) -> tuple[Int[Tensor, " k"], list[int]]:
+    """Places of the first `limit` of each image, given in order, and how many these are."""
+    found = torch.zeros(num_images, dtype=torch.int64, device=images.device)
+    found.scatter_add_(0, images, torch.ones_like(images))
+    rank = torch.arange(len(images), device=images.device) - (found.cumsum(0) - found)[images]
+    counts: list[int] = found.clamp(max=limit).tolist()
+    return _true_places((rank < limit)[None], sum(counts))[1], counts
+
+
+def _true_places(mask: Bool[Tensor, "b c"], total: int) -> tuple[Int[Tensor, " t"], ...]:
+    """Row and column of each true element, in order; their number is known: nothing waits."""
+    flat = mask.flatten().to(torch.uint8).argsort(descending=True, stable=True)[:total]
+    return flat // mask.shape[1], flat % mask.shape[1]
+
+
+def _groups(counts: list[int]) -> list[int]:
+    """Candidates of neighbouring images that share an NMS, whose cost grows with their square."""
+    sizes = [0]
+    for count in counts:
+        if sizes[-1] and sizes[-1] + count > _CANDIDATES_PER_NMS:
+            sizes.append(0)
+        sizes[-1] += count
+    return sizes
 
 
 def build_detector(config: DetectorConfig, generator: torch.Generator) -> Detector:

@@ -11,12 +11,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
+from torchvision.models.detection._utils import BoxCoder
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops import clip_boxes_to_image
 
 from ptl_sweep.config.schema import DetectorConfig, InferenceConfig
-from ptl_sweep.detection.detector import Detections, Detector, Probes, best_boxes
+from ptl_sweep.detection.detector import Detections, Detector, Probes, best_of_batch
 from ptl_sweep.detection.loss import Losses, best_anchors, retinanet_losses
 
 _CACHED_SIZES = 16  # image sizes whose anchors are kept
@@ -104,11 +105,18 @@ class RetinaNet(Detector):
         prepared = self._prepare(images)
         raw = self._predict(prepared)
         anchors = self._anchors_of(prepared, raw.grids)
-        probes = []
-        for image, wanted in enumerate(boxes):
-            iou, index = best_anchors(anchors, wanted)
-            probes.append(Probes(*self._features_of(raw, image, index), iou))
-        return self._detections(raw, anchors, images, inference, nms=True), probes
+        fits = [best_anchors(anchors, wanted) for wanted in boxes]
+        counts = [len(wanted) for wanted in boxes]
+        owners = torch.cat(
+            [torch.full((n,), image, device=images.device) for image, n in enumerate(counts)]
+        )
+        iou, index = (torch.cat(part) for part in zip(*fits, strict=True))
+        probed = (*self._features_of(raw, owners, index), iou)
+        probes = zip(*(torch.split(part, counts) for part in probed), strict=True)
+        return (
+            self._detections(raw, anchors, images, inference, nms=True),
+            [Probes(*parts) for parts in probes],
+        )
 
     def _detections(
         self,
@@ -118,22 +126,31 @@ class RetinaNet(Detector):
         inference: InferenceConfig,
         nms: bool,
     ) -> list[Detections]:
+        height, width = images.shape[-2:]
+        boxes, scores, indices = self._candidates(raw, anchors, (height, width), inference)
+        best = best_of_batch(boxes, scores, inference, nms=nms)
+        chosen = (best.images, best.places)
+        features = self._features_of(raw, best.images, indices[chosen])
+        parts = (boxes[chosen], scores[chosen], *features)
+        by_image = zip(*(torch.split(part, best.counts) for part in parts), strict=True)
+        return [Detections(*fields) for fields in by_image]
+
+    def _candidates(
+        self,
+        raw: Predictions,
+        anchors: Float[Tensor, "s 4"],
+        size: tuple[int, int],
+        inference: InferenceConfig,
+    ) -> tuple[Float[Tensor, "b c 4"], Float[Tensor, "b c"], Int[Tensor, "b c"]]:
+        """Boxes, scores and anchor indices of the best anchors; no shape depends on a value."""
         scores, indices = _best_anchors(
             raw.logits.float(),
             [height * width * self.num_shapes for height, width in raw.grids],
             inference.candidates_per_level,
         )
-        decode = self.head.regression_head.box_coder.decode_single
-        found = []
-        for image in range(len(images)):
-            above = scores[image] > inference.score_threshold
-            score, index = scores[image, above], indices[image, above]
-            boxes = decode(raw.offsets[image, index].float(), anchors[index])
-            boxes = clip_boxes_to_image(boxes, (images.shape[2], images.shape[3]))
-            kept = best_boxes(boxes, score, inference, nms=nms)
-            features, levels, cells = self._features_of(raw, image, index[kept])
-            found.append(Detections(boxes[kept], score[kept], features, levels, cells))
-        return found
+        offsets = raw.offsets.gather(1, indices[..., None].expand(-1, -1, 4)).float()
+        boxes = _decoded(offsets, anchors[indices], self.head.regression_head.box_coder)
+        return clip_boxes_to_image(boxes, size), scores, indices
 
     def _prepare(self, images: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h2 w2"]:
         """Normalised and padded on the right and at the bottom to a multiple of the stride."""
@@ -165,19 +182,35 @@ class RetinaNet(Detector):
         return self._anchors[key]
 
     def _features_of(
-        self, raw: Predictions, image: int, indices: Int[Tensor, " n"]
+        self, raw: Predictions, images: Int[Tensor, " n"], indices: Int[Tensor, " n"]
     ) -> tuple[Float[Tensor, "n d"], Int[Tensor, " n"], Int[Tensor, " n"]]:
-        """Feature, level and cell of the anchors with these indices."""
-        sizes = torch.tensor([h * w for h, w in raw.grids], device=indices.device)
-        ends = sizes.cumsum(0)
+        """Feature, level and cell of the anchors with these indices, each of its image."""
         location = indices // self.num_shapes
-        levels = torch.bucketize(location, ends, right=True)
-        cells = location - (ends - sizes)[levels]
-        features = torch.empty(len(indices), self.feature_dim, device=indices.device)
+        levels, cells = torch.zeros_like(location), location
+        end = 0
+        for height, width in raw.grids[:-1]:
+            end += height * width
+            beyond = location >= end
+            levels, cells = levels + beyond, cells - beyond * (height * width)
+        features = torch.zeros(len(indices), self.feature_dim, device=indices.device)
         for level, tower in enumerate(raw.towers):
             here = levels == level
-            features[here] = tower[image].flatten(1)[:, cells[here]].t().float()
+            values = tower.flatten(2)[images, :, cells * here]
+            features = torch.where(here[:, None], values.float(), features)
         return features, levels, cells
+
+
+def _decoded(
+    offsets: Float[Tensor, "b c 4"], anchors: Float[Tensor, "b c 4"], coder: BoxCoder
+) -> Float[Tensor, "b c 4"]:
+    """`BoxCoder.decode` of a batch, to the last digit; no constant is sent to the device."""
+    sizes = anchors[..., 2:] - anchors[..., :2]
+    weights = coder.weights
+    shift = torch.stack([offsets[..., axis] / weights[axis] for axis in (0, 1)], dim=-1)
+    scale = torch.stack([offsets[..., axis] / weights[axis] for axis in (2, 3)], dim=-1)
+    centres = shift * sizes + (anchors[..., :2] + 0.5 * sizes)
+    halves = 0.5 * (scale.clamp(max=coder.bbox_xform_clip).exp() * sizes)
+    return torch.cat([centres - halves, centres + halves], dim=-1)
 
 
 def _best_anchors(
