@@ -4,8 +4,9 @@ Images with a side longer than `tiling.size` are searched in overlapping tiles.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from typing import NamedTuple
 
 import torch
@@ -14,14 +15,16 @@ from numpy import ndarray
 from torch import Tensor
 
 from ptl_sweep.config.schema import InferenceConfig
+from ptl_sweep.datasets.ahead import Decoded, decoded_ahead
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.detection.detector import Detections, Detector, Probes
-from ptl_sweep.detection.pixels import Resize, View, load_image, resized_size
+from ptl_sweep.detection.pixels import Resize, View, load_image, on_cpu, resized_size, to_device
 from ptl_sweep.detection.tiling import grid_of, merge_tiles
 
 TOUCH = 4.0  # pixels that the detector sees, within which a box ends at the border of its tile
 PADDING = 32  # pixels, at most as many as an image is padded with
+BATCHES_AHEAD = 3  # decoded while one is computed
 
 
 NO_BOXES = torch.zeros(0, 4)
@@ -58,9 +61,14 @@ def detect_records(
     from tile to tile, so that (level, cell) still names one place.
     """
     detector.eval()
+    device = detector.mean.device
+    decoded = decoded_ahead(
+        records, cache, lookahead=num_ahead(device, BATCHES_AHEAD * inference.batch_size)
+    )
     search = partial(_searched, detector, inference=inference, nms=nms)
-    for found in _over_records(search, records, inference, cache=cache, view=view, nms=nms):
-        yield found.detections
+    with closing(decoded):
+        for found in _over_records(search, decoded, inference, view=view, device=device, nms=nms):
+            yield found.detections
 
 
 def detect_and_probe_records(
@@ -76,10 +84,20 @@ def detect_and_probe_records(
     In a tiled image a person is looked up in the tile whose border is farthest from its box.
     """
     detector.eval()
+    device = detector.mean.device
+    decoded = decoded_ahead(
+        records, cache, lookahead=num_ahead(device, BATCHES_AHEAD * inference.batch_size)
+    )
     search = partial(_probed, detector, inference=inference)
-    for found in _over_records(search, records, inference, cache=cache, view=view, nms=True):
-        assert found.probes is not None
-        yield found.detections, found.probes
+    with closing(decoded):
+        for found in _over_records(search, decoded, inference, view=view, device=device, nms=True):
+            assert found.probes is not None
+            yield found.detections, found.probes
+
+
+def num_ahead(device: torch.device, num_images: int) -> int:
+    """Images to decode on threads while others are computed: none where decoding competes."""
+    return 0 if device.type == "cpu" else num_images
 
 
 Search = Callable[[Iterator[NetworkInput]], Iterator[Found]]
@@ -87,28 +105,32 @@ Search = Callable[[Iterator[NetworkInput]], Iterator[Found]]
 
 def _over_records(
     search: Search,
-    records: Iterable[ImageRecord],
+    decoded: Iterator[Decoded],
     inference: InferenceConfig,
     *,
-    cache: ImageCache,
     view: View,
+    device: torch.device,
     nms: bool,
 ) -> Iterator[Found]:
-    for side, run in groupby(records, lambda record: view.tile_side(record.height, record.width)):
+    by_tile_side = groupby(decoded, lambda pair: view.tile_side(pair[0].height, pair[0].width))
+    for side, run in by_tile_side:
         if side is not None:
-            for record in run:
-                yield _tiled(search, record, cache.read(record), inference, view, nms=nms)
+            for one in run:
+                yield _tiled(search, one, inference, view, device=device, nms=nms)
             continue
         yield from search(
-            _picture(cache.read(record), view.resize, torch.from_numpy(record.boxes))
-            for record in run
+            _picture(pixels, view.resize, device, torch.from_numpy(record.boxes))
+            for record, pixels in run
         )
 
 
 def _picture(
-    pixels: UInt8[ndarray, "h w 3"], resize: Resize, boxes: Float[Tensor, "m 4"] = NO_BOXES
+    pixels: UInt8[ndarray, "h w 3"],
+    resize: Resize,
+    device: torch.device,
+    boxes: Float[Tensor, "m 4"] = NO_BOXES,
 ) -> NetworkInput:
-    image = load_image(pixels, resize)
+    image = load_image(pixels, resize, device)
     down, across = (pixels.shape[axis] / image.shape[axis + 1] for axis in (0, 1))
     return NetworkInput(image, torch.tensor([across, down, across, down]), boxes)
 
@@ -129,8 +151,8 @@ def _searched(
     detector: Detector, pictures: Iterator[NetworkInput], inference: InferenceConfig, *, nms: bool
 ) -> Iterator[Found]:
     for group in _same_size(pictures, inference.batch_size):
-        images = torch.stack([picture.image for picture in group]).to(detector.mean.device)
-        found = detector.detect(images, inference, nms=nms)
+        images = torch.stack([picture.image for picture in group])
+        found = _on_cpu(detector.detect(images, inference, nms=nms), [])[0]
         for picture, detections in zip(group, found, strict=True):
             yield Found(_stored(detections, picture), None)
 
@@ -139,27 +161,37 @@ def _probed(
     detector: Detector, pictures: Iterator[NetworkInput], inference: InferenceConfig
 ) -> Iterator[Found]:
     for group in _same_size(pictures, inference.batch_size):
-        images = torch.stack([picture.image for picture in group]).to(detector.mean.device)
-        wanted = [(picture.boxes / picture.to_stored).to(images) for picture in group]
-        found, probed = detector.detect_and_probe(images, wanted, inference)
+        images = torch.stack([picture.image for picture in group])
+        wanted = [
+            to_device(picture.boxes / picture.to_stored, images.device).to(images.dtype)
+            for picture in group
+        ]
+        found, probed = _on_cpu(*detector.detect_and_probe(images, wanted, inference))
         for picture, detections, probes in zip(group, found, probed, strict=True):
-            on_cpu = Probes(*(part.cpu() for part in probes))
-            yield Found(_stored(detections, picture), on_cpu)
+            yield Found(_stored(detections, picture), probes)
+
+
+def _on_cpu(found: list[Detections], probed: list[Probes]) -> tuple[list[Detections], list[Probes]]:
+    """All of a batch in one transfer."""
+    fields = iter(on_cpu([field for one in (*found, *probed) for field in one]))
+    return (
+        [Detections(*islice(fields, len(one))) for one in found],
+        [Probes(*islice(fields, len(one))) for one in probed],
+    )
 
 
 def _stored(detections: Detections, picture: NetworkInput) -> Detections:
-    """On the CPU, boxes in stored pixels."""
-    on_cpu = Detections(*(part.cpu() for part in detections))
-    return on_cpu._replace(boxes=on_cpu.boxes * picture.to_stored)
+    """Boxes in stored pixels."""
+    return detections._replace(boxes=detections.boxes * picture.to_stored)
 
 
 def _tiled(
     search: Search,
-    record: ImageRecord,
-    pixels: UInt8[ndarray, "h w 3"],
+    decoded: Decoded,
     inference: InferenceConfig,
     view: View,
     *,
+    device: torch.device,
     nms: bool,
 ) -> Found:
     """One image, searched in tiles of its stored pixels.
@@ -167,6 +199,7 @@ def _tiled(
     Each tile is resized and searched as a whole image is, `inference.batch_size` at a time, and
     `inference` holds for each; max_detections holds once more for the merged detections.
     """
+    record, pixels = decoded
     side = view.tiling.size
     assert side is not None
     grid = grid_of(pixels.shape[0], pixels.shape[1], side, view.tiling.overlap)
@@ -178,6 +211,7 @@ def _tiled(
         _picture(
             pixels[top : top + height, left : left + width],
             view.resize,
+            device,
             boxes[owner == index] - torch.tensor([left, top, left, top]),
         )
         for index, (top, left) in enumerate(corners)

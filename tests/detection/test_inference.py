@@ -1,5 +1,6 @@
 """Order, batches, resize and tiles of inference."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -22,6 +23,7 @@ from torchvision.ops import box_iou
 from ptl_sweep.config.schema import EvaluateConfig, TilingConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
+from ptl_sweep.detection import inference
 from ptl_sweep.detection.detector import Detections, Detector, Probes
 from ptl_sweep.detection.inference import detect_and_probe_records, detect_records
 from ptl_sweep.detection.loss import Losses
@@ -234,6 +236,41 @@ def test_a_large_image_is_decoded_once_though_no_cache_keeps_it() -> None:
         BrightSpots(), [counting], SETTING, cache=ImageCache(1), view=tiles(64, 16)
     )
     assert len(list(found)) == len(reads) == 1
+
+
+@pytest.fixture
+def decoding_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images are decoded on threads, as for a GPU."""
+    monkeypatch.setattr(inference, "num_ahead", lambda _device, num_images: num_images)
+
+
+def test_decoding_ahead_changes_no_detection(
+    tiny: Detector, draw: Draw, cache: ImageCache, request: pytest.FixtureRequest
+) -> None:
+    records = [draw(seed, width=width) for seed, width in enumerate([64, 64, 150, 64, 50])]
+
+    def run() -> list[Tensor]:
+        pairs = detect_and_probe_records(tiny, records, SETTING, cache=cache, view=tiles(64, 16))
+        return [field for pair in pairs for part in pair for field in part]
+
+    expected = run()
+    request.getfixturevalue("decoding_ahead")
+    for one, two in zip(run(), expected, strict=True):
+        assert torch.equal(one, two)
+
+
+@pytest.mark.usefixtures("decoding_ahead")
+@pytest.mark.parametrize("width", [64, 150])
+def test_an_evaluation_that_stops_early_leaves_no_thread(
+    width: int, tiny: Detector, draw: Draw, cache: ImageCache
+) -> None:
+    """In the midst of a batch, and between the tiled images of a run."""
+    records = [draw(seed, width=width) for seed in range(9)]
+    found = detect_records(tiny, records, SETTING, cache=cache, view=tiles(64, 16))
+    next(found)
+    assert [one for one in threading.enumerate() if one.name.startswith("decode")]
+    found.close()
+    assert not [one for one in threading.enumerate() if one.name.startswith("decode")]
 
 
 def test_boxes_are_in_stored_pixels_after_a_resize(
