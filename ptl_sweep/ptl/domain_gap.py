@@ -1,22 +1,25 @@
 """Training features of a detector and the domain gap of virtual images (PTL eq. 1, 3, 4)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from numpy import ndarray
 from torch import Tensor
 from torch.nn import functional
-from torchvision.ops import box_iou
+from torchvision.ops import box_area, box_iou
 
 from ptl_sweep.config.schema import FeatureConfig, InferenceConfig
+from ptl_sweep.datasets.ahead import Decoded, decoded_ahead
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.detection.detector import Detections, Detector
-from ptl_sweep.detection.inference import detect_records
-from ptl_sweep.detection.pixels import View
+from ptl_sweep.detection.inference import detect_records, num_ahead
+from ptl_sweep.detection.pixels import View, on_cpu, to_device
 from ptl_sweep.distance.gaussian import Gaussian, squared_mahalanobis
 from ptl_sweep.ptl.crops import Region, cut, square_region
 from ptl_sweep.ptl.methods.ptl import Ptl
@@ -34,12 +37,17 @@ class TrainingFeatures(NamedTuple):
     scores: Float[ndarray, " n"]
 
 
-class _CutPerson(NamedTuple):
-    """One person of the pool, cut out."""
+class _CutPersons(NamedTuple):
+    """Persons of the pool, cut out."""
 
-    image: int  # index in the pool
-    crop: UInt8[ndarray, "s s 3"]
-    box: Float[ndarray, "4"]  # xyxy pixels of the crop
+    images: Int[ndarray, " p"]  # index in the pool
+    crops: list[UInt8[Tensor, "s s 3"]]  # on the device of the detector
+    boxes: Float[ndarray, "p 4"]  # xyxy pixels of the crop, float32
+
+    def part(self, first: int, last: int) -> "_CutPersons":
+        """Some of them."""
+        images, crops, boxes = self
+        return _CutPersons(images[first:last], crops[first:last], boxes[first:last])
 
 
 def collect_training_features(
@@ -87,17 +95,16 @@ def measure_domain_gap(
     several, the minimum over persons is our generalisation.
     """
     detector.eval()
+    device = detector.mean.device
     gap = np.full(len(pool_records), np.inf)
-    for first in range(0, len(pool_records), RECORDS_PER_CHUNK):
-        chunk = pool_records[first : first + RECORDS_PER_CHUNK]
-        persons = [
-            person
-            for index, record in enumerate(chunk, start=first)
-            for person in _cut_persons(index, record, method.context, cache)
-        ]
-        for side in method.scales:
-            for batch in _batches(persons, side):
-                _update_min_gap(gap, detector, gaussian, batch, side=side, inference=inference)
+    ahead = num_ahead(device, RECORDS_PER_CHUNK)
+    with closing(decoded_ahead(pool_records, cache, lookahead=ahead)) as decoded:
+        for first in range(0, len(pool_records), RECORDS_PER_CHUNK):
+            chunk = enumerate(islice(decoded, RECORDS_PER_CHUNK), start=first)
+            persons = _cut_persons(chunk, method.context, device)
+            for side in method.scales:
+                for block in _blocks(persons, side):
+                    _update_min_gap(gap, detector, gaussian, block, side=side, inference=inference)
     return gap
 
 
@@ -117,51 +124,94 @@ def _found_persons(
 
 
 def _cut_persons(
-    index: int, record: ImageRecord, context: float, cache: ImageCache
-) -> Iterator[_CutPerson]:
-    image = cache.read(record)
-    for box in record.boxes:
-        region: Region = square_region(box, context, record.width, record.height)
-        corner = np.array([region.left, region.top] * 2, dtype=np.float32)
-        yield _CutPerson(index, cut(image, region), box.astype(np.float32) - corner)
+    decoded: Iterable[tuple[int, Decoded]], context: float, device: torch.device
+) -> _CutPersons:
+    """Every person of these images, sent to the device in one copy."""
+    images: list[int] = []
+    crops: list[UInt8[ndarray, "s s 3"]] = []
+    boxes = [np.zeros((0, 4), dtype=np.float32)]
+    for index, (record, pixels) in decoded:
+        for box in record.boxes:
+            region: Region = square_region(box, context, record.width, record.height)
+            corner = np.array([region.left, region.top] * 2, dtype=np.float32)
+            images.append(index)
+            crops.append(cut(pixels, region))
+            boxes.append(box.astype(np.float32)[None] - corner)
+    nothing = np.zeros(0, dtype=np.uint8)
+    flat = torch.from_numpy(np.concatenate([nothing, *(crop.reshape(-1) for crop in crops)]))
+    parts = torch.split(to_device(flat, device), [crop.size for crop in crops]) if crops else ()
+    on_device = [part.view(crop.shape) for part, crop in zip(parts, crops, strict=True)]
+    return _CutPersons(np.array(images, dtype=np.int64), on_device, np.concatenate(boxes))
 
 
-def _batches(persons: Sequence[_CutPerson], side: int) -> Iterator[Sequence[_CutPerson]]:
+def _blocks(persons: _CutPersons, side: int) -> Iterator[_CutPersons]:
     size = max(1, PIXELS_PER_FORWARD // side**2)
-    for first in range(0, len(persons), size):
-        yield persons[first : first + size]
+    for first in range(0, len(persons.crops), size):
+        yield persons.part(first, first + size)
 
 
 def _update_min_gap(
     gap: Float[ndarray, " p"],
     detector: Detector,
     gaussian: Gaussian,
-    persons: Sequence[_CutPerson],
+    persons: _CutPersons,
     *,
     side: int,
     inference: InferenceConfig,
 ) -> None:
     """Lower `gap` in place to the distances of these persons at one scale."""
     device = detector.mean.device
-    images = torch.cat([_resized(person.crop, side, device) for person in persons])
-    owners: list[int] = []
-    features: list[Tensor] = []
-    for person, detections in zip(persons, detector.detect(images, inference), strict=True):
-        truth = torch.from_numpy(person.box * (side / len(person.crop))).to(detections.boxes)
-        hits = (box_iou(detections.boxes, truth[None])[:, 0] > MIN_IOU).nonzero()
-        if len(hits):
-            owners.append(person.image)
-            features.append(detections.features[hits[0, 0]])
-    if owners:
-        stacked = torch.stack(features).float().cpu().numpy()
-        np.minimum.at(gap, owners, squared_mahalanobis(stacked, gaussian))
+    factors = side / np.array([len(crop) for crop in persons.crops])
+    truths = persons.boxes * factors.astype(np.float32)[:, None]
+    detections = detector.detect(_resized(persons.crops, side), inference)
+    best = _best_hits(detections, to_device(torch.from_numpy(truths), device))
+    hit, features = (part.numpy() for part in on_cpu(best))
+    if hit.any():
+        distances = squared_mahalanobis(features[hit], gaussian)
+        np.minimum.at(gap, persons.images[hit], distances)
 
 
-def _resized(
-    crop: UInt8[ndarray, "s s 3"], side: int, device: torch.device
-) -> Float[Tensor, "1 3 t t"]:
-    """RGB in [0, 1], bilinear with antialiasing."""
-    pixels = torch.from_numpy(crop).to(device).permute(2, 0, 1)[None]
-    return functional.interpolate(
-        pixels.float() / 255, (side, side), mode="bilinear", antialias=True
-    )
+def _best_hits(
+    found: Sequence[Detections], truths: Float[Tensor, "p 4"]
+) -> tuple[Bool[Tensor, " p"], Float[Tensor, "p d"]]:
+    """Whether a detection of each image finds its person, and the feature of the best that does.
+
+    Only the numbers of detections are known before the values: nothing waits for the device.
+    """
+    counts = np.array([len(one.scores) for one in found])
+    num = int(counts.sum())
+    features = torch.cat([one.features for one in found]).float()
+    if num == 0:
+        nobody = torch.zeros(len(found), dtype=torch.bool, device=truths.device)
+        return nobody, features.new_zeros(len(found), features.shape[1])
+    owners = to_device(torch.from_numpy(np.repeat(np.arange(len(found)), counts)), truths.device)
+    overlaps = _iou_of_pairs(torch.cat([one.boxes for one in found]), truths[owners]) > MIN_IOU
+    places = torch.where(overlaps, torch.arange(num, device=truths.device), num)
+    first = torch.full((len(found),), num, device=truths.device)
+    first = first.scatter_reduce(0, owners, places, "amin")
+    return first < num, features[first.clamp(max=num - 1)]
+
+
+def _iou_of_pairs(one: Float[Tensor, "n 4"], two: Float[Tensor, "n 4"]) -> Float[Tensor, " n"]:
+    """IoU of the boxes in the same place, computed as torchvision's box_iou does."""
+    low, high = torch.maximum(one, two), torch.minimum(one, two)
+    shared = (high[:, 2] - low[:, 0]).clamp(min=0) * (high[:, 3] - low[:, 1]).clamp(min=0)
+    iou: Tensor = shared / (box_area(one) + box_area(two) - shared)
+    return iou
+
+
+def _resized(crops: Sequence[UInt8[Tensor, "_ _ 3"]], side: int) -> Float[Tensor, "p 3 t t"]:
+    """RGB in [0, 1], bilinear with antialiasing; crops of one size in one operation."""
+    by_size: dict[int, list[int]] = {}
+    for place, crop in enumerate(crops):
+        by_size.setdefault(len(crop), []).append(place)
+    order = np.argsort([place for places in by_size.values() for place in places])
+    resized = []
+    for places in by_size.values():
+        pixels = torch.stack([crops[place] for place in places]).permute(0, 3, 1, 2).contiguous()
+        resized.append(
+            functional.interpolate(
+                pixels.float() / 255, (side, side), mode="bilinear", antialias=True
+            )
+        )
+    return torch.cat(resized)[to_device(torch.from_numpy(order), crops[0].device)]
