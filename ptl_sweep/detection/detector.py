@@ -84,17 +84,25 @@ def best_boxes(
     order = scores.argsort(descending=True, stable=True)
     if not nms:
         return order
-    boxes, scores = boxes[order], scores[order]
-    kept, limit = order[:0], inference.max_detections
-    # A box falls only to a better one that is kept: the best `limit` depend on no box after them.
+    limit = inference.max_detections
+    return order[_first_kept(boxes[order], scores[order], inference.nms_threshold, limit)]
+
+
+def _first_kept(
+    boxes: Float[Tensor, "n 4"], scores: Float[Tensor, " n"], threshold: float, limit: int
+) -> Int[Tensor, " k"]:
+    """The first `limit` indices of NMS, given by falling score.
+
+    A box falls only to a better one that is kept: the first depend on no box after them.
+    """
+    kept = torch.arange(0, device=scores.device)
     first, last = 0, limit + limit // 2
-    while first < len(order) and len(kept) < limit:
-        tried = torch.cat([kept, torch.arange(first, min(last, len(order)), device=kept.device)])
-        left = non_maximum_suppression(boxes[tried], scores[tried], inference.nms_threshold)
-        kept = tried[left]
+    while first < len(scores) and len(kept) < limit:
+        tried = torch.cat([kept, torch.arange(first, min(last, len(scores)), device=kept.device)])
+        kept = tried[non_maximum_suppression(boxes[tried], scores[tried], threshold)]
         # So many that the limit is reached if as large a part of them is kept.
         first, last = last, math.ceil(last * max(1.5, 1.1 * limit / len(kept)))
-    return order[kept[:limit]]
+    return kept[:limit]
 
 
 class Best(NamedTuple):
@@ -151,12 +159,7 @@ def _best_together(
     score = scores[images, places].double()
     if nms:
         apart = _side_by_side(boxes[images, places], images)
-        parts = torch.split(torch.arange(len(score), device=score.device), _groups(counts))
-        threshold = inference.nms_threshold
-        found = [
-            part[non_maximum_suppression(apart[part], score[part], threshold)] for part in parts
-        ]
-        left = torch.cat(found)
+        left = _nms_of_groups(apart, score, _groups(counts), inference.nms_threshold)
     else:
         left = score.argsort(descending=True, stable=True)
     left = left[images[left].argsort(stable=True)]
@@ -164,6 +167,16 @@ def _best_together(
         first, counts = _first_of_each(images[left], len(scores), inference.max_detections)
         left = left[first]
     return Best(images[left], places[left], counts)
+
+
+def _nms_of_groups(
+    boxes: Float[Tensor, "n 4"], scores: Float[Tensor, " n"], sizes: list[int], threshold: float
+) -> Int[Tensor, " k"]:
+    """Indices that NMS leaves of each group of neighbours, group after group."""
+    parts = torch.split(torch.arange(len(scores), device=scores.device), sizes)
+    return torch.cat(
+        [part[non_maximum_suppression(boxes[part], scores[part], threshold)] for part in parts]
+    )
 
 
 def _side_by_side(boxes: Float[Tensor, "n 4"], images: Int[Tensor, " n"]) -> Float[Tensor, "n 4"]:
