@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord, PixelSource
+from ptl_sweep.detection.pixels import to_device
 from ptl_sweep.detection.sampling import CropWindow, PlannedSample
 
 DEFAULT_SHARE = 4  # a GPU's images may take a quarter of the memory that is free at the start
@@ -26,12 +27,6 @@ class Batch(NamedTuple):
     images: Float[Tensor, "b 3 h w"]
     boxes: list[Float[Tensor, "_ 4"]]
     ignored: list[Float[Tensor, "_ 4"]]
-
-
-def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy from the host without waiting for the device; on the CPU the tensor itself."""
-    pinned = tensor.pin_memory() if device.type == "cuda" else tensor
-    return pinned.to(device, non_blocking=True)
 
 
 def device_budget(wanted_mb: int | None, device: torch.device) -> int:
