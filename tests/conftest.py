@@ -19,4 +19,9 @@ install_import_hook(
     "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))",
 )
 
-pytest_plugins = ["helpers.sweeps", "helpers.tables", "helpers.wandb_server.fixtures"]
+pytest_plugins = [
+    "helpers.cards",
+    "helpers.sweeps",
+    "helpers.tables",
+    "helpers.wandb_server.fixtures",
+]

@@ -1,5 +1,6 @@
 """Typed config of where stages run and of what their SLURM jobs ask for; never part of a result."""
 
+import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,6 +30,16 @@ FIXED_OPTIONS = {  # the order of the tasks and what is known about their jobs h
     "dependency", "hold", "output", "error", "open-mode", "job-name", "requeue",
     "kill-on-invalid-dep",
 }  # fmt: skip
+COUNTS = {  # options that would give one task more than one process, node or GPU can use
+    "ntasks", "ntasks-per-node", "ntasks-per-core", "ntasks-per-gpu", "ntasks-per-socket",
+    "nodes", "gpus", "gpus-per-task", "gpus-per-socket",
+}  # fmt: skip
+MAX_TASKS_PER_GPU = 64  # a CUDA context alone takes 0.5 GB
+SIDE_BY_SIDE = (
+    "a training is small and uses one process and one GPU; run more of them side by side: "
+    "launcher=slurm runs up to launcher.array_parallelism jobs of one GPU each, launcher=local "
+    "uses every GPU of the machine, and launcher.tasks_per_gpu puts several on one"
+)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -36,24 +47,27 @@ class ResourcesConfig:
     """What SLURM gives to one task of a kind; read by slurm only."""
 
     time_min: int  # time limit, minutes; a task that reaches it goes on in its next run
-    gpus: int = 1  # on one node
+    gpus: int = 1  # 1 or 0: a task uses one
     cpus: int = 4  # cores; no result depends on them (train.num_threads)
     mem_gb: float = 32.0  # host memory, GB of 1024 MB
 
 
 @dataclass(kw_only=True, slots=True)
 class LauncherConfig:
-    """Where stages run. Every key but name and num_workers is read by slurm only."""
+    """Where stages run. Every key but the first three is read by slurm only."""
 
     name: str = MISSING  # inline: this process; local: worker processes here; slurm: its jobs;
     # or the name of another file or folder in ptl_sweep/launchers
-    num_workers: int = 2  # tasks side by side; read by local only
+    num_workers: int | None = None  # most tasks side by side, read by local only; null: as many as
+    # the GPUs take (GPUs x tasks_per_gpu), and 2 on a machine without a GPU
+    tasks_per_gpu: int = 1  # most tasks on one GPU, for local and slurm: a tiny detector leaves a
+    # big card idle; slurm gives a job of n tasks n times the cores and memory of one
 
     partition: str | None = None  # null: what the site has set
     account: str | None = None  # null: what the site has set
     qos: str | None = None  # null: what the site has set
     constraint: str | None = None  # features that the node must have; null: any
-    array_parallelism: int = 64  # tasks of one array that run at once
+    array_parallelism: int = 64  # jobs of one array that run at once
     additional_parameters: dict[str, Any] = field(default_factory=dict)  # of sbatch: {nodelist: x}
 
     # Of one task of each kind; values ours: nothing of the paper's size was timed yet.
@@ -81,16 +95,13 @@ class LauncherConfig:
         usable("launcher", self)
         one_of("launcher.name", self.name, choice_names("ptl_sweep.launchers"))
         at_least("launcher.num_workers", self.num_workers, 1, 1024)
+        at_least("launcher.tasks_per_gpu", self.tasks_per_gpu, 1, MAX_TASKS_PER_GPU)
         at_least("launcher.array_parallelism", self.array_parallelism, 1)
         at_least("launcher.max_requeues", self.max_requeues, 0)
         in_range("launcher.signal_delay_s", self.signal_delay_s, 1, MAX_SIGNAL_DELAY_S)
         one_of("launcher.code", self.code, ("live", "snapshot"))
         one_of("launcher.code_change", self.code_change, ("warn", "refuse"))
-        if self.dry_run and self.name not in ("slurm", MISSING):
-            raise ConfigError(
-                f"launcher.dry_run shows what launcher=slurm would submit; launcher={self.name} "
-                "submits nothing: `python -m ptl_sweep plan` shows what it would run"
-            )
+        self._refuse_what_does_nothing()
         if not all(isinstance(line, str) for line in self.setup):
             raise ConfigError(f"launcher.setup must be a list of shell lines, got {self.setup}")
         _check_additional(self.additional_parameters)
@@ -104,11 +115,25 @@ class LauncherConfig:
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         return replace(own, **given)
 
+    def _refuse_what_does_nothing(self) -> None:
+        if self.dry_run and self.name not in ("slurm", MISSING):
+            raise ConfigError(
+                f"launcher.dry_run shows what launcher=slurm would submit; launcher={self.name} "
+                "submits nothing: `python -m ptl_sweep plan` shows what it would run"
+            )
+        if self.tasks_per_gpu > 1 and self.name == "inline":
+            raise ConfigError(
+                f"launcher.tasks_per_gpu={self.tasks_per_gpu}: launcher=inline runs one task after "
+                "the other; launcher=local runs them side by side"
+            )
+
     def _check_resources(self) -> None:
         parts = {f"launcher.{kind}": getattr(self, kind) for kind in TASK_KINDS}
         for key, part in {"launcher": self, **parts}.items():
             at_least(f"{key}.time_min", part.time_min, 1)
             at_least(f"{key}.gpus", part.gpus, 0)
+            if part.gpus is not None and part.gpus > 1:
+                raise ConfigError(f"{key}.gpus={part.gpus}: {SIDE_BY_SIDE}")
             at_least(f"{key}.cpus", part.cpus, 1)
             positive(f"{key}.mem_gb", part.mem_gb)
         for kind in TASK_KINDS:
@@ -134,3 +159,12 @@ def _check_additional(parameters: dict[str, Any]) -> None:
             raise ConfigError(f"{key}: --{option} is set by ptl_sweep and cannot be changed")
         if not isinstance(value, str | int | float):
             raise ConfigError(f"{key} must be a text, a number, true or false; got {value!r}")
+        if _count(option, value) > 1:
+            raise ConfigError(f"{key}={value}: {SIDE_BY_SIDE}")
+
+
+def _count(option: str, value: str | float) -> int:
+    """How many processes, nodes or GPUs one job would get by an option; 1 where it gives none."""
+    gpus = r"\bgpu(?::[\w.-]+)?:(\d+)\b" if option == "gres" else r"(\d+)$"
+    counts = re.findall(gpus, str(value)) if option in {*COUNTS, "gres"} else ()
+    return max(map(int, counts), default=1)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ptl_sweep.launchers.base import RETRY_CLAIMED_S, Launcher
 from ptl_sweep.ownership import StageClaimedError
+from ptl_sweep.worker.cards import visible_cards
 from ptl_sweep.worker.running import StageFailedError, prepare_process, run_stage
 
 if TYPE_CHECKING:
@@ -24,8 +25,10 @@ class InlineLauncher(Launcher):
         """Every task, parents first."""
         from ptl_sweep.tracking import Companion
 
-        prepare_process(self.plan.num_threads)
         waiting = [key for task in self.missing_tasks() for key in task.stages]
+        if waiting and not visible_cards():
+            self.warn_without_gpu()
+        prepare_process(self.plan.num_threads)
         told: set[str] = set()  # of stages that are claimed
         with Companion() as companion:
             while waiting:

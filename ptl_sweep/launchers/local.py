@@ -16,9 +16,11 @@ from ptl_sweep.launchers.slurm import commands
 from ptl_sweep.pipeline import status, status_text
 from ptl_sweep.pipeline.graph import Task
 from ptl_sweep.pipeline.plan import Plan
+from ptl_sweep.worker.cards import card_environment, freest_card, visible_cards
 from ptl_sweep.worker.running import ExitCode, worker_environment
 
 POLL_S = 0.2
+WORKERS_WITHOUT_GPU = 2
 STOP_PATIENCE_S = 60.0  # a worker writes its checkpoint within this time
 
 
@@ -30,11 +32,12 @@ class SweepInterrupted(KeyboardInterrupt):
 class _Running:
     task: Task
     process: subprocess.Popen[bytes]
+    card: str | None = None  # the GPU that it sees alone; None: a machine without
     started: float = field(default_factory=time.monotonic)
 
 
 class LocalLauncher(Launcher):
-    """Runs ready tasks in up to `num_workers` processes and shows how far they are."""
+    """Runs ready tasks side by side, spread over the GPUs, and shows how far they are."""
 
     def __init__(self, plan: Plan, config: LauncherConfig, console: Console) -> None:
         super().__init__(plan, config, console)
@@ -42,11 +45,21 @@ class LocalLauncher(Launcher):
         self.running: list[_Running] = []
         self.not_before: dict[str, float] = {}  # task -> monotonic time of its next try
         self.started = time.monotonic()
+        self.cards = visible_cards() if self.waiting else []
+
+    @property
+    def most_at_once(self) -> int:
+        """How many tasks may run side by side: what was asked for, and what the GPUs take."""
+        if not self.cards:
+            return self.config.num_workers or WORKERS_WITHOUT_GPU
+        places = len(self.cards) * self.config.tasks_per_gpu
+        return min(self.config.num_workers or places, places)
 
     def run(self) -> bool:
         """Until nothing runs and nothing can start. Raises: SweepInterrupted when told to stop."""
         if not self.waiting:
             return True
+        self._say_where()
         if commands.is_there():
             self.console.print(
                 "this machine submits to SLURM: launcher=slurm queues the sweep there"
@@ -61,6 +74,21 @@ class LocalLauncher(Launcher):
             for number, handler in before.items():
                 signal.signal(number, handler)
         return True
+
+    def _say_where(self) -> None:
+        """How the tasks are spread over the GPUs, or what the want of one costs."""
+        if not self.cards:
+            self.warn_without_gpu()
+            return
+        cards, each = len(self.cards), self.config.tasks_per_gpu
+        text = f"{cards} GPU{'s' * (cards != 1)}: up to {self.most_at_once} tasks at once"
+        wanted = self.config.num_workers
+        if wanted is None or wanted > self.most_at_once:
+            text += f", launcher.tasks_per_gpu={each} on one"
+        if wanted is not None and wanted > self.most_at_once:
+            needed = -(-wanted // cards)
+            text += f"; launcher.num_workers={wanted} needs launcher.tasks_per_gpu={needed}"
+        self.console.print(text, highlight=False, soft_wrap=True)
 
     def _run(self) -> None:
         with Live(
@@ -92,13 +120,18 @@ class LocalLauncher(Launcher):
 
     def _start_ready(self) -> None:
         for task in list(self.waiting):
-            if len(self.running) >= self.config.num_workers:
+            if len(self.running) >= self.most_at_once:
                 return
             if self._is_ready(task):
                 self.waiting.remove(task)
-                self.running.append(_Running(task, self._spawn(task)))
+                card = self._next_card()
+                self.running.append(_Running(task, self._spawn(task, card), card))
 
-    def _spawn(self, task: Task) -> subprocess.Popen[bytes]:
+    def _next_card(self) -> str | None:
+        taken = [running.card for running in self.running]
+        return freest_card(self.cards, taken, self.config.tasks_per_gpu)
+
+    def _spawn(self, task: Task, card: str | None) -> subprocess.Popen[bytes]:
         """A session of its own, so that Ctrl-C reaches the launcher alone."""
         path = self.plan.log_path(task)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +142,7 @@ class LocalLauncher(Launcher):
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env=worker_environment(num_threads),
+                env=card_environment(worker_environment(num_threads), card),
                 start_new_session=True,
             )
 
@@ -165,7 +198,7 @@ class LocalLauncher(Launcher):
             self.plan,
             status.stage_states(self.plan),
             elapsed_s=time.monotonic() - self.started,
-            num_workers=self.config.num_workers,
+            num_workers=self.most_at_once,
         )
 
     def _stop_workers(self) -> None:

@@ -30,7 +30,7 @@ def test_the_slurm_file_writes_out_every_key_that_slurm_reads_with_its_default()
 
 @pytest.mark.parametrize("kind", TASK_KINDS)
 def test_a_task_gets_what_its_kind_says(kind: str) -> None:
-    own = task(gpus=3, cpus=5, mem_gb=7.5)
+    own = task(gpus=0, cpus=5, mem_gb=7.5)
     config = LauncherConfig(name="slurm", **{kind: own})
     assert config.resources(kind) == own
     others = {k: LauncherConfig(name="slurm").resources(k) for k in TASK_KINDS if k != kind}
@@ -38,7 +38,7 @@ def test_a_task_gets_what_its_kind_says(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("time_min", 7), ("gpus", 0), ("gpus", 2), ("cpus", 9), ("mem_gb", 1.5)]
+    ("name", "value"), [("time_min", 7), ("gpus", 0), ("gpus", 1), ("cpus", 9), ("mem_gb", 1.5)]
 )
 def test_a_value_for_all_kinds_replaces_that_of_each_and_nothing_else(
     name: str, value: float
@@ -53,6 +53,11 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"name": "cloud"}, "launcher.name must be one of inline, local, slurm; got 'cloud'"),
     ({"num_workers": 0}, "launcher.num_workers must be at least 1"),
     ({"array_parallelism": 0}, "launcher.array_parallelism must be at least 1"),
+    ({"tasks_per_gpu": 0}, "launcher.tasks_per_gpu must be at least 1"),
+    ({"tasks_per_gpu": 65}, "launcher.tasks_per_gpu must be at most 64"),
+    ({"gpus": 2}, "launcher.gpus=2: a training is small and uses one process and one GPU"),
+    ({"train": task(gpus=2)}, "launcher.train.gpus=2: a training is small"),
+    ({"ptl": task(gpus=8)}, "launcher.ptl.gpus=8: a training is small"),
     ({"max_requeues": -1}, "launcher.max_requeues must be at least 0"),
     ({"signal_delay_s": 0}, "launcher.signal_delay_s must lie in [1, 65535]"),
     ({"signal_delay_s": 65536}, "launcher.signal_delay_s must lie in [1, 65535]"),
@@ -121,6 +126,37 @@ def test_the_keys_that_are_offered_for_options_exist() -> None:
 def test_a_further_option_holds_one_value(value: object) -> None:
     with pytest.raises(ConfigError, match=r"additional_parameters.nodelist must be a text"):
         LauncherConfig(name="slurm", additional_parameters={"nodelist": value})
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("ntasks", 2), ("ntasks", "4"), ("ntasks_per_node", 2), ("nodes", 2), ("nodes", "1-2"),
+        ("gpus", "a100:2"), ("gpus-per-task", 2), ("gres", "gpu:2"), ("gres", "shard:4,gpu:h100:8"),
+    ],
+)  # fmt: skip
+def test_more_processes_nodes_or_gpus_than_a_task_uses_are_refused_with_what_to_do(
+    option: str, value: str | int
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        LauncherConfig(name="slurm", additional_parameters={option: value})
+    assert str(caught.value).startswith(f"launcher.additional_parameters.{option}={value}: a train")
+    assert "launcher.tasks_per_gpu puts several on one" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"ntasks": 1}, {"nodes": "1"}, {"gres": "gpu:a100:1"}, {"gres": "shard:4"}, {"nice": 10}],
+)
+def test_what_gives_a_task_one_process_and_one_gpu_is_taken(options: dict[str, Any]) -> None:
+    assert LauncherConfig(name="slurm", additional_parameters=options)
+
+
+def test_tasks_side_by_side_are_refused_by_the_launcher_that_runs_one_after_the_other() -> None:
+    with pytest.raises(ConfigError, match="launcher=local runs them side by side"):
+        LauncherConfig(name="inline", tasks_per_gpu=2)
+    for name in ("local", "slurm"):
+        assert LauncherConfig(name=name, tasks_per_gpu=2).tasks_per_gpu == 2
 
 
 def test_further_options_keep_their_types() -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 from rich.console import Console
 
 from ptl_sweep.config.schema import LauncherConfig
+from ptl_sweep.detection.architectures.retinanet_r50 import ResNet50RetinaNet
 from ptl_sweep.launchers import local
 from ptl_sweep.launchers.inline import InlineLauncher
 from ptl_sweep.launchers.local import LocalLauncher, SweepInterrupted
@@ -25,6 +27,7 @@ from ptl_sweep.ownership import read_claim
 from ptl_sweep.pipeline import status
 from ptl_sweep.pipeline.graph import Task
 from ptl_sweep.pipeline.plan import Plan
+from ptl_sweep.terminal import duration
 
 MakePlan = Callable[..., Plan]
 GRID = ("real_count=2,3", "target=field", "synthetic=off,on")
@@ -32,8 +35,9 @@ PUBLISH = 'for key in {keys}; do mkdir -p "{root}/$key"; done'  # a worker that 
 
 
 @pytest.fixture(autouse=True)
-def _fast_polling(monkeypatch: pytest.MonkeyPatch) -> None:
+def _fast_polling_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "POLL_S", 0.01)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
 
 
 def keys_of(plan: Plan, kind: str) -> list[str]:
@@ -48,9 +52,15 @@ class Workers:
         self.started: list[str] = []
         self.published_at_start: list[set[str]] = []
         self.most_at_once = 0
+        self.cards: list[str | None] = []  # of the tasks, as they started
+        self.fullest: Counter[str | None] = Counter()  # card -> most tasks at once
 
-    def spawn(self, launcher: LocalLauncher, task: Task) -> subprocess.Popen[bytes]:
+    def spawn(
+        self, launcher: LocalLauncher, task: Task, card: str | None
+    ) -> subprocess.Popen[bytes]:
         self.started.append(task.name)
+        self.cards.append(card)
+        self.fullest |= Counter([card, *(running.card for running in launcher.running)])
         self.most_at_once = max(self.most_at_once, len(launcher.running) + 1)
         store = launcher.plan.store
         self.published_at_start.append(
@@ -66,8 +76,8 @@ class Workers:
 def workers(monkeypatch: pytest.MonkeyPatch) -> Workers:
     made = Workers()
 
-    def spawn(launcher: LocalLauncher, task: Task) -> subprocess.Popen[bytes]:
-        return made.spawn(launcher, task)
+    def spawn(launcher: LocalLauncher, task: Task, card: str | None) -> subprocess.Popen[bytes]:
+        return made.spawn(launcher, task, card)
 
     monkeypatch.setattr(LocalLauncher, "_spawn", spawn)
     return made
@@ -90,9 +100,9 @@ class Shown:
         return self.file.getvalue()
 
 
-def launch(plan: Plan, num_workers: int = 2) -> str:
+def launch(plan: Plan, num_workers: int | None = 2, tasks_per_gpu: int = 1) -> str:
     shown = Shown()
-    config = LauncherConfig(name="local", num_workers=num_workers)
+    config = LauncherConfig(name="local", num_workers=num_workers, tasks_per_gpu=tasks_per_gpu)
     LocalLauncher(plan, config, shown.console).run()
     return shown.text
 
@@ -185,6 +195,90 @@ def test_local_runs_as_many_workers_as_it_was_given(
         workers.commands[task.name] = ["sleep 0.05; " + PUBLISH]
     launch(plan, num_workers)
     assert workers.most_at_once == min(num_workers, 3)
+
+
+def test_local_runs_two_workers_where_there_is_no_gpu_and_nothing_is_said(
+    plan: Plan, workers: Workers
+) -> None:
+    for task in plan.tasks:
+        workers.commands[task.name] = ["sleep 0.05; " + PUBLISH]
+    shown = launch(plan, None, tasks_per_gpu=4)
+    assert workers.most_at_once == 2
+    assert set(workers.cards) == {None}
+    assert "GPU" not in shown
+
+
+@pytest.fixture
+def wide(make_plan: MakePlan) -> Plan:
+    """Eight trainings that need nothing of each other."""
+    return make_plan("real_count=2,3", "target=field", "synthetic=off", "seed=0,1,2,3")
+
+
+@pytest.mark.parametrize(
+    ("num_gpus", "tasks_per_gpu", "num_workers", "at_once"),
+    [(2, 1, None, 2), (2, 3, None, 6), (3, 2, 4, 4), (1, 2, 8, 2), (4, 2, 1, 1)],
+)
+def test_local_fills_every_gpu_evenly_up_to_what_one_takes(
+    wide: Plan, workers: Workers, gpus: Any, num_gpus: int, tasks_per_gpu: int,
+    num_workers: int | None, at_once: int,
+) -> None:  # fmt: skip
+    names = gpus(num_gpus)
+    for task in wide.tasks:
+        workers.commands[task.name] = ["sleep 0.3; " + PUBLISH]
+    shown = launch(wide, num_workers, tasks_per_gpu)
+    assert all(map(wide.store.is_published, wide.stages))
+    assert workers.most_at_once == at_once
+    assert set(workers.cards) == set(names[:at_once])
+    assert max(workers.fullest.values()) == -(-at_once // num_gpus)
+    assert f"{num_gpus} GPU" in shown
+    assert f"up to {at_once} task" in shown
+
+
+def test_local_says_which_key_lets_as_many_tasks_run_as_were_asked_for(
+    plan: Plan, workers: Workers, gpus: Any
+) -> None:
+    gpus(2)
+    assert "launcher.num_workers=5 needs launcher.tasks_per_gpu=3" in launch(plan, 5)
+    assert "needs" not in launch(plan, 2)
+
+
+def test_local_keeps_to_the_gpus_that_the_user_has_left_visible(
+    wide: Plan, workers: Workers, gpus: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gpus(4)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,1")
+    launch(wide, None)
+    assert set(workers.cards) == {"3", "1"}
+    assert workers.most_at_once == 2
+
+
+@pytest.mark.parametrize("launcher", [InlineLauncher, LocalLauncher])
+def test_a_big_detector_without_a_gpu_is_told_once_with_the_hours_of_the_plan(
+    launcher: type[InlineLauncher | LocalLauncher], make_plan: MakePlan, workers: Workers,
+    no_training: list[str], gpus: Any, caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    plan = make_plan("real_count=2,3", "target=field", "synthetic=off", "detector=retinanet_r50",
+                     "detector.weights=none")  # fmt: skip
+    guess = ResNet50RetinaNet.default_seconds
+    expected = duration(2 * guess.train + 2 * guess.evaluate)
+    config = LauncherConfig(name="local")
+    launcher(plan, config, Shown().console).run()
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert said.startswith(f"no GPU here for retinanet_r50: the plan expects {expected} of work")
+    caplog.clear()
+    launcher(plan, config, Shown().console).run()  # all is published
+    gpus(1)
+    launcher(make_plan("real_count=4", *GRID[1:], "detector=retinanet_r50",
+                       "detector.weights=none"), config, Shown().console).run()  # fmt: skip
+    assert not caplog.records
+
+
+def test_a_small_detector_without_a_gpu_is_no_matter(
+    plan: Plan, workers: Workers, caplog: pytest.LogCaptureFixture
+) -> None:
+    launch(plan)
+    assert not caplog.records
 
 
 def test_local_starts_no_worker_when_everything_is_published(plan: Plan, workers: Workers) -> None:
@@ -375,6 +469,28 @@ def test_ctrl_c_keeps_checkpoints_and_the_same_command_goes_on(
     done = subprocess.run(local_grid, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert results(tmp_path / "outputs") == undisturbed.file("results.csv")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_workers_on_two_gpus_see_one_each_and_give_the_results_of_inline_byte_for_byte(
+    local_grid: list[str], undisturbed: Any, tmp_path: Path, start: Any, wait_for: Any, gpus: Any
+) -> None:
+    """The GPUs are listed and not there, so the workers compute on the processor."""
+    names = gpus(2)
+    root = tmp_path / "outputs"
+    running = start(*local_grid, "launcher.num_workers=null")
+    wait_for(lambda: len(list((root / "store").glob("train-*.wip/checkpoint.pt"))) == 2)
+    seen = [environment_of(pid)["CUDA_VISIBLE_DEVICES"] for _, pid in live_claims(root)]
+    assert sorted(seen) == names
+    assert running.wait(600) == 0
+    assert results(root) == undisturbed.file("results.csv")
+    assert "2 GPUs: up to 2 tasks at once" in (tmp_path / "process-0.log").read_text()
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    entries = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return dict(entry.split("=", 1) for entry in entries if "=" in entry)
 
 
 @pytest.mark.slow

@@ -39,6 +39,7 @@ NOTHING: set[str] = set()
 # Every leaf of Config: another value, and what it changes in the default (miniature) cell.
 LAUNCHER_TEXTS = ("partition", "account", "qos", "constraint", "python", "code", "code_change")
 LAUNCHER_NUMBERS = (
+    "tasks_per_gpu",
     "array_parallelism", "time_min", "gpus", "cpus", "mem_gb", "signal_delay_s", "max_requeues",
 )  # fmt: skip
 
