@@ -115,6 +115,10 @@ class LauncherConfig:
         given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
         return replace(own, **given)
 
+    def tasks_of_job(self, kind: str) -> int:
+        """How many tasks of this kind one SLURM job runs side by side: one, without a GPU."""
+        return self.tasks_per_gpu if self.resources(kind).gpus else 1
+
     def _refuse_what_does_nothing(self) -> None:
         if self.dry_run and self.name not in ("slurm", MISSING):
             raise ConfigError(

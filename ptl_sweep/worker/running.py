@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+
 
 class ExitCode(enum.IntEnum):
     """How a task ended."""
@@ -204,10 +206,11 @@ class StopOnSignal:
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
-        numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR2]
+        numbers = [*STOP_SIGNALS]
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
             numbers.append(signal.SIGHUP)
         self._previous = {number: signal.signal(number, self._remember) for number in numbers}
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)  # blocked by who starts us in a group
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         del frame

@@ -130,6 +130,67 @@ def test_a_grid_on_slurm_equals_the_inline_launcher_bit_for_bit_and_its_submitte
     assert "gres/gpu=1" in used
 
 
+def test_two_tasks_on_a_gpu_have_one_job_and_the_numbers_of_the_inline_launcher_bit_for_bit(
+    small: Sweep, cluster: Any, inline_results: bytes
+) -> None:
+    submitted = small.submit("launcher.tasks_per_gpu=2")
+    assert "queued  8 tasks in 4 jobs in 4 arrays, reducer" in submitted.output
+    plan = small.plan
+    of_training = {small.job_of(key) for key in small.keys("train")}
+    assert len(of_training) == 1
+    assert small.wait().code == 0
+    assert small.results() == inline_results
+    assert all(len(small.attempts(key)) == 1 for key in plan.stages)
+    used = cluster.run("sacct", "-X", "-n", "-P", "-j", *of_training, "-o", "AllocTRES")
+    assert "cpu=2," in used
+    assert "gres/gpu=1" in used
+    assert "mem=4G" in used
+    for task in plan.tasks:
+        log = plan.log_path(task).read_text()
+        assert log.startswith(f"{task.name}: SLURM job ")
+        assert log.count("published ") == len(task.stages)
+
+
+def test_a_warning_reaches_both_tasks_of_a_job_which_go_on_from_their_checkpoints(
+    long: Sweep, cluster: Any, undisturbed: Any
+) -> None:
+    assert long.submit("launcher.tasks_per_gpu=2").code == 0
+    keys = long.keys("train")
+    (job,) = {long.job_of(key) for key in keys}
+    cluster.wait_until(lambda: all(long.checkpoint(key).exists() for key in keys))
+    assert not any(long.plan.store.is_published(key) for key in keys)
+    cluster.run("scancel", "--signal=USR2", job)
+    reduced = long.plan.folder / "reduced.json"
+    cluster.wait_until(
+        lambda: reduced.exists() and not slurm.read_queue(all_jobs(long)), timeout_s=400
+    )
+    assert long.results() == undisturbed.file("results.csv")
+    for key in keys:
+        assert [attempt["restart"] for attempt in long.attempts(key)] == [0, 1]
+
+
+def test_a_failed_task_of_a_job_loses_neither_the_other_nor_what_needs_the_other(
+    small: Sweep, cluster: Any, inline_results: bytes
+) -> None:
+    (bad,) = [
+        k for k, s in small.dry_plan().stages.items() if s.kind == "train" and "-n3-" in s.label
+    ]
+    obstacle = small.root / "store" / f"{bad}.wip" / "manifest.json"
+    obstacle.mkdir(parents=True)  # a folder where the training wants to write a file
+    assert small.submit("launcher.tasks_per_gpu=2").code == 0
+    waited = small.wait()
+    assert waited.code == 1
+    assert "IsADirectoryError" in waited.output
+    needs = {k for k, s in small.plan.stages.items() if "-n3-" in s.label}
+    assert {k for k in small.plan.stages if not small.plan.store.is_published(k)} == needs
+    ended = cluster.run("sacct", "-X", "-n", "-P", "-j", small.job_of(bad), "-o", "State")
+    assert "FAILED" in ended
+    obstacle.rmdir()
+    assert "queued  4 tasks in 4 arrays" in small.submit("launcher.tasks_per_gpu=2").output
+    assert small.wait().code == 0
+    assert small.results() == inline_results
+
+
 def test_the_same_command_queues_nothing_when_all_is_in_the_queue_or_published(
     small: Sweep,
 ) -> None:

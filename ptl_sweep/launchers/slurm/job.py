@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,10 +66,11 @@ class TaskJob:
         plan.code = self.code
         task = REDUCE if self.task == REDUCE.name else task_named(plan, self.task)
         self._log_to(plan.log_path(task))
-        self._announce()
+        self._begin_log()
+        log.info("%s", announcement(self.task))
         if task is REDUCE:
             return reduce(plan, self.submission)
-        self._check_code(plan, task)
+        self._check_code(plan, [task])
         look_for_parents(plan, task)
         return run_to_the_end(plan, task)
 
@@ -94,6 +96,8 @@ class TaskJob:
             stream.flush()
             os.dup2(descriptor, stream.fileno())
         os.close(descriptor)
+
+    def _begin_log(self) -> None:
         logging.basicConfig(
             level=logging.INFO,
             format="%(asctime)s %(levelname)s %(name)s: %(message)s",
@@ -101,14 +105,7 @@ class TaskJob:
         )
         logging.getLogger("submitit").propagate = False  # it has handlers of its own
 
-    def _announce(self) -> None:
-        job = slurm_job()
-        log.info(
-            "%s: SLURM job %s, restart %d, on %s, package %s",
-            self.task, job["job"], job["restart"], socket.gethostname(), PACKAGE.parent,
-        )  # fmt: skip
-
-    def _check_code(self, plan: Plan, task: Task) -> None:
+    def _check_code(self, plan: Plan, tasks: Sequence[Task]) -> None:
         found = code_fingerprint()
         if found == self.code:
             return
@@ -120,8 +117,18 @@ class TaskJob:
             f"{what} and launcher.code_change=refuse; run the same command again, or submit with "
             "launcher.code=snapshot"
         )
-        record_unless_published(plan, task, error)
+        for task in tasks:
+            record_unless_published(plan, task, error)
         raise error
+
+
+def announcement(name: str) -> str:
+    """Say which job runs a task, in which of its lives, and where: the first line of its log."""
+    job = slurm_job()
+    return (
+        f"{name}: SLURM job {job['job']}, restart {job['restart']}, on {socket.gethostname()}, "
+        f"package {PACKAGE.parent}"
+    )
 
 
 def reduce(plan: Plan, submission: str) -> str:
@@ -148,23 +155,38 @@ def look_for_parents(plan: Plan, task: Task) -> None:
 
 def run_to_the_end(plan: Plan, task: Task) -> str:
     """Until the task is done, put back into the queue, or killed. Raises: TaskFailedError."""
+
+    def run(stop: StopOnSignal) -> ExitCode:
+        code = run_task(plan, task, stop)
+        if code == ExitCode.FAILED:
+            raise TaskFailedError(f"{task.name} failed; see {plan.log_path(task)}")
+        return code
+
+    return until_done(plan, run, lambda: [task])
+
+
+def until_done(
+    plan: Plan, run: Callable[[StopOnSignal], ExitCode], unfinished: Callable[[], list[Task]]
+) -> str:
+    """Run again until all is done, or put the job back with what is unfinished then.
+
+    Raises: SystemExit when put back; TaskFailedError.
+    """
     while True:
         stop = StopOnSignal()
-        code = run_task(plan, task, stop)
+        code = run(stop)
         if code == ExitCode.OK:
             # A warning that comes from here on must not kill the interpreter while it ends: the
             # job would count as failed, and what waits for it would be cancelled.
             signal.signal(signal.SIGUSR2, signal.SIG_IGN)
             return "done"
-        if code == ExitCode.FAILED:
-            raise TaskFailedError(f"{task.name} failed; see {plan.log_path(task)}")
         if code == ExitCode.CLAIMED:
             wait(RETRY_CLAIMED_S, stop)
         if stop.received in (signal.SIGTERM, signal.SIGINT):
             log.info("%s: checkpoint written, waiting for the end", stop.received.name)
             wait(END_EXPECTED_S, stop, until=signal.SIGUSR2)
         if stop.received == signal.SIGUSR2:
-            put_back(plan, task, stop)
+            put_back(plan, unfinished(), stop)
         stop.restore()
 
 
@@ -177,7 +199,7 @@ def wait(seconds: float, stop: StopOnSignal, until: signal.Signals | None = None
         time.sleep(POLL_S)
 
 
-def put_back(plan: Plan, task: Task, stop: StopOnSignal) -> None:
+def put_back(plan: Plan, tasks: Sequence[Task], stop: StopOnSignal) -> None:
     """Let submitit's own handler put this job back into the queue, and end this process.
 
     Raises: SystemExit; TaskFailedError after launcher.max_requeues time limits.
@@ -188,13 +210,18 @@ def put_back(plan: Plan, task: Task, stop: StopOnSignal) -> None:
             signal.raise_signal(signal.SIGUSR2)
             time.sleep(POLL_S)  # the handler runs before the next bytecode
     except Exception as error:
-        failure = TaskFailedError(
-            f"{task.name} could not go back into the queue ({error}); its checkpoint is kept: "
-            f"raise launcher.{task.kind}.time_min or launcher.max_requeues and run again"
-        )
-        record_unless_published(plan, task, failure)
-        raise failure from error
+        failures = [_not_put_back(task, error) for task in tasks]
+        for task, failure in zip(tasks, failures, strict=True):
+            record_unless_published(plan, task, failure)
+        raise failures[0] from error
     raise TaskFailedError("SIGUSR2 had no handler; submitit should have set one")
+
+
+def _not_put_back(task: Task, error: Exception) -> TaskFailedError:
+    return TaskFailedError(
+        f"{task.name} could not go back into the queue ({error}); its checkpoint is kept: "
+        f"raise launcher.{task.kind}.time_min or launcher.max_requeues and run again"
+    )
 
 
 def record_unless_published(plan: Plan, task: Task, error: Exception) -> None:

@@ -17,15 +17,16 @@ REDUCE = Task(name="reduce", kind="reduce", stages=())
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One SLURM job: a task of an array, or a job of its own."""
+    """One task of a SLURM job, which is an element of an array, or a job of its own."""
 
-    id: str  # `123_4`, or `123`
+    id: str  # `123_4`, or `123`; that of several tasks, where the job runs them side by side
     kind: str  # train | ptl | evaluate | reduce
     task: str
     stages: tuple[str, ...]  # that it publishes, or finds published
     submission: str
     released: bool  # False: the submission was killed before its dependencies were set
     cancelled: bool  # by the verb `cancel`
+    side_by_side: int = 1  # tasks of the job
 
     @property
     def array(self) -> str:
@@ -39,12 +40,19 @@ class JobBook:
 
     folder: Path
 
-    def add_array(self, submission: str, array: str, tasks: Sequence[Task]) -> list[str]:
-        """Note an array that SLURM has just accepted; returns the job ids of its tasks."""
-        ids = [array] if len(tasks) == 1 else [f"{array}_{i}" for i in range(len(tasks))]
+    def add_array(self, submission: str, array: str, groups: Sequence[Sequence[Task]]) -> list[str]:
+        """Note an array that SLURM has just accepted; returns the ids of its jobs."""
+        ids = [array] if len(groups) == 1 else [f"{array}_{i}" for i in range(len(groups))]
         jobs = [
-            {"id": job, "kind": task.kind, "task": task.name, "stages": task.stages}
-            for job, task in zip(ids, tasks, strict=True)
+            {
+                "id": job,
+                "kind": task.kind,
+                "task": task.name,
+                "stages": task.stages,
+                **({"side_by_side": len(group)} if len(group) > 1 else {}),
+            }
+            for job, group in zip(ids, groups, strict=True)
+            for task in group
         ]
         self._append({"submission": submission, "jobs": jobs})
         return ids

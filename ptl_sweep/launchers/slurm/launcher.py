@@ -13,6 +13,7 @@ from ptl_sweep.launchers.slurm.sbatch import check_additional_parameters
 from ptl_sweep.launchers.slurm.submit import Submitted, jobs_in_flight, submit
 from ptl_sweep.pipeline import status
 from ptl_sweep.pipeline.costs import measured_seconds
+from ptl_sweep.pipeline.graph import Task
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.terminal import duration, say, text_table
 
@@ -51,7 +52,7 @@ def dry_run_text(plan: Plan, config: LauncherConfig) -> str:
         in_flight = jobs_in_flight(plan).stages
     except SlurmError as error:
         note = f"\nSLURM does not answer, so the queue counts as empty: {error}"
-    arrays = plan_arrays(plan, in_flight, commands.max_array_size())
+    arrays = plan_arrays(plan, in_flight, commands.max_array_size(), config.tasks_of_job)
     ids = [f"#{index}" for index in range(1, len(arrays) + 1)]
     hours = sum(_gpu_hours(plan, config, arrays))
     return (
@@ -79,7 +80,13 @@ def submission_text(plan: Plan, config: LauncherConfig, submitted: Submitted) ->
 
 def _count(arrays: Sequence[TaskArray]) -> str:
     tasks = sum(len(array.tasks) for array in arrays)
-    return f"{tasks} task{'s' * (tasks != 1)} in {len(arrays)} array{'s' * (len(arrays) != 1)}"
+    jobs = sum(len(array.groups) for array in arrays)
+    side_by_side = f" in {_plural(jobs, 'job')}" if jobs < tasks else ""
+    return f"{_plural(tasks, 'task')}{side_by_side} in {_plural(len(arrays), 'array')}"
+
+
+def _plural(count: int, word: str) -> str:
+    return f"{count} {word}{'s' * (count != 1)}"
 
 
 def _arrays_table(
@@ -99,8 +106,8 @@ def _arrays_table(
                 _waits_text(array, ids),
                 duration(60 * resources.time_min),
                 str(resources.gpus),
-                str(resources.cpus),
-                f"{resources.mem_gb:g} GB",
+                str(resources.cpus * array.side_by_side),
+                f"{resources.mem_gb * array.side_by_side:g} GB",
                 f"{hours:.1f}",
             ]
         )
@@ -117,12 +124,18 @@ def _waits_text(array: TaskArray, ids: Sequence[str]) -> str:
 
 
 def _gpu_hours(plan: Plan, config: LauncherConfig, arrays: Sequence[TaskArray]) -> list[float]:
-    """From the median time of such stages in the store, else from a guess (`plan` says which)."""
+    """From the median time of such stages in the store, else from a guess (`plan` says which).
+
+    A job takes as long as the longest of its tasks: as if they did not slow each other.
+    """
     costs = measured_seconds(plan)
+
+    def num_missing(task: Task) -> int:
+        return sum(not plan.store.is_published(key) for key in task.stages)
+
     hours = []
     for array in arrays:
-        stages = [key for task in array.tasks for key in task.stages]
-        missing = sum(not plan.store.is_published(key) for key in stages)
+        missing = sum(max(map(num_missing, group)) for group in array.groups)
         seconds = missing * costs[array.kind].seconds
         hours.append(seconds * config.resources(array.kind).gpus / 3600)
     return hours

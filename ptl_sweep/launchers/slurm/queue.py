@@ -45,7 +45,12 @@ def view_jobs(plan: Plan, *, with_accounting: bool = True) -> QueueSnapshot | No
     except SlurmError as error:
         return QueueSnapshot(scheduler=NAME, error=str(error))
     unpublished = {key for key in plan.stages if not plan.store.is_published(key)}
-    last = {key: job for job in jobs for key in job.stages if key in unpublished}
+    last = {
+        key: job
+        for job in jobs
+        for key in job.stages
+        if key in unpublished and not failed_beside_others(plan, key, job, queue.get(job.id))
+    }
     alive: dict[str, QueuedJob] = {
         key: queue[job.id] for key, job in last.items() if job.id in queue
     }
@@ -58,6 +63,12 @@ def view_jobs(plan: Plan, *, with_accounting: bool = True) -> QueueSnapshot | No
         own=[job for id_, job in queue.items() if id_ in own],
         reducer=queue[reducers[-1]] if reducers else None,
     )
+
+
+def failed_beside_others(plan: Plan, key: str, job: Job, queued: QueuedJob | None) -> bool:
+    """Whether a job goes on for its other tasks: this stage is not what it computes any more."""
+    is_active = queued is not None and queued.state in ("RUNNING", "COMPLETING")
+    return job.side_by_side > 1 and is_active and plan.store.failure(key) is not None
 
 
 def _ended(gone: Mapping[str, Job], *, with_accounting: bool) -> dict[str, EndedJob]:

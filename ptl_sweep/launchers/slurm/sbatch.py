@@ -29,8 +29,9 @@ def sbatch_parameters(
     kind: str,
     dependency: str | None = None,
     python_path: Path | None = None,
+    side_by_side: int = 1,
 ) -> dict[str, Any]:
-    """What submitit is told about an array of this kind."""
+    """What submitit is told about an array whose jobs run so many tasks of this kind."""
     resources = config.resources(kind)
     site = {name: getattr(config, name) for name in SITE_VARIABLES}
     optional = {**site, "dependency": dependency, "gpus_per_node": resources.gpus or None}
@@ -40,8 +41,8 @@ def sbatch_parameters(
         **{name: value for name, value in optional.items() if value is not None},
         "job_name": job_name(plan, kind),
         "time": resources.time_min,
-        "mem": f"{math.ceil(1024 * resources.mem_gb)}M",
-        "cpus_per_task": resources.cpus,
+        "mem": f"{math.ceil(1024 * resources.mem_gb * side_by_side)}M",
+        "cpus_per_task": resources.cpus * side_by_side,
         "array_parallelism": config.array_parallelism,
         "signal_delay_s": config.signal_delay_s,
         "stderr_to_stdout": True,

@@ -13,10 +13,11 @@ from ptl_sweep.config.schema import ConfigError, LauncherConfig
 from ptl_sweep.launchers.slurm import commands
 from ptl_sweep.launchers.slurm.arrays import TaskArray, plan_arrays
 from ptl_sweep.launchers.slurm.commands import SlurmError, SlurmJob
+from ptl_sweep.launchers.slurm.group import GroupJob
 from ptl_sweep.launchers.slurm.job import TaskJob
 from ptl_sweep.launchers.slurm.journal import REDUCE, Job, JobBook
 from ptl_sweep.launchers.slurm.log_folder import check_log_folder, make_log_folder, private_files
-from ptl_sweep.launchers.slurm.queue import relevant_jobs
+from ptl_sweep.launchers.slurm.queue import failed_beside_others, relevant_jobs
 from ptl_sweep.launchers.slurm.sbatch import (
     check_additional_parameters,
     job_name,
@@ -51,6 +52,7 @@ class InFlight:
     stages: dict[str, str]  # unpublished stage -> job that will publish it
     hopeless: list[str]  # jobs of this sweep that can never start, with what waits for them
     reducer: SlurmJob | None  # of this sweep
+    shared: frozenset[str]  # jobs that run several tasks
 
 
 def submit(plan: Plan, config: LauncherConfig) -> Submitted:
@@ -64,12 +66,12 @@ def submit(plan: Plan, config: LauncherConfig) -> Submitted:
         _cancel_leftovers(plan)
         before = jobs_in_flight(plan)
         commands.cancel(before.hopeless)
-        arrays = plan_arrays(plan, before.stages, commands.max_array_size())
+        arrays = plan_arrays(plan, before.stages, commands.max_array_size(), config.tasks_of_job)
         if not arrays and before.reducer is not None:
             return Submitted(arrays=[], ids=[], reducer=None, cancelled=len(before.hopeless))
         if before.reducer is not None and before.reducer.is_pending:
             commands.cancel([before.reducer.id])
-        submission = _Submission(plan, config)
+        submission = _Submission(plan, config, before.shared)
         try:
             ids = [submission.add_array(array) for array in arrays]
             reducer = submission.add_reducer(before.stages.values())
@@ -84,12 +86,13 @@ def submit(plan: Plan, config: LauncherConfig) -> Submitted:
 class _Submission:
     """Arrays of one call, each written into the book as soon as SLURM has accepted it."""
 
-    def __init__(self, plan: Plan, config: LauncherConfig) -> None:
+    def __init__(self, plan: Plan, config: LauncherConfig, shared: Iterable[str]) -> None:
         self.plan, self.config = plan, config
+        self.shared = set(shared)  # jobs that run several tasks, those of this call included
         self.name = uuid.uuid4().hex[:8]
         self.book = JobBook(plan.folder)
         self.arrays: list[str] = []
-        self.job_ids: list[list[str]] = []  # of each array's tasks
+        self.job_ids: list[list[str]] = []  # of each array's jobs
         self.python_path: Path | None = None
         self.code = code_fingerprint()
         if config.code == "snapshot":
@@ -97,19 +100,19 @@ class _Submission:
             self.code = self.python_path.name
 
     def add_array(self, array: TaskArray) -> str:
-        """Submit an array, held, and set what its tasks wait for."""
+        """Submit an array, held, and set what its jobs wait for."""
         at_once, later = self._dependencies(array)
-        job = self._submit(array.kind, array.tasks, at_once)
+        job = self._submit(array.kind, array.groups, at_once)
         commands.set_dependencies(
-            (_indexed(job, tasks, is_array=len(array.tasks) > 1), dependency)
-            for dependency, tasks in later
+            (_indexed(job, indices, is_array=len(array.groups) > 1), dependency)
+            for dependency, indices in later
         )
         return job
 
     def add_reducer(self, before: Iterable[str]) -> str:
         """The reducer runs when everything has ended, well or not."""
         waits = sorted({*self.arrays, *before})
-        return self._submit("reduce", [REDUCE], f"afterany:{':'.join(waits)}" if waits else None)
+        return self._submit("reduce", [[REDUCE]], f"afterany:{':'.join(waits)}" if waits else None)
 
     def release(self) -> None:
         """Let everything go at once. The book is written last: what it lacks is a left-over."""
@@ -117,21 +120,30 @@ class _Submission:
         self.book.add_released(self.name)
 
     def _dependencies(self, array: TaskArray) -> tuple[str | None, list[tuple[str, list[int]]]]:
-        """What sbatch is told, and what `scontrol update` says later about single tasks."""
-        if array.twin is not None:
-            kind = "aftercorr" if len(array.tasks) > 1 else "afterok"
-            twin = self.arrays[array.twin]
-            return f"{kind}:{twin if len(array.tasks) > 1 else self.job_ids[array.twin][0]}", []
-        groups: defaultdict[str, list[int]] = defaultdict(list)
+        """What sbatch is told, and what `scontrol update` says later about single jobs."""
+        twins = self.job_ids[array.twin] if array.twin is not None else []
+        if array.twin is not None and self.shared.isdisjoint(twins):
+            if len(array.groups) > 1:
+                return f"aftercorr:{self.arrays[array.twin]}", []
+            return f"afterok:{twins[0]}", []
+        found: defaultdict[str, list[int]] = defaultdict(list)
         for index, (members, jobs) in enumerate(zip(array.members, array.jobs, strict=True)):
-            ids = sorted({self.job_ids[m.array][m.index] for m in members} | jobs)
+            ids = {self.job_ids[m.array][m.index] for m in members} | jobs
             if ids:
-                groups[f"afterok:{':'.join(ids)}"].append(index)
-        if len(groups) == 1 and len(next(iter(groups.values()))) == len(array.tasks):
-            return next(iter(groups)), []
-        return None, list(groups.items())
+                found[self._after(ids)].append(index)
+        if len(found) == 1 and len(next(iter(found.values()))) == len(array.groups):
+            return next(iter(found)), []
+        return None, list(found.items())
 
-    def _submit(self, kind: str, tasks: Sequence[Task], dependency: str | None) -> str:
+    def _after(self, ids: set[str]) -> str:
+        """After the good end of jobs, or any end where a job fails for one of several tasks.
+
+        The other tasks' results are wanted then; who lacks the one's looks for it and fails.
+        """
+        parts = {"afterok": ids - self.shared, "afterany": ids & self.shared}
+        return ",".join(f"{kind}:{':'.join(sorted(some))}" for kind, some in parts.items() if some)
+
+    def _submit(self, kind: str, groups: Sequence[Sequence[Task]], dependency: str | None) -> str:
         import submitit
 
         executor = submitit.SlurmExecutor(
@@ -139,28 +151,36 @@ class _Submission:
             max_num_timeout=self.config.max_requeues,
             python=self.config.python,
         )
+        most = max(map(len, groups))
         with submission_environment(self.config), private_files():
             executor.update_parameters(
-                **sbatch_parameters(self.plan, self.config, kind, dependency, self.python_path)
+                **sbatch_parameters(
+                    self.plan, self.config, kind, dependency, self.python_path, most
+                )
             )
-            jobs = executor.submit_array([self._call(task) for task in tasks])
+            jobs = executor.submit_array([self._call(group) for group in groups])
         array = str(jobs[0].job_id).partition("_")[0]
         self.arrays.append(array)
-        self.job_ids.append(self.book.add_array(self.name, array, tasks))
+        ids = self.book.add_array(self.name, array, groups)
+        self.shared |= {job for job, group in zip(ids, groups, strict=True) if len(group) > 1}
+        self.job_ids.append(ids)
         return array
 
-    def _call(self, task: Task) -> TaskJob:
-        return TaskJob(
-            sweep=str(self.plan.folder.resolve()),
-            task=task.name,
-            submission=self.name,
-            code=self.code,
-            code_change=self.config.code_change,
-        )
+    def _call(self, group: Sequence[Task]) -> TaskJob:
+        common = {
+            "sweep": str(self.plan.folder.resolve()),
+            "task": group[0].name,
+            "submission": self.name,
+            "code": self.code,
+            "code_change": self.config.code_change,
+        }
+        if len(group) == 1:
+            return TaskJob(**common)
+        return GroupJob(**common, tasks=tuple(task.name for task in group))
 
 
-def _indexed(job: str, tasks: Sequence[int], *, is_array: bool) -> str:
-    return f"{job}_[{','.join(map(str, tasks))}]" if is_array else job
+def _indexed(job: str, indices: Sequence[int], *, is_array: bool) -> str:
+    return f"{job}_[{','.join(map(str, indices))}]" if is_array else job
 
 
 def jobs_in_flight(plan: Plan) -> InFlight:
@@ -176,9 +196,11 @@ def jobs_in_flight(plan: Plan) -> InFlight:
         if job.id in queue and job.id not in lost and not queue[job.id].can_never_start
         for key in job.stages
         if key in plan.stages and not plan.store.is_published(key)
+        if not failed_beside_others(plan, key, job, queue[job.id])
     }
     reducers = [queue[j.id] for j in jobs if j.kind == REDUCE.kind and j.id in own_ids]
-    return InFlight(stages, sorted(lost), reducers[-1] if reducers else None)
+    shared = frozenset(job.id for job in jobs if job.side_by_side > 1)
+    return InFlight(stages, sorted(lost), reducers[-1] if reducers else None, shared)
 
 
 def _hopeless(plan: Plan, jobs: Sequence[Job], queue: Mapping[str, SlurmJob]) -> list[Job]:

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 
+from ptl_sweep.config.schema import LauncherConfig
 from ptl_sweep.launchers.slurm.arrays import Member, TaskArray, plan_arrays
 from ptl_sweep.pipeline.plan import Plan
 
@@ -35,7 +36,8 @@ def waited_stages(array: TaskArray, index: int, arrays: list[TaskArray]) -> set[
     return {
         key
         for member in array.members[index]
-        for key in arrays[member.array].tasks[member.index].stages
+        for task in arrays[member.array].groups[member.index]
+        for key in task.stages
     }
 
 
@@ -130,3 +132,44 @@ def test_depths_never_fall(plan: Plan) -> None:
         max((m.array for members in array.members for m in members), default=-1) for array in arrays
     ]
     assert all(before <= after for before, after in pairwise(highest))
+
+
+# --- several tasks in a job
+
+
+@pytest.mark.parametrize("side_by_side", [2, 3, 16])
+def test_jobs_of_several_tasks_hold_every_task_once_after_the_jobs_of_all_its_parents(
+    plan: Plan, side_by_side: int
+) -> None:
+    arrays = plan_arrays(plan, {}, tasks_of_job=lambda _: side_by_side)
+    assert [(a.kind, len(a.tasks)) for a in arrays] == shape(plan_arrays(plan, {}))
+    names = [task.name for array in arrays for task in array.tasks]
+    assert sorted(names) == sorted(task.name for task in plan.tasks)
+    for number, array in enumerate(arrays):
+        assert len(array.groups) == -(-len(array.tasks) // side_by_side)
+        assert array.side_by_side == min(side_by_side, len(array.tasks))
+        for index, group in enumerate(array.groups):
+            parents = {parent for task in group for parent in plan.parents_of(task)}
+            assert parents <= waited_stages(array, index, arrays)
+            assert all(member.array < number for member in array.members[index])
+
+
+def test_a_job_of_several_tasks_waits_for_the_jobs_in_the_queue_of_each(plan: Plan) -> None:
+    in_flight = {key: f"7_{i}" for i, key in enumerate(keys_of(plan, "train"))}
+    arrays = plan_arrays(plan, in_flight, tasks_of_job=lambda _: 2)
+    (chains,) = [array for array in arrays if array.kind == "ptl"]
+    assert sorted(map(len, chains.jobs)) == [2, 2]
+    assert frozenset().union(*chains.jobs) == set(in_flight.values())
+
+
+def test_a_kind_that_uses_no_gpu_has_a_job_for_each_task(plan: Plan) -> None:
+    config = LauncherConfig(name="slurm", tasks_per_gpu=4)
+    config.evaluate.gpus = 0
+    arrays = plan_arrays(plan, {}, tasks_of_job=config.tasks_of_job)
+    found = {(array.kind, array.side_by_side, len(array.groups)) for array in arrays}
+    assert found == {("train", 4, 1), ("ptl", 4, 1), ("evaluate", 1, 4)}
+
+
+def test_arrays_are_cut_by_their_jobs_and_not_by_their_tasks(plan: Plan) -> None:
+    arrays = plan_arrays(plan, {}, max_array_size=2, tasks_of_job=lambda _: 2)
+    assert [len(array.groups) for array in arrays] == [2, 2, 2, 2]

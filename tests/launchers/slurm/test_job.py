@@ -124,7 +124,7 @@ def test_a_job_that_may_not_go_back_again_says_so_in_its_failure(
     before = signal.signal(signal.SIGUSR2, refuse)
     try:
         with pytest.raises(TaskFailedError, match="timed-out too many times"):
-            put_back(plan, plan.tasks[0], StopOnSignal())
+            put_back(plan, plan.tasks[:1], StopOnSignal())
     finally:
         signal.signal(signal.SIGUSR2, before)
     failure = plan.store.failure(plan.tasks[0].stages[0])
@@ -202,12 +202,12 @@ def test_changed_code_is_noted_in_the_stage(plan: Plan) -> None:
 def test_changed_code_is_refused_when_the_launcher_says_so(plan: Plan) -> None:
     changed = task_job(plan, code="000000000000", code_change="refuse")
     with pytest.raises(CodeChangedError, match=r"launcher\.code=snapshot"):
-        changed._check_code(plan, plan.tasks[0])
+        changed._check_code(plan, plan.tasks[:1])
     failure = plan.store.failure(plan.tasks[0].stages[0])
     assert failure is not None
     assert "000000000000" in failure["what"]
-    task_job(plan, code="000000000000")._check_code(plan, plan.tasks[0])  # only warns
-    task_job(plan, code_change="refuse")._check_code(plan, plan.tasks[0])  # same code
+    task_job(plan, code="000000000000")._check_code(plan, plan.tasks[:1])  # only warns
+    task_job(plan, code_change="refuse")._check_code(plan, plan.tasks[:1])  # same code
 
 
 def test_submitit_queues_the_same_call_again(plan: Plan) -> None:

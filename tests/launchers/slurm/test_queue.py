@@ -1,6 +1,8 @@
 """Stages as SLURM sees them: its word colours the store's, and never outranks it."""
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +10,9 @@ from ptl_sweep.launchers.slurm import commands
 from ptl_sweep.launchers.slurm.commands import SlurmJob
 from ptl_sweep.launchers.slurm.journal import REDUCE, JobBook
 from ptl_sweep.launchers.slurm.queue import view_jobs
+from ptl_sweep.launchers.slurm.submit import jobs_in_flight
 from ptl_sweep.pipeline import status, status_text
+from ptl_sweep.pipeline.graph import Task
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.pipeline.queue import EndedJob, QueuedJob, QueueSnapshot
 from ptl_sweep.pipeline.status import stage_states
@@ -137,8 +141,8 @@ def test_a_slurm_that_does_not_answer_leaves_the_states_to_the_store(
 ) -> None:
     monkeypatch.setenv("PATH", "/nonexistent")
     book = JobBook(plan.folder)
-    book.add_array("s", "1", plan.tasks)
-    book.add_array("s", "2", [REDUCE])
+    book.add_array("s", "1", [[task] for task in plan.tasks])
+    book.add_array("s", "2", [[REDUCE]])
     book.add_released("s")
     view = view_jobs(plan)
     assert view is not None
@@ -146,6 +150,31 @@ def test_a_slurm_that_does_not_answer_leaves_the_states_to_the_store(
     assert "`squeue` not found" in view.error
     assert set(stage_states(plan, view).values()) == {"waiting"}
     assert "the states are the store's: `squeue` not found" in status_text.status_text(plan, view)
+
+
+@pytest.mark.parametrize(
+    ("job_state", "expected"),
+    [("RUNNING", "failed"), ("PENDING", "queued")],  # put back, it tries all its tasks again
+)
+def test_a_task_that_failed_beside_others_is_failed_while_its_job_goes_on_for_them(
+    plan: Plan, job_state: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    squeue = tmp_path / "squeue"
+    squeue.write_text(f"#!/bin/sh\necho '1|{job_state}|None|node|0:10|1:00|N/A'\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    (train,) = of_kind(plan, "train")
+    other = Task(name="other", kind="train", stages=("train-other",))
+    book = JobBook(plan.folder)
+    book.add_array("s", "1", [[plan.task_of(train), other]])
+    book.add_released("s")
+    plan.store.root.mkdir(parents=True)
+    plan.store.record_failure(train, ValueError("no"), log_path=None)
+    view = view_jobs(plan)
+    assert view is not None
+    assert [job.id for job in view.own] == ["1"]
+    assert stage_states(plan, view)[train] == expected
+    assert (train in jobs_in_flight(plan).stages) == (expected == "queued")
 
 
 def test_the_mark_of_the_reducer_is_read_back(plan: Plan) -> None:

@@ -42,17 +42,24 @@ def test_every_key_reaches_the_batch_script(plan: Plan) -> None:
         signal_delay_s=90,
         additional_parameters={"mail_type": "FAIL", "nodelist": "gpu07"},
     )
-    config.ptl.time_min, config.ptl.cpus, config.ptl.gpus, config.ptl.mem_gb = 77, 5, 2, 1.5
+    config.ptl.time_min, config.ptl.cpus, config.ptl.gpus, config.ptl.mem_gb = 77, 5, 1, 1.5
     lines = script(plan, config, "ptl").splitlines()
     for option in (
         "partition=gpu", "account=lab", "qos=long", "constraint=a100", "signal=USR2@90",
-        "mail-type=FAIL", "nodelist=gpu07", "time=77", "cpus-per-task=5", "gpus-per-node=2",
+        "mail-type=FAIL", "nodelist=gpu07", "time=77", "cpus-per-task=5", "gpus-per-node=1",
         "mem=1536M", "hold", "requeue", "kill-on-invalid-dep=yes",
         f"job-name={plan.name}:ptl",
     ):  # fmt: skip
         assert f"#SBATCH --{option}" in lines
     assert lines.index("module load cuda") < lines.index("export OMP_NUM_THREADS=3")
     assert "export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK" in lines
+
+
+def test_a_job_of_several_tasks_has_cores_and_memory_for_each_and_one_gpu(plan: Plan) -> None:
+    config = LauncherConfig(name="slurm", tasks_per_gpu=8, cpus=3, mem_gb=1.5)
+    lines = script(plan, config, "train", side_by_side=4).splitlines()
+    for option in ("cpus-per-task=12", "mem=6144M", "gpus-per-node=1"):
+        assert f"#SBATCH --{option}" in lines
 
 
 def test_what_is_not_set_is_left_to_the_site(plan: Plan) -> None:
