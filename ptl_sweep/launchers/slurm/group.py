@@ -83,6 +83,8 @@ class Group:
         return ExitCode.OK
 
     def _start_ready(self) -> None:
+        if not self.waiting:
+            return
         store = self.plan.store
         list(store.root.glob("*"))  # listing makes NFS look anew
         now = time.monotonic()
