@@ -126,7 +126,7 @@ class TrainConfig(TrainRecipe):
 
     checkpoint_minutes: float = 5.0  # longest work that a killed job repeats
     image_cache_mb: int = 1024  # decoded images that one worker keeps
-    device_cache_mb: int | None = None  # images a GPU keeps; null: a quarter of its free memory
+    device_cache_mb: int | None = None  # images a GPU keeps; null: an eighth of its free memory
 
     def __post_init__(self) -> None:
         """Reject values no run can use."""

@@ -18,7 +18,7 @@ from ptl_sweep.datasets.records import ImageRecord, PixelSource
 from ptl_sweep.detection.pixels import to_device
 from ptl_sweep.detection.sampling import CropWindow, PlannedSample
 
-DEFAULT_SHARE = 4  # a GPU's images may take a quarter of the memory that is free at the start
+DEFAULT_SHARE = 8  # of the memory that is free at the start: several trainings may share a GPU
 
 
 class Batch(NamedTuple):
@@ -30,7 +30,7 @@ class Batch(NamedTuple):
 
 
 def device_budget(wanted_mb: int | None, device: torch.device) -> int:
-    """Bytes of images that a device may hold; None: a quarter of what is free on it now."""
+    """Bytes of images that a device may hold; None: an eighth of what is free on it now."""
     if device.type != "cuda":
         return 0  # the host's cache holds them
     if wanted_mb is not None:

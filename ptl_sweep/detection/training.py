@@ -67,7 +67,7 @@ def train_detector(  # noqa: PLR0913 (what a training is made of; all by name bu
 
     `on_step(step, metrics)` is called after every 20th step and the last one. A checkpoint in
     `folder` is resumed; after that, steps between it and the interruption are reported again.
-    A GPU holds `device_cache_mb` of the training images; None: a quarter of its free memory.
+    A GPU holds `device_cache_mb` of the training images; None: an eighth of its free memory.
     Raises: TrainingDiverged; Interrupted when `should_stop` says so; ConfigError for bfloat16
     without CUDA or an empty training set.
     """

@@ -49,7 +49,7 @@ class Execution:
 
     checkpoint_minutes: float  # longest work that a killed job repeats
     image_cache_mb: int  # decoded images that one worker keeps
-    device_cache_mb: int | None = None  # training images a GPU keeps; None: a quarter of its free
+    device_cache_mb: int | None = None  # training images a GPU keeps; None: an eighth of its free
 
 
 @dataclass(frozen=True, kw_only=True)
