@@ -12,7 +12,7 @@ export OMP_NUM_THREADS ?= 1
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-seeds demo-controls paper first-experiments table-crossdomain
 .PHONY: figure-t2t figure-apt2t figure-curve faults test test-slow test-kernels test-wandb test-slurm
-.PHONY: check docs bench build clean lock
+.PHONY: check docs bench bench-gpu build clean lock
 
 # What the targets from `paper` to `figure-curve` are about, and where it runs:
 #   make table-crossdomain WORLD=miniature
@@ -120,8 +120,12 @@ check: setup  ## Format, lint, types, layers
 docs: setup  ## Build docs/ into site/, strictly
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
 
-bench: setup  ## Time our kernels against the stock ones
+bench: setup  ## Ours beside what a user would otherwise run: one table, half an hour
 	$(PY) tests/bench/bench.py
+
+# No setup: a machine with a card has its own torch, and the rest are small wheels.
+bench-gpu:  ## The same on CUDA, with MFU, by PYTHON as it is (docs/benchmarks.md: what it needs)
+	PYTHONPATH=. $(PYTHON) tests/bench/bench.py --gpu
 
 build: setup  ## The wheel, in dist/
 	$(PY) -m hatchling build -t wheel

@@ -52,10 +52,13 @@ class Reduction(NamedTuple):
     peak_memory_mb: float  # of this process and its workers together
 
 
-def reducing(num_detections: int = 100_000) -> Reduction:
-    """Publish every stage of a grid without computing it, then reduce the grid."""
+def reducing(num_detections: int = 100_000, *words: str) -> Reduction:
+    """Publish every stage of a grid without computing it, then reduce the grid.
+
+    `words` change the grid.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        cells = compose_grid([*GRID, f"sweep.root={folder}"])
+        cells = compose_grid([*GRID, *words, f"sweep.root={folder}"])
         plan = plan_sweep(cells, "bench")
         save_plan(plan)
         rng = np.random.default_rng(0)

@@ -32,17 +32,21 @@ class Scan(NamedTuple):
     seconds: float
 
 
-def scanning() -> Iterator[Scan]:
-    """Both data sets; their files are in the page cache, and pictures are hard links to a few."""
+def scanning(share: float = 1.0) -> Iterator[Scan]:
+    """Both data sets, or a share of each; their files are in the page cache, and pictures are hard
+    links to a few.
+    """
+    num_drone, num_pool = int(share * NUM_VISDRONE), int(share * NUM_POOL)
+    num_rows = int(share * NUM_ROWS)
     with tempfile.TemporaryDirectory(prefix="ptl-bench-") as name:
         folder = Path(name)
         keys = {"name": "bench", "root": str(folder / "data"), "index_root": str(folder / "index")}
-        write_visdrone(folder / "data" / "drone")
+        write_visdrone(folder / "data" / "drone", num_drone, num_rows)
         drone = DatasetConfig(**keys | {"root": str(folder / "data" / "drone")}, reader="visdrone")
-        yield from _scans("VisDrone, 6471 images, 343k rows", drone, "train")
-        write_pool(folder / "data" / "pool")
+        yield from _scans(f"VisDrone, {num_drone} images, {num_rows // 1000}k rows", drone, "train")
+        write_pool(folder / "data" / "pool", num_pool)
         pool = PoolConfig(**keys | {"root": str(folder / "data" / "pool")}, reader="archangel")
-        yield from _scans("pool, 17280 images and masks", pool, "pool")
+        yield from _scans(f"pool, {num_pool} images and masks", pool, "pool")
 
 
 def _scans(what: str, config: Any, split: str) -> Iterator[Scan]:
@@ -68,8 +72,8 @@ def _scans(what: str, config: Any, split: str) -> Iterator[Scan]:
     assert len(fingerprints - {None}) == 1
 
 
-def write_visdrone(root: Path) -> None:
-    """VisDrone2019-DET-train: official numbers of images and rows; pictures are hard links."""
+def write_visdrone(root: Path, num_images: int, num_rows: int) -> None:
+    """In the layout of VisDrone2019-DET-train; pictures are hard links."""
     rng = np.random.default_rng(0)
     folder = root / "VisDrone2019-DET-train"
     for part in ("images", "annotations"):
@@ -78,7 +82,7 @@ def write_visdrone(root: Path) -> None:
     for size in SIZES:
         pictures.append(root / f"{size[0]}x{size[1]}.jpg")
         _write_picture(pictures[-1], "RGB", size)
-    counts = rng.multinomial(NUM_ROWS, rng.dirichlet(np.full(NUM_VISDRONE, 2.0)))
+    counts = rng.multinomial(num_rows, rng.dirichlet(np.full(num_images, 2.0)))
     for number, count in enumerate(counts):
         which = number % len(SIZES)
         stem = f"{number // 20:07d}_{number % 20:05d}_d_{number:07d}"
@@ -98,7 +102,7 @@ def _visdrone_rows(rng: np.random.Generator, count: int, size: tuple[int, int]) 
     return "".join(",".join(map(str, row)) + "\r\n" for row in rows)
 
 
-def write_pool(root: Path) -> None:
+def write_pool(root: Path, num_images: int) -> None:
     """A manifest with one person an image; pictures and masks are hard links."""
     rng = np.random.default_rng(0)
     for part in ("images", "masks"):
@@ -106,7 +110,7 @@ def write_pool(root: Path) -> None:
     _write_picture(root / "image.jpg", "RGB", POOL_SIZE)
     _write_picture(root / "mask.png", "L", POOL_SIZE)
     lines = [",".join(COLUMNS)]
-    for number in range(NUM_POOL):
+    for number in range(num_images):
         image, mask = f"images/{number:05d}.jpg", f"masks/{number:05d}.png"
         (root / image).hardlink_to(root / "image.jpg")
         (root / mask).hardlink_to(root / "mask.png")

@@ -67,25 +67,28 @@ class TrackingCost(NamedTuple):
     telling: float  # seconds, the worst of the turns
 
 
-def tracking_cost(turns: int = 3) -> TrackingCost:
-    """Train with `tracking=off` and `tracking=wandb` in turns; W&B's server is away."""
-    runs = [(training("off"), training("wandb")) for _ in range(turns)]
+def tracking_cost(turns: int = 3, *words: str) -> TrackingCost:
+    """Train with `tracking=off` and `tracking=wandb` in turns; W&B's server is away.
+
+    `words` change the training.
+    """
+    runs = [(training("off", *words), training("wandb", *words)) for _ in range(turns)]
     off, online = zip(*runs, strict=True)
     return TrackingCost(min(off), min(online), max(run.telling for run in online))
 
 
-def training(tracking: str) -> Stage:
+def training(tracking: str, *words: str) -> Stage:
     """Train one detector of the demo."""
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder, "outputs")
-        cells = compose_grid([*GRID, f"tracking={tracking}", f"sweep.root={root}"])
+        cells = compose_grid([*GRID, *words, f"tracking={tracking}", f"sweep.root={root}"])
         plan = plan_sweep(cells, "bench")
         save_plan(plan)
         (task,) = (task for task in plan.tasks if task.kind == "train")
         result = Path(folder, "result.json")
-        words = [sys.executable, "-c", WORKER, str(result), str(plan.folder), task.name]
+        command = [sys.executable, "-c", WORKER, str(result), str(plan.folder), task.name]
         environment = {**worker_environment(1), **AWAY}
-        subprocess.run(words, env=environment, check=True, capture_output=True)
+        subprocess.run(command, env=environment, check=True, capture_output=True)
         (key,) = task.stages
         found = json.loads(result.read_text())
         return Stage(float(plan.store.meta(key)["seconds"]), **found)
