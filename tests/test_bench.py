@@ -166,3 +166,43 @@ print(*{name.partition(".")[0] for name in sys.modules})
     loaded = {*done.stdout.split()}
     assert "torchvision" in loaded
     assert not {"pycocotools", "pyarrow", "polars", "wandb", "matplotlib", "submitit"} & loaded
+
+
+def test_an_exponent_is_that_of_a_power_law(bench: ModuleType) -> None:
+    from growth import exponent
+
+    sizes = [10.0, 20.0, 40.0]
+    for power in (0.0, 1.0, 2.5):
+        assert exponent(sizes, [3 * size**power for size in sizes]) == pytest.approx(power)
+
+
+@pytest.mark.slow
+def test_growth_names_an_exponent_for_every_quantity(
+    bench: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from growth import AXES
+
+    assert bench.main(["--growth", "--small"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(": time ~ size^")[0] for line in lines if "size^" in line] == [
+        axis.what for axis in AXES
+    ]
+    assert len(lines) == 3 * len(AXES)  # two points each
+
+
+def test_mfu_is_the_share_of_the_rate_that_the_arithmetic_of_a_turn_needs(
+    bench: ModuleType,
+) -> None:
+    from case import Setting
+    from machine import flops_of
+    from timing import Measured, Spread
+
+    left, right = torch.rand(8, 16, requires_grad=True), torch.rand(16, 4, requires_grad=True)
+    assert flops_of(lambda: (left @ right).sum().backward()) == 3 * 2 * 8 * 16 * 4
+    case = bench.ROWS["cyclegan"].case(Setting(small=True))
+    assert case.flops is not None
+    flops = case.flops()
+    found = Measured(Spread(20.0, 20.0, 20.0), {}, {})  # milliseconds
+    row = bench.as_object("cyclegan", case, found, rate=flops / 0.01)
+    assert row["mfu"] == pytest.approx(0.5)
+    assert any("MFU 50.0%" in line for line in bench.table_lines(row))

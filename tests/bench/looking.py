@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,8 +61,31 @@ class Look(NamedTuple):
     seconds: float
 
 
+class PublishedStore(NamedTuple):
+    """A plan whose stages are all in its store, and the words that it is made of."""
+
+    words: list[str]
+    plan: Plan
+
+
 def looking(num_seeds: int = NUM_SEEDS) -> Iterator[Look]:
     """Plan, status and what a report reads; then a plan with a large file of initial weights."""
+    with published_store(num_seeds) as store:
+        cells = f"{len(store.plan.stages):,} stages, {len(store.plan.cells):,} cells"
+        folder = str(store.plan.folder)
+        yield Look(f"plan of {cells}", seconds_of(COMMAND, "plan", *store.words))
+        yield Look("status", seconds_of(COMMAND, "status", folder))
+        yield Look("reading for the report", seconds_of(READING, folder))
+    with tempfile.TemporaryDirectory(prefix="ptl-bench-") as name:
+        weights = Path(name, "weights.pth")
+        weights.write_bytes(bytes(WEIGHTS_BYTES))
+        words = ["experiment=paper", f"detector.weights={weights}", f"sweep.root={name}/paper"]
+        yield Look("plan of the paper grid, 98 MB weights", seconds_of(COMMAND, "plan", *words))
+
+
+@contextmanager
+def published_store(num_seeds: int) -> Iterator[PublishedStore]:
+    """The grid with so many seeds, every stage of it published, in a folder that goes away."""
     with tempfile.TemporaryDirectory(prefix="ptl-bench-") as name:
         words = [*GRID, f"seed=range(0,{num_seeds})", f"sweep.root={name}/outputs"]
         plan = plan_sweep(compose_grid(words), "bench")
@@ -70,14 +94,7 @@ def looking(num_seeds: int = NUM_SEEDS) -> Iterator[Look]:
         save_plan(plan)
         for stage in plan.stages.values():
             publish(plan, stage)
-        cells = f"{len(plan.stages):,} stages, {len(plan.cells):,} cells"
-        yield Look(f"plan of {cells}", seconds_of(COMMAND, "plan", *words))
-        yield Look("status", seconds_of(COMMAND, "status", str(plan.folder)))
-        yield Look("reading for the report", seconds_of(READING, str(plan.folder)))
-        weights = Path(name, "weights.pth")
-        weights.write_bytes(bytes(WEIGHTS_BYTES))
-        words = ["experiment=paper", f"detector.weights={weights}", f"sweep.root={name}/paper"]
-        yield Look("plan of the paper grid, 98 MB weights", seconds_of(COMMAND, "plan", *words))
+        yield PublishedStore(words, plan)
 
 
 def publish(plan: Plan, stage: Stage) -> None:
