@@ -168,12 +168,18 @@ print(*{name.partition(".")[0] for name in sys.modules})
     assert not {"pycocotools", "pyarrow", "polars", "wandb", "matplotlib", "submitit"} & loaded
 
 
-def test_an_exponent_is_that_of_a_power_law(bench: ModuleType) -> None:
-    from growth import exponent
+def test_exponents_are_those_of_power_laws_and_memory_too_small_to_see_has_none(
+    bench: ModuleType,
+) -> None:
+    from growth import Point, summary
 
-    sizes = [10.0, 20.0, 40.0]
-    for power in (0.0, 1.0, 2.5):
-        assert exponent(sizes, [3 * size**power for size in sizes]) == pytest.approx(power)
+    sizes = (100, 200, 400, 800)
+    found = [Point(size, 3 * size**1.5, 0.1 * size) for size in sizes]
+    assert summary(found) == "time ~ size^1.50, memory ~ size^1.00"
+    unseen = [Point(size, 7.0, 0.001 * size) for size in sizes]
+    assert summary(unseen) == "time ~ size^0.00, memory at most 1 MB"
+    elsewhere = [Point(size, 2.0 * size, None) for size in sizes]
+    assert summary(elsewhere) == "time ~ size^1.00"
 
 
 @pytest.mark.slow

@@ -144,9 +144,9 @@ def _status_mb(name: str) -> float:
 
 
 def exponent(sizes: Sequence[float], costs: Sequence[float]) -> float:
-    """Slope of log cost over log size, by least squares; costs below a thousandth count as that."""
-    logs = np.log(np.maximum(costs, 1e-3))
-    return float(np.polyfit(np.log(sizes), logs, 1)[0])
+    """Slope of log cost over log size, by least squares, rounded; every cost is positive."""
+    slope = float(np.polyfit(np.log(sizes), np.log(costs), 1)[0])
+    return round(slope, 2) + 0.0  # minus zero becomes zero
 
 
 def print_growth(*, small: bool) -> None:
@@ -164,12 +164,13 @@ def print_growth(*, small: bool) -> None:
 
 
 def summary(found: Sequence[Point]) -> str:
-    """The exponents; that of memory only where it grew by more than noise."""
+    """The exponents; that of memory where three points or more show any."""
     sizes = [one.size for one in found]
     text = f"time ~ size^{exponent(sizes, [one.milliseconds for one in found]):.2f}"
-    memory = [one.megabytes for one in found if one.megabytes is not None]
-    if not memory:
-        return text
-    if max(memory) - min(memory) < SMALL_MB:
-        return f"{text}, memory grows by less than {SMALL_MB} MB"
-    return f"{text}, memory ~ size^{exponent(sizes, memory):.2f}"
+    memory = [(one.size, one.megabytes) for one in found if one.megabytes is not None]
+    seen = [(size, megabytes) for size, megabytes in memory if megabytes >= SMALL_MB]
+    if len(seen) >= 3:
+        return f"{text}, memory ~ size^{exponent(*zip(*seen, strict=True)):.2f}"
+    if memory:
+        return f"{text}, memory at most {max(megabytes for _, megabytes in memory):.0f} MB"
+    return text

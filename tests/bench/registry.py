@@ -36,7 +36,7 @@ ROWS = {
     "ap": Row("rows.evaluating", "ap", "AP@[.5:.95], against pycocotools and its successor"),
     "bootstrap": Row("rows.evaluating", "bootstrap", "resampled AP differences"),
     "distances": Row("rows.distances", "distances", "Mahalanobis distances, against scipy"),
-    "rendering": Row("rows.drawing", "rendering", "pictures of the miniature world"),
+    "rendering": Row("rows.stores", "rendering", "pictures of the miniature world"),
     "plan": Row("rows.processes", "plan", "plan of 96 cells, against composition by Hydra"),
     "plan_192": Row("rows.processes", "plan_192", "plan of 192 cells, against the same"),
     "start": Row("rows.processes", "start", "--help, against that of a bare Hydra app"),

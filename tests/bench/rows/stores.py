@@ -1,10 +1,15 @@
 """Commands on data sets and stores of the study's size; each has its numbers in its own file."""
 
+import itertools
+
 from case import Case, Setting, Timed
 from looking import NUM_SEEDS, looking
 from reducing import reducing
 from scanning import scanning
 from tracking_cost import tracking_cost
+
+from ptl_sweep.config.schema import DatasetConfig
+from ptl_sweep.datasets.miniature import read_miniature
 
 
 def scan(setting: Setting) -> Case:
@@ -62,3 +67,16 @@ def track(setting: Setting) -> Case:
 
     what = f"miniature training, tracking=wandb, best of {turns}"
     return Case(what=what, ours=trainings, turns=1, warm_up=False)
+
+
+def rendering(setting: Setting) -> Case:
+    """Pictures of the miniature world, drawn without its cache: each turn draws another world."""
+    num_images = setting.choose(small=2, cpu=48)
+    seeds = itertools.count(1001)
+
+    def draw() -> None:
+        keys = {"name": "bench", "domain": "town", "num_images": num_images}
+        world = DatasetConfig(**keys, reader="miniature", world_seed=next(seeds))
+        read_miniature(world, "train")
+
+    return Case(what=f"rendering {num_images} miniature images", ours=draw, turns=3)
