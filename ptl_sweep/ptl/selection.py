@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
-from scipy.optimize import brentq
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +68,8 @@ def find_temperature(gap: Float[ndarray, " p"], share: float) -> float:
 
     if excess(low) >= 0:
         return float(np.exp(low))
+    from scipy.optimize import brentq  # half a second, which no look at a sweep should wait for
+
     return float(np.exp(brentq(excess, low, high)))
 
 

@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 from numpy.random import Generator
-from scipy.ndimage import gaussian_filter
 
 from ptl_sweep.datasets.cutouts.library import Cutout, cut_window, trimmed
 from ptl_sweep.datasets.cutouts.recipe import CutoutRecipe
@@ -202,6 +201,8 @@ def _paste(
     margin = int(np.ceil(3 * sigma))
     if sigma > 0:
         layer = np.pad(layer, ((margin, margin), (margin, margin), (0, 0)))
+        from scipy.ndimage import gaussian_filter  # half a second, which no plan should wait for
+
         layer = gaussian_filter(layer, (sigma, sigma, 0), mode="constant", truncate=3.0)
     size = len(picture)
     top, left = person.top - margin, person.left - margin
