@@ -18,8 +18,8 @@ HIGH_IOU = 0.5
 LOW_IOU = 0.4
 ALPHA = 0.25  # of the focal loss, whose gamma is 2
 # boxes x anchors compared at once: what fits the caches of a CPU, what fills a GPU
-_PAIRS_PER_CHUNK = {"cpu": 2**17, "cuda": 2**27}
-_ANCHORS_AT_ONCE = {"cpu": 2**16, "cuda": 2**24}  # images x anchors whose losses are one batch
+_PAIRS_PER_CHUNK = {"cpu": 2**17, "gpu": 2**27}
+_ANCHORS_AT_ONCE = {"cpu": 2**16, "gpu": 2**24}  # images x anchors whose losses are one batch
 
 
 class Losses(NamedTuple):
@@ -30,7 +30,7 @@ class Losses(NamedTuple):
 
 
 def _chunks(anchors: Float[Tensor, "s 4"], num_boxes: int) -> tuple[Tensor, ...]:
-    pairs = _PAIRS_PER_CHUNK.get(anchors.device.type, 2**17)
+    pairs = _PAIRS_PER_CHUNK["cpu" if anchors.is_cpu else "gpu"]
     return torch.split(anchors, max(1024, pairs // max(1, num_boxes)))
 
 
@@ -137,7 +137,7 @@ def retinanet_losses(
     ignored: list[Float[Tensor, "_ 4"]],
 ) -> Losses:
     """Focal loss and L1 box loss of a batch; anchors in ignored regions are never background."""
-    size = max(1, _ANCHORS_AT_ONCE.get(logits.device.type, 2**16) // len(anchors))
+    size = max(1, _ANCHORS_AT_ONCE["cpu" if logits.is_cpu else "gpu"] // len(anchors))
     parts = [
         _losses_of_images(
             logits[first : first + size],

@@ -73,7 +73,7 @@ def train_detector(  # noqa: PLR0913 (what a training is made of; all by name bu
     """
     device = detector.mean.device
     _check(config, records, device)
-    run = _Run(detector, config, folder / CHECKPOINT_NAME, checkpoint_minutes)
+    run = TrainingRun(detector, config, folder / CHECKPOINT_NAME, checkpoint_minutes)
     run.resume()
     detector.train()
 
@@ -84,7 +84,7 @@ def train_detector(  # noqa: PLR0913 (what a training is made of; all by name bu
         rng = np.random.default_rng([seed, step])
         return plan_batch(records, config, rng, view=view)
 
-    for plan in _plans(planned, run.step, config.num_steps, images):
+    for plan in plans_ahead(planned, run.step, config.num_steps, images):
         if should_stop():
             run.save()
             raise Interrupted(f"stopped after step {run.step}; checkpoint {run.checkpoint}")
@@ -143,7 +143,7 @@ def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
         torch.backends.cudnn.allow_tf32 = before
 
 
-def _plans(
+def plans_ahead(
     planned: Callable[[int], list[PlannedSample]], start: int, stop: int, images: DeviceImages
 ) -> Iterator[list[PlannedSample]]:
     """Plans of the steps in order; images of the next ones are expected meanwhile."""
@@ -156,7 +156,7 @@ def _plans(
             yield waiting.popleft()
 
 
-class _Run:
+class TrainingRun:
     """Weights, optimizer and step of one training, and what was not yet reported."""
 
     def __init__(

@@ -19,13 +19,12 @@ from ptl_sweep.config.schema import TilingConfig, TrainConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.datasets.validation import DataError
-from ptl_sweep.detection import loss
 from ptl_sweep.detection.architectures import architecture_of
 from ptl_sweep.detection.detector import Detector
 from ptl_sweep.detection.pixels import View
 from ptl_sweep.detection.rendering import BatchRenderer, DeviceImages, device_budget
 from ptl_sweep.detection.sampling import CropWindow, plan_batch
-from ptl_sweep.detection.training import _plans, _Run, arithmetic
+from ptl_sweep.detection.training import TrainingRun, arithmetic, plans_ahead
 
 META = torch.device("meta")
 RESIZED, NATIVE = View((96, 200), TilingConfig()), View(None, TilingConfig())
@@ -71,7 +70,7 @@ def test_no_step_needs_a_value_on_the_host(
     with META:
         detector = build()
     images = DeviceImages(ImageCache(2**26), META, 2**26)
-    run = _Run(detector, config, Path("unused"), 5.0)
+    run = TrainingRun(detector, config, Path("unused"), 5.0)
     for step in range(2):
         plan = plan_batch(records, config, np.random.default_rng(step), view=view)
         run.take_step(BatchRenderer(images, detector.mean).render(plan, crop_size))
@@ -111,11 +110,9 @@ class _Kernels(TorchDispatchMode):
 
 
 def test_the_number_of_kernels_of_the_losses_does_not_grow_with_persons(
-    build: Callable[[], Detector], monkeypatch: pytest.MonkeyPatch
+    build: Callable[[], Detector],
 ) -> None:
-    """With the chunks of a GPU; a CPU takes as many as fit its caches."""
-    for sizes in (loss._PAIRS_PER_CHUNK, loss._ANCHORS_AT_ONCE):
-        monkeypatch.setitem(sizes, "meta", sizes["cuda"])
+    """A CPU takes as many at once as fit its caches; everything else takes them all."""
     with META:
         detector = build()
     images = torch.zeros(4, 3, 96, 96, device=META)
@@ -209,7 +206,7 @@ def test_plans_come_in_order_and_their_images_are_expected_before_they_are_neede
         seen.append(step)
         return plan_batch(records, config, np.random.default_rng(step), view=NATIVE)
 
-    for number, _ in enumerate(_plans(planned, start, stop, images)):
+    for number, _ in enumerate(plans_ahead(planned, start, stop, images)):
         assert len(expected) == min(number + 3, stop - start)
     assert seen == list(range(start, stop))
 
