@@ -99,7 +99,9 @@ class Steps:
     def _drawn(self, step: int) -> tuple[Tensor, Tensor, np.random.Generator]:
         rng = np.random.default_rng([SEED, step])
         virtual, real = (
-            draw_batch(torch.from_numpy(crops), self.config, rng).contiguous().to(self.setting.device)
+            draw_batch(torch.from_numpy(crops), self.config, rng)
+            .contiguous()
+            .to(self.setting.device)
             for crops in (self.source, self.target)
         )
         return virtual, real, rng
