@@ -10,8 +10,7 @@ from ptl_sweep.compose.own_choices import search_word
 from ptl_sweep.compose.words import refuse_stray_words
 from ptl_sweep.config.schema import SYNTHETIC_SPELLINGS, ConfigError
 from ptl_sweep.pipeline.graph import Cell
-from ptl_sweep.pipeline.plan import PLAN, Plan, load_plan, newest_sweep
-from ptl_sweep.terminal import did_you_mean
+from ptl_sweep.pipeline.plan import Plan, find_plan
 
 log = logging.getLogger(__name__)
 
@@ -94,17 +93,7 @@ def find_sweep(name: str | None, overrides: Sequence[str]) -> Plan:
 
     Raises: ConfigError.
     """
-    root = sweep_root(overrides)
-    folder = newest_sweep(root) if name is None else _named_sweep(root, name)
-    if folder is None:
-        raise ConfigError(f"no sweep in {root / 'sweeps'}; start one, or set sweep.root=...")
-    try:
-        return load_plan(folder)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(
-            f"{folder / PLAN} cannot be read ({type(error).__name__}: {error})\n"
-            "  fix: run the sweep's command again, which writes it anew"
-        ) from error
+    return find_plan(sweep_root(overrides), name)
 
 
 def sweep_root(overrides: Sequence[str]) -> Path:
@@ -116,23 +105,6 @@ def sweep_root(overrides: Sequence[str]) -> Path:
             f"{sorted(unknown)[0]}: this command takes a sweep and sweep.root=... only"
         )
     return Path(settings.get("sweep.root", "outputs"))
-
-
-def _named_sweep(root: Path, name: str) -> Path:
-    """Look for a folder, a full name, or the newest of a sweep.name. Raises: ConfigError."""
-    for folder in (Path(name), root / "sweeps" / name):
-        if (folder / PLAN).is_file():
-            return folder
-    plans = sorted((root / "sweeps").glob(f"*/{PLAN}"))
-    called = [path for path in plans if path.parent.name.rpartition("-")[0] == name]
-    if called:
-        newest = max(called, key=lambda path: path.stat().st_mtime).parent
-        if len(called) > 1:
-            log.warning("%d sweeps are called %s; this is %s", len(called), name, newest.name)
-        return newest
-    names = [path.parent.name for path in plans]
-    there = f"\nthere: {', '.join(names[:20])}" if names else ", which holds none"
-    raise ConfigError(f"no sweep {name} in {root / 'sweeps'}{did_you_mean(name, names)}{there}")
 
 
 def cells_of(plan: Plan, words: Sequence[str]) -> list[Cell]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ptl_sweep.compose.grid import CellId
-from ptl_sweep.config.schema import AnalysisConfig, Config, LauncherConfig, TrackingConfig
+from ptl_sweep.config.schema import (
+    AnalysisConfig,
+    Config,
+    ConfigError,
+    LauncherConfig,
+    TrackingConfig,
+)
 from ptl_sweep.pipeline.graph import Cell, CellIteration, Graph, Task, make_tasks
 from ptl_sweep.pipeline.provenance import code_fingerprint
 from ptl_sweep.stages.base import Stage, StageKind, decode, encode
@@ -18,6 +25,9 @@ from ptl_sweep.stages.evaluate import EvaluateStage
 from ptl_sweep.stages.ptl import PtlStage
 from ptl_sweep.stages.train import DetectorStage, TrainStage
 from ptl_sweep.store import Store, canonical_json, write_atomically
+from ptl_sweep.terminal import did_you_mean
+
+log = logging.getLogger(__name__)
 
 PLAN = "plan.json"
 STAGES: dict[StageKind, type[Stage]] = {
@@ -232,3 +242,37 @@ def newest_sweep(root: Path) -> Path | None:
     """Folder of the sweep that was planned last."""
     plans = sorted((root / "sweeps").glob(f"*/{PLAN}"), key=lambda path: path.stat().st_mtime)
     return plans[-1].parent if plans else None
+
+
+def find_plan(root: Path, name: str | None) -> Plan:
+    """The plan of a sweep by name or folder, the newest of a sweep.name, or the newest of `root`.
+
+    Raises: ConfigError.
+    """
+    folder = newest_sweep(root) if name is None else _named_sweep(root, name)
+    if folder is None:
+        raise ConfigError(f"no sweep in {root / 'sweeps'}; start one, or set sweep.root=...")
+    try:
+        return load_plan(folder)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"{folder / PLAN} cannot be read ({type(error).__name__}: {error})\n"
+            "  fix: run the sweep's command again, which writes it anew"
+        ) from error
+
+
+def _named_sweep(root: Path, name: str) -> Path:
+    """Look for a folder, a full name, or the newest of a sweep.name. Raises: ConfigError."""
+    for folder in (Path(name), root / "sweeps" / name):
+        if (folder / PLAN).is_file():
+            return folder
+    plans = sorted((root / "sweeps").glob(f"*/{PLAN}"))
+    called = [path for path in plans if path.parent.name.rpartition("-")[0] == name]
+    if called:
+        newest = max(called, key=lambda path: path.stat().st_mtime).parent
+        if len(called) > 1:
+            log.warning("%d sweeps are called %s; this is %s", len(called), name, newest.name)
+        return newest
+    names = [path.parent.name for path in plans]
+    there = f"\nthere: {', '.join(names[:20])}" if names else ", which holds none"
+    raise ConfigError(f"no sweep {name} in {root / 'sweeps'}{did_you_mean(name, names)}{there}")

@@ -1,22 +1,25 @@
 """A detector run over a target: detections matched, with their features, and AP."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
+from ptl_sweep.config.schema import InferenceConfig
+from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord, ImageSet
-from ptl_sweep.detection.detector import Detections, Probes
+from ptl_sweep.detection.detector import Detections, Detector, Probes
 from ptl_sweep.detection.inference import detect_and_probe_records
 from ptl_sweep.detection.matching import IOU_THRESHOLDS, ImageMatch, match_image
+from ptl_sweep.detection.pixels import View
 from ptl_sweep.detection.table import (
     DetectionTable,
     EvaluatedImage,
     ImageDetections,
     stack_detections,
 )
-from ptl_sweep.detection.training import Interrupted
+from ptl_sweep.detection.training import Interrupted, never
 from ptl_sweep.metrics.average_precision import average_precision
 from ptl_sweep.stages.base import Summary
 from ptl_sweep.stages.context import StageContext
@@ -33,21 +36,35 @@ class Detected(NamedTuple):
 
 def detect_target(stage: EvaluateStage, ctx: StageContext, target: ImageSet) -> Detected:
     """Detect, match and score every image of a target. Raises: Interrupted."""
-    found = detect_and_probe_records(
+    return detect_images(
         load_detector(stage.detector, ctx),
         target.records,
         stage.inference,
         cache=ctx.cache,
         view=view_of(stage.detector, stage.inference),
+        should_stop=ctx.should_stop,
     )
+
+
+def detect_images(
+    detector: Detector,
+    records: Sequence[ImageRecord],
+    inference: InferenceConfig,
+    *,
+    cache: ImageCache,
+    view: View,
+    should_stop: Callable[[], bool] = never,
+) -> Detected:
+    """Detect, match and score labelled images. Raises: Interrupted, DataError."""
+    found = detect_and_probe_records(detector, records, inference, cache=cache, view=view)
     images, tables, matches = [], [], []
-    for record, (detections, probes) in zip(target.records, found, strict=True):
-        if ctx.should_stop():
+    for record, (detections, probes) in zip(records, found, strict=True):
+        if should_stop():
             raise Interrupted(f"stopped before image {record.image_id}; evaluation starts anew")
         match = _match(record, detections)
         matches.append(match)
         tables.append(_image_detections(record, detections, probes, match))
-        images.append(_evaluated(record, detections, stage.inference.max_detections))
+        images.append(_evaluated(record, detections, inference.max_detections))
     table = stack_detections(tables, images)
     return Detected(table, average_precisions(table, matches))
 
