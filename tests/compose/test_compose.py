@@ -52,7 +52,7 @@ def hydra_cells(overrides: Sequence[str]) -> list[Config]:
           2),
         (["train.num_steps=3,4", "train={num_steps: 5}", "target=yard", "synthetic=on"], 2),
         (["seed=5", "seed=0,1", "target=yard,field", "target=karst", "synthetic=on"], 2),
-        (["launcher.train.gpus=2", "launcher.additional_parameters={nodelist: n1, mail-type: END}",
+        (["launcher.train.cpus=2", "launcher.additional_parameters={nodelist: n1, mail-type: END}",
           "+target.categories.dog=other,ignore", "target=yard", "synthetic=on"], 2),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
@@ -281,8 +281,8 @@ OPTIONS = {
     "one": (["+launcher.additional_parameters.nodelist=gpu07"], {"nodelist": "gpu07"}),
     "a dash": (["+launcher.additional_parameters.mail-type=FAIL"], {"mail-type": "FAIL"}),
     "two, one by one": (
-        ["+launcher.additional_parameters.nice=10", "+launcher.additional_parameters.gres=gpu:2"],
-        {"nice": 10, "gres": "gpu:2"},
+        ["+launcher.additional_parameters.nice=10", "+launcher.additional_parameters.gres=gpu:1"],
+        {"nice": 10, "gres": "gpu:1"},
     ),
     "a mapping": (
         ["launcher.additional_parameters={nodelist: gpu07, mail-type: FAIL, exclusive: true}"],

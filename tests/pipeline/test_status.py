@@ -181,7 +181,7 @@ def test_a_dry_run_of_a_submission_needs_neither_torch_nor_wandb_nor_a_slurm_and
     tmp_path: Path,
 ) -> None:
     arguments = [
-        "-m", "real_count=10,20", "launcher=slurm", "launcher.dry_run=true", "launcher.ptl.gpus=4",
+        "-m", "real_count=10,20", "launcher=slurm", "launcher.dry_run=true",
         f"sweep.root={tmp_path / 'outputs'}",
     ]  # fmt: skip
     program = (
@@ -196,7 +196,7 @@ def test_a_dry_run_of_a_submission_needs_neither_torch_nor_wandb_nor_a_slurm_and
     assert done.stderr.splitlines()[-1] == "0 []"
     assert "would queue 8 tasks in 4 arrays and a reducer after them" in done.stdout
     assert "SLURM does not answer, so the queue counts as empty: `sbatch` not found" in done.stdout
-    hours = 2 * 2 * TinyRetinaNet.default_seconds.ptl * 4 / 3600
+    hours = 2 * 2 * TinyRetinaNet.default_seconds.ptl / 3600
     (row,) = [line for line in done.stdout.splitlines() if line.startswith("ptl ") and "#" in line]
     assert row.split()[-1] == f"{hours:.1f}"
     assert not (tmp_path / "outputs").exists()
