@@ -128,7 +128,7 @@ def test_a_detector_measured_on_its_own_target_has_the_numbers_of_its_cell(sweep
         ({"synthetic": "on"}, "2 cells .* give target"),
         ({"target": "yard"}, r"has target='yard'; it has \['field', 'karst'\]"),
         ({"real_count": "3"}, r"has real_count='3'; it has \[3\]"),
-        ({"seeds": 0}, "seeds is no coordinate of a cell"),
+        ({"seeds": 0}, "seeds is not an axis; a cell has"),
     ],
 )
 def test_what_names_no_cell_is_refused(sweep: Sweep, which: dict, message: str) -> None:

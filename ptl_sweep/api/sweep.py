@@ -11,8 +11,8 @@ import polars as pl
 
 from ptl_sweep.api import frames
 from ptl_sweep.api.measuring import measure_images, target_images
-from ptl_sweep.compose.grid import CellId
-from ptl_sweep.config.schema import SYNTHETIC_SPELLINGS, ConfigError
+from ptl_sweep.compose.grid import CellId, named_axes
+from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.datasets import registry
 from ptl_sweep.detection.detector import Detector
 from ptl_sweep.detection.table import ARTIFACTS, DetectionTable, load_detections
@@ -86,21 +86,14 @@ class Sweep:
 
     def cell(self, **coordinates: str | int) -> CellId:
         """The one cell with these coordinates. Raises: ConfigError for none or several."""
-        unknown = sorted(coordinates.keys() - set(CellId._fields))
-        if unknown:
-            fields = ", ".join(CellId._fields)
-            raise ConfigError(f"{unknown[0]} is no coordinate of a cell, which has {fields}")
-        wanted = dict(coordinates)
-        spelling = str(wanted.get("synthetic", ""))
-        if spelling in SYNTHETIC_SPELLINGS:
-            wanted["synthetic"] = SYNTHETIC_SPELLINGS[spelling]
+        wanted = named_axes(coordinates)
         found = [
             cell.id
             for cell in self.plan.cells
             if all(getattr(cell.id, axis) == value for axis, value in wanted.items())
         ]
         if len(found) != 1:
-            raise ConfigError(_not_one(self.plan, coordinates, found))
+            raise ConfigError(_not_one(self.plan, wanted, found))
         return found[0]
 
     def detections(self, cell: CellId, iteration: int | None = None) -> pl.DataFrame:

@@ -5,10 +5,10 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ptl_sweep.compose.grid import CellId
+from ptl_sweep.compose.grid import named_axes
 from ptl_sweep.compose.own_choices import search_word
 from ptl_sweep.compose.words import refuse_stray_words
-from ptl_sweep.config.schema import SYNTHETIC_SPELLINGS, ConfigError
+from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.pipeline.graph import Cell
 from ptl_sweep.pipeline.plan import Plan, find_plan
 
@@ -112,13 +112,7 @@ def cells_of(plan: Plan, words: Sequence[str]) -> list[Cell]:
 
     Raises: ConfigError for a word that names no axis.
     """
-    wanted = dict(word.split("=", 1) for word in words)
-    unknown = sorted(wanted.keys() - set(CellId._fields))
-    if unknown:
-        raise ConfigError(f"{unknown[0]} is not an axis; a cell has {', '.join(CellId._fields)}")
-    spelling = wanted.get("synthetic", "")
-    if spelling in SYNTHETIC_SPELLINGS:
-        wanted["synthetic"] = SYNTHETIC_SPELLINGS[spelling]
+    wanted = named_axes(dict(word.split("=", 1) for word in words))
     return [
         cell
         for cell in plan.cells

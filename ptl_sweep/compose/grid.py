@@ -1,11 +1,19 @@
 """From the command line to cells: Hydra composes and validates, nothing runs here."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, cast, get_origin
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar, cast, get_origin
 
-from ptl_sweep.config.schema import Config, ConfigError, DatasetConfig, PoolConfig
+from ptl_sweep.config.schema import (
+    SYNTHETIC_SPELLINGS,
+    Config,
+    ConfigError,
+    DatasetConfig,
+    PoolConfig,
+)
 from ptl_sweep.datasets import registry
+
+V = TypeVar("V")
 
 
 class CellId(NamedTuple):
@@ -16,6 +24,17 @@ class CellId(NamedTuple):
     synthetic: str
     target: str
     seed: int
+
+
+def named_axes(wanted: Mapping[str, V]) -> dict[str, V | str]:
+    """Coordinates as a user names them, `synthetic` as results spell it. Raises: ConfigError."""
+    unknown = sorted(wanted.keys() - set(CellId._fields))
+    if unknown:
+        raise ConfigError(f"{unknown[0]} is not an axis; a cell has {', '.join(CellId._fields)}")
+    return {
+        axis: SYNTHETIC_SPELLINGS.get(str(value), value) if axis == "synthetic" else value
+        for axis, value in wanted.items()
+    }
 
 
 def cell_id(config: Config) -> CellId:

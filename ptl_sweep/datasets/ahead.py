@@ -1,9 +1,7 @@
 """Images decoded on threads before they are needed, in order and in bounded memory."""
 
-import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 
 from jaxtyping import UInt8
 from numpy import ndarray
@@ -11,7 +9,6 @@ from numpy import ndarray
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 
-MAX_THREADS = 8
 MAX_BYTES = 2**29  # decoded and not yet asked for; one image may exceed it
 
 Decoded = tuple[ImageRecord, UInt8[ndarray, "h w 3"]]
@@ -39,22 +36,23 @@ def decoded_ahead(
 def _on_threads(
     records: Iterator[ImageRecord], lookahead: int, max_bytes: int
 ) -> Generator[Decoded, None, None]:
-    waiting: deque[tuple[ImageRecord, Future[UInt8[ndarray, "h w 3"]]]] = deque()
-    pool = ThreadPoolExecutor(min(MAX_THREADS, os.cpu_count() or 1), "decode")
+    waiting: deque[ImageRecord] = deque()
+    ahead = ImageCache(0)
     try:
         while True:
             while len(waiting) <= lookahead and _num_bytes(waiting) < max_bytes:
                 record = next(records, None)
                 if record is None:
                     break
-                waiting.append((record, pool.submit(ImageCache(0).read, record)))
+                ahead.expect([record])
+                waiting.append(record)
             if not waiting:
                 return
-            record, future = waiting.popleft()
-            yield record, future.result()
+            record = waiting.popleft()
+            yield record, ahead.read(record)
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        ahead.forget()
 
 
-def _num_bytes(waiting: Iterable[tuple[ImageRecord, object]]) -> int:
-    return sum(3 * record.width * record.height for record, _ in waiting)
+def _num_bytes(waiting: Iterable[ImageRecord]) -> int:
+    return sum(3 * record.width * record.height for record in waiting)

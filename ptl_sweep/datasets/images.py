@@ -26,6 +26,7 @@ from ptl_sweep.datasets.validation import (
 
 MAX_PIXELS = 100_000_000  # 6000x4000 is a quarter of it; a bomb of 0.6 MB can hold 196 million
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png")
+MAX_THREADS = 8  # that decode ahead
 _FORMATS = ("JPEG", "PNG")
 _MODES = ("1", "CMYK", "L", "LA", "P", "RGB", "RGBA", "YCbCr")  # 8 bits a channel
 _SWAPS_SIDES = range(5, 9)  # orientations that turn a picture by a quarter
@@ -243,8 +244,15 @@ class ImageCache:
             if key in self._kept or key in self._coming:
                 continue
             if self._threads is None:
-                self._threads = ThreadPoolExecutor(len(os.sched_getaffinity(0)), "decode")
+                num_threads = min(MAX_THREADS, len(os.sched_getaffinity(0)))
+                self._threads = ThreadPoolExecutor(num_threads, "decode")
             self._coming[key] = record.pixels, self._threads.submit(record.pixels.read)
+
+    def forget(self) -> None:
+        """Give up what is expected; no thread is left then."""
+        if self._threads is not None:
+            self._threads.shutdown(wait=True, cancel_futures=True)
+        self._threads, self._coming = None, {}
 
     def _keep(self, key: int, source: PixelSource, pixels: UInt8[ndarray, "h w 3"]) -> None:
         self._kept[key] = (source, pixels)

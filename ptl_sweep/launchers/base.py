@@ -3,19 +3,21 @@
 import logging
 import sys
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from rich.console import Console
 
-from ptl_sweep.config.schema import LauncherConfig
+from ptl_sweep.config.schema import ConfigError, LauncherConfig
+from ptl_sweep.detection.architectures import architecture_of
 from ptl_sweep.pipeline.costs import measured_seconds
 from ptl_sweep.pipeline.graph import Task
 from ptl_sweep.pipeline.plan import Plan
-from ptl_sweep.stages.base import KINDS
+from ptl_sweep.stages.base import KINDS, Stage
+from ptl_sweep.stages.train import DetectorStage
 from ptl_sweep.terminal import duration
 
 log = logging.getLogger(__name__)
 
-NEEDS_GPU = "retinanet_r50"  # the architecture that a processor takes days for
 RETRY_CLAIMED_S = 5.0  # a stage that another process computes is looked at again after this
 
 
@@ -35,22 +37,30 @@ class Launcher(ABC):
         missing = [t for t in self.plan.tasks if not all(map(store.is_published, t.stages))]
         return sorted(missing, key=lambda task: KINDS.index(task.kind))
 
-    def warn_without_gpu(self) -> None:
-        """Say once what a big detector asks of this machine, which has no GPU."""
+    def check_without_gpu(self) -> None:
+        """Refuse what this machine, which has no GPU, cannot train; say what it trains slowly.
+
+        Raises: ConfigError.
+        """
         store = self.plan.store
-        stages = [
-            stage
-            for key, stage in self.plan.stages.items()
-            if stage.detector.architecture == NEEDS_GPU and not store.is_published(key)
-        ]
-        if not stages:
-            return
+        missing = [one for key, one in self.plan.stages.items() if not store.is_published(key)]
+        for stage in missing:
+            if isinstance(stage, DetectorStage) and stage.train.precision != "float32":
+                raise ConfigError(
+                    f"train.precision={stage.train.precision} needs a CUDA GPU, and there is none "
+                    "here: set train.precision=float32, or launcher=slurm where jobs get one"
+                )
+        slow = [one for one in missing if architecture_of(one.detector.config()).needs_gpu]
+        if slow:
+            self._warn_of(slow)
+
+    def _warn_of(self, stages: Sequence[Stage]) -> None:
         costs = measured_seconds(self.plan)
         seconds = sum(costs[stage.kind].seconds for stage in stages)
         is_measured = all(costs[stage.kind].is_measured for stage in stages)
         log.warning(
             "no GPU here for %s: the plan expects %s of work%s",
-            NEEDS_GPU,
+            ", ".join(sorted({stage.detector.architecture for stage in stages})),
             duration(seconds),
             " (as measured)" if is_measured else " for one GPU; a processor takes many times that",
         )

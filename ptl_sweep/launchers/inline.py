@@ -27,7 +27,7 @@ class InlineLauncher(Launcher):
 
         waiting = [key for task in self.missing_tasks() for key in task.stages]
         if waiting and not visible_cards():
-            self.warn_without_gpu()
+            self.check_without_gpu()
         prepare_process(self.plan.num_threads)
         told: set[str] = set()  # of stages that are claimed
         with Companion() as companion:

@@ -78,7 +78,7 @@ class LocalLauncher(Launcher):
     def _say_where(self) -> None:
         """How the tasks are spread over the GPUs, or what the want of one costs."""
         if not self.cards:
-            self.warn_without_gpu()
+            self.check_without_gpu()
             return
         cards, each = len(self.cards), self.config.tasks_per_gpu
         text = f"{cards} GPU{'s' * (cards != 1)}: up to {self.most_at_once} tasks at once"

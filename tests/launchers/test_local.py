@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from ptl_sweep.config.schema import LauncherConfig
+from ptl_sweep.config.schema import ConfigError, LauncherConfig
 from ptl_sweep.detection.architectures.retinanet_r50 import ResNet50RetinaNet
 from ptl_sweep.launchers import local
 from ptl_sweep.launchers.inline import InlineLauncher
@@ -250,6 +250,21 @@ def test_local_keeps_to_the_gpus_that_the_user_has_left_visible(
     launch(wide, None)
     assert set(workers.cards) == {"3", "1"}
     assert workers.most_at_once == 2
+
+
+@pytest.mark.parametrize("launcher", [InlineLauncher, LocalLauncher])
+def test_a_precision_that_only_gpus_have_is_refused_before_anything_starts(
+    launcher: type[InlineLauncher | LocalLauncher], make_plan: MakePlan, workers: Workers,
+    no_training: list[str], gpus: Any,
+) -> None:  # fmt: skip
+    plan = make_plan("real_count=2,3", "target=field", "synthetic=off", "train=paper")
+    config = LauncherConfig(name="local")
+    with pytest.raises(ConfigError, match=r"bfloat16 needs a CUDA GPU.* train\.precision=float32"):
+        launcher(plan, config, Shown().console).run()
+    assert not any(map(plan.store.is_published, plan.stages))
+    gpus(1)
+    launcher(plan, config, Shown().console).run()
+    assert all(map(plan.store.is_published, plan.stages))
 
 
 @pytest.mark.parametrize("launcher", [InlineLauncher, LocalLauncher])

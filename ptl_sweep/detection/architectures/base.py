@@ -24,6 +24,7 @@ class Architecture(ABC):
     finest_stride: ClassVar[int] = 8  # pixels, of the first level
     published_weights: ClassVar[tuple[str, ...]] = ()  # that fit it, beside none and a path
     default_seconds: ClassVar[StageSeconds]
+    needs_gpu: ClassVar[bool] = False  # a processor takes days for a training of usual size
 
     def check(self, config: DetectorConfig) -> None:
         """Refuse anchors or weights that this network cannot have. Raises: ConfigError."""

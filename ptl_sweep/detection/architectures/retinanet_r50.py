@@ -15,6 +15,7 @@ class ResNet50RetinaNet(Architecture):
     num_levels = 5
     published_weights = ("imagenet", "coco")
     default_seconds = StageSeconds(train=3240.0, ptl=7560.0, evaluate=290.0)  # one GPU, paper grid
+    needs_gpu = True
 
     def check(self, config: DetectorConfig) -> None:
         """COCO's head has 9 anchors a cell and 256 channels. Raises: ConfigError."""
