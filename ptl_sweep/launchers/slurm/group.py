@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ptl_sweep.launchers.slurm import job
 from ptl_sweep.launchers.slurm.job import TaskFailedError, TaskJob
+from ptl_sweep.launchers.slurm.journal import JobBook
 from ptl_sweep.pipeline.graph import Task
 from ptl_sweep.pipeline.plan import Plan, load_plan
 from ptl_sweep.worker.running import (
@@ -45,15 +46,16 @@ class GroupJob(TaskJob):
         tasks = [task_named(plan, name) for name in self.tasks]
         self._begin_log()
         self._check_code(plan, tasks)
-        group = Group(plan, tasks)
+        group = Group(plan, tasks, JobBook(plan.folder).began(self.submission))
         return job.until_done(plan, group.run, group.unfinished)
 
 
 class Group:
     """The tasks of a job and how far they are; they go on where a signal has stopped them."""
 
-    def __init__(self, plan: Plan, tasks: Sequence[Task]) -> None:
+    def __init__(self, plan: Plan, tasks: Sequence[Task], since: float) -> None:
         self.plan = plan
+        self.since = since  # begin of the submission: parents that failed later do not come
         self.waiting = list(tasks)
         self.running: dict[str, subprocess.Popen[bytes]] = {}  # name of the task -> its worker
         self.tasks = {task.name: task for task in tasks}
@@ -91,9 +93,13 @@ class Group:
         for task in list(self.waiting):
             has_parents = all(map(store.is_published, self.plan.parents_of(task)))
             is_due = now >= self.not_before.get(task.name, 0)
-            if is_due and (has_parents or now >= self.parents_by):  # without them it says so, fails
+            if is_due and (has_parents or self._waits_in_vain(task, now)):  # it says so, and fails
                 self.waiting.remove(task)
                 self.running[task.name] = self._spawn(task)
+
+    def _waits_in_vain(self, task: Task, now: float) -> bool:
+        """Whether the parents that the task lacks will not come any more."""
+        return now >= self.parents_by or job.has_failed_parents(self.plan, task, self.since)
 
     def _spawn(self, task: Task) -> subprocess.Popen[bytes]:
         """A worker, which sees a signal that comes while it starts as soon as it can answer."""

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ptl_sweep.launchers.slurm.journal import REDUCE
+from ptl_sweep.launchers.slurm.journal import REDUCE, JobBook
 from ptl_sweep.launchers.slurm.log_folder import private_files
 from ptl_sweep.launchers.slurm.queue import view_jobs
 from ptl_sweep.ownership import slurm_job
@@ -71,7 +71,7 @@ class TaskJob:
         if task is REDUCE:
             return reduce(plan, self.submission)
         self._check_code(plan, [task])
-        look_for_parents(plan, task)
+        look_for_parents(plan, task, JobBook(plan.folder).began(self.submission))
         return run_to_the_end(plan, task)
 
     def checkpoint(self) -> "DelayedSubmission":
@@ -141,16 +141,35 @@ def reduce(plan: Plan, submission: str) -> str:
     return f"{result.num_failed} cells without a result"
 
 
-def look_for_parents(plan: Plan, task: Task) -> None:
-    """Give a shared file system time to show what another node has just published."""
+def look_for_parents(plan: Plan, task: Task, since: float) -> None:
+    """Give a shared file system time to show what another node has just published.
+
+    Nothing is awaited where a parent has failed `since` then, the begin of the submission.
+    """
     deadline = time.monotonic() + PARENTS_SEEN_S
     parents = plan.parents_of(task)
     while time.monotonic() < deadline:
         there = {path.name for path in plan.store.root.glob("*")}  # listing makes NFS look anew
         if parents <= there:
             return
+        if has_failed_parents(plan, task, since):
+            break
         time.sleep(POLL_S)
     log.warning("%s: its parents are not in %s", task.name, plan.store.root)
+
+
+def has_failed_parents(plan: Plan, task: Task, since: float) -> bool:
+    """Whether a stage that the task needs, near or far, has failed after this time."""
+
+    def failed(key: str) -> bool:
+        if plan.store.is_published(key):
+            return False
+        failure = plan.store.failure(key)
+        if failure is not None and failure.get("time", 0) >= since:
+            return True
+        return any(map(failed, plan.stages[key].parents))
+
+    return any(map(failed, plan.parents_of(task)))
 
 
 def run_to_the_end(plan: Plan, task: Task) -> str:

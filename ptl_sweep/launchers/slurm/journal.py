@@ -88,6 +88,11 @@ class JobBook:
             for job in row.get("jobs", ())
         ]
 
+    def began(self, submission: str) -> float:
+        """When the first jobs of a submission were noted; now, where none were yet."""
+        times = (row["time"] for row in self._rows() if row.get("submission") == submission)
+        return float(min(times, default=time.time()))
+
     def last_submission(self) -> str | None:
         """The submission whose jobs were released last; None before the first."""
         names = [str(row["submission"]) for row in self._rows() if row.get("released")]

@@ -1,5 +1,6 @@
 """Several tasks of one SLURM job: side by side, told of every signal, none lost to another."""
 
+import math
 import os
 import signal
 import subprocess
@@ -91,8 +92,8 @@ def requeued() -> Iterator[list[int]]:
     signal.signal(signal.SIGUSR2, before)
 
 
-def run(plan: Plan, tasks: list[Task]) -> str:
-    running = Group(plan, tasks)
+def run(plan: Plan, tasks: list[Task], since: float = math.inf) -> str:
+    running = Group(plan, tasks, since)
     return until_done(plan, running.run, running.unfinished)
 
 
@@ -241,6 +242,21 @@ def test_a_task_whose_parents_are_there_waits_for_no_other_s(
     assert workers.started[0] == ready.name
     assert ready.name not in str(caught.value)
     assert all(map(plan.store.is_published, ready.stages))
+
+
+def test_a_task_whose_parents_have_failed_waits_for_nothing(
+    plan: Plan, trainings: list[Task], workers: Workers
+) -> None:
+    began = time.time()
+    for training in trainings:
+        plan.store.record_failure(training.stages[0], RuntimeError("full"), log_path=None)
+    evaluations = [task for task in plan.tasks if task.kind == "evaluate"]
+    for task in evaluations:
+        workers.commands[task.name] = ["exit 1"]
+    with pytest.raises(TaskFailedError):
+        run(plan, evaluations, since=began)
+    assert time.time() - began < job.PARENTS_SEEN_S / 2
+    assert sorted(workers.started) == sorted(task.name for task in evaluations)
 
 
 STARTING = """

@@ -5,6 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from ptl_sweep.launchers.slurm.job import (
     put_back,
     run_to_the_end,
 )
+from ptl_sweep.launchers.slurm.journal import JobBook
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.pipeline.provenance import code_fingerprint
 from ptl_sweep.stages.train import TrainStage
@@ -167,7 +169,7 @@ def test_what_another_node_has_just_published_is_waited_for(
         {"should_stop": lambda: False, "companion": Companion()},
     )
     later.start()
-    job.look_for_parents(plan, evaluate)
+    job.look_for_parents(plan, evaluate, since=0)
     assert plan.store.is_published(train.stages[0])
     later.join()
 
@@ -178,9 +180,34 @@ def test_parents_that_never_come_are_not_waited_for_for_ever(
     monkeypatch.setattr(job, "POLL_S", 0.01)
     monkeypatch.setattr(job, "PARENTS_SEEN_S", 0.05)
     plan.store.root.mkdir(parents=True)
-    job.look_for_parents(plan, plan.tasks[1])
+    job.look_for_parents(plan, plan.tasks[1], since=0)
     with pytest.raises(TaskFailedError):
         run_to_the_end(plan, plan.tasks[1])
+
+
+def test_a_parent_that_failed_in_this_submission_is_not_waited_for(plan: Plan) -> None:
+    train, evaluate = plan.tasks[:2]
+    began = time.time()
+    assert not job.has_failed_parents(plan, evaluate, began)
+    plan.store.record_failure(train.stages[0], RuntimeError("full"), log_path=None)
+    assert job.has_failed_parents(plan, evaluate, began)
+    assert not job.has_failed_parents(plan, evaluate, time.time() + 1), "an earlier submission's"
+    started = time.monotonic()
+    job.look_for_parents(plan, evaluate, began)
+    assert time.monotonic() - started < job.PARENTS_SEEN_S / 2
+    (plan.store.root / train.stages[0]).mkdir()
+    assert not job.has_failed_parents(plan, evaluate, began), "it was tried again"
+
+
+def test_a_submission_began_when_its_first_jobs_were_noted(tmp_path: Path) -> None:
+    book = JobBook(tmp_path)
+    before = time.time()
+    assert book.began("a") >= before
+    book.add_array("a", "1", [[]])
+    middle = time.time()
+    book.add_array("b", "2", [[]])
+    book.add_released("a")
+    assert before <= book.began("a") <= middle <= book.began("b") <= time.time()
 
 
 def test_a_failed_stage_fails_the_job(plan: Plan) -> None:
