@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 
 from ptl_sweep.compose.grid import CellId, cell_id
 from ptl_sweep.compose.requirements import NO_VALIDATION
-from ptl_sweep.config.schema import Config, ConfigError, DatasetConfig
+from ptl_sweep.config.schema import Config, ConfigError, DatasetConfig, TranslatorConfig
 from ptl_sweep.datasets.validation import DataError
 from ptl_sweep.ptl.methods import method_of
 from ptl_sweep.ptl.translators import translator_of
@@ -32,6 +32,7 @@ TRAINING_PARTS = (
     "dataset", "pool", "synthetic", "translator", "detector", "tiling", "train", "gaussian",
     "evaluate",
 )  # fmt: skip
+UNTRANSLATED = TranslatorConfig(name="identity", method="identity")
 S = TypeVar("S", bound=Stage)
 T = TypeVar("T")
 
@@ -161,6 +162,8 @@ class Graph:
         )
 
     def _ptl_stage(self, config: Config, iteration: int, parent: DetectorStage) -> DetectorStage:
+        method = method_of(config)
+        wanted = config.translator if method.translates else UNTRANSLATED
         return PtlStage(
             label=f"{_train_label(config)}-{config.synthetic.name}-t{iteration}",
             parents=(parent.key,),
@@ -174,16 +177,13 @@ class Graph:
             features=parent.features,
             inference=parent.inference,
             pool=self._once("pool", lambda: PoolSpec.of(config.pool), config.pool),
-            method=method_of(config),
+            method=method,
             translator=self._once(
-                "translator",
-                lambda: translator_of(config.translator, iteration),
-                config.translator,
-                iteration,
+                "translator", lambda: translator_of(wanted, iteration), wanted, iteration
             ),
             t=iteration,
             synthetic=config.synthetic.name,
-            translator_name=config.translator.name,
+            translator_name=wanted.name,
         )
 
     def _evaluation(

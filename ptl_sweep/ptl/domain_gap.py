@@ -22,7 +22,7 @@ from ptl_sweep.detection.inference import detect_records, num_ahead
 from ptl_sweep.detection.pixels import View, on_cpu, to_device
 from ptl_sweep.distance.gaussian import Gaussian, squared_mahalanobis
 from ptl_sweep.ptl.crops import Region, cut, square_region
-from ptl_sweep.ptl.methods.ptl import Ptl
+from ptl_sweep.ptl.methods.base import GapMethod
 
 MIN_IOU = 0.5  # of a detection that stands for a virtual person; PTL section 3
 RECORDS_PER_CHUNK = 64  # virtual images whose crops share forward passes
@@ -82,7 +82,7 @@ def measure_domain_gap(
     detector: Detector,
     gaussian: Gaussian,
     pool_records: Sequence[ImageRecord],
-    method: Ptl,
+    method: GapMethod,
     inference: InferenceConfig,
     *,
     cache: ImageCache,

@@ -32,18 +32,41 @@ def select(
     ones are drawn uniformly from these (ours), counted and warned about.
     """
     finite = np.flatnonzero(np.isfinite(gap))
-    rest = np.flatnonzero(~np.isfinite(gap))
     log_weight = -gap[finite].astype(np.float64) / temperature
     key = log_weight + rng.gumbel(size=len(finite))
     by_gap = finite[np.argsort(-key, kind="stable")[:num_images]]
+    drawn = _filled_up(by_gap, gap, num_images, rng)
+    return drawn._replace(
+        effective_sample_size=_effective_sample_size(log_weight), temperature=temperature
+    )
+
+
+def select_nearest(
+    gap: Float[ndarray, " p"], num_images: int, rng: np.random.Generator
+) -> Selection:
+    """Take the images of smallest gap: `select` as the temperature goes to 0; ours.
+
+    Of equal gaps the first is taken. Missing ones are drawn as `select` draws them.
+    """
+    order = np.argsort(gap, kind="stable")
+    return _filled_up(order[np.isfinite(gap[order])][:num_images], gap, num_images, rng)
+
+
+def _filled_up(
+    by_gap: Int[ndarray, " m"],
+    gap: Float[ndarray, " p"],
+    num_images: int,
+    rng: np.random.Generator,
+) -> Selection:
+    """With images of no finite gap, drawn uniformly, where those with one do not suffice."""
+    rest = np.flatnonzero(~np.isfinite(gap))
     uniformly = rng.permutation(rest)[: num_images - len(by_gap)]
     selection = Selection(
         indices=np.concatenate([by_gap, uniformly]),
         num_selected_uniformly=len(uniformly),
-        effective_sample_size=_effective_sample_size(log_weight),
-        num_finite=len(finite),
+        effective_sample_size=float(len(by_gap)),
+        num_finite=len(gap) - len(rest),
         num_missing=num_images - len(by_gap) - len(uniformly),
-        temperature=temperature,
     )
     _warn(selection, num_images)
     return selection

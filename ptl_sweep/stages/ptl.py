@@ -77,9 +77,8 @@ class PtlStage(DetectorStage):
             TRANSLATION,
             lambda: compare_gaps(self, ctx, selection, transformed, training.real),
         )
-        fitted = fit_detector(
-            self, ctx, TrainingSet(training.real, (*training.transformed, *images))
-        )
+        whole = TrainingSet(training.real, (*training.transformed, *images))
+        fitted = fit_detector(self, ctx, whole, self.method.phases)
         shown = [image.record(ctx.folder / image.file) for image in images[:NUM_SAMPLES]]
         media.show_transformed(ctx, self, fitted.detector, shown)
         reasons = [r for r in (selection["reason"], transformed["reason"]) if r]

@@ -14,7 +14,7 @@ from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.distance.gaussian import Gaussian
 from ptl_sweep.ptl.compositing import TranslatedImage, translate_images
 from ptl_sweep.ptl.domain_gap import measure_domain_gap
-from ptl_sweep.ptl.methods.ptl import Ptl
+from ptl_sweep.ptl.methods.base import GapMethod
 from ptl_sweep.ptl.translators.base import CropTranslator, FitRun
 from ptl_sweep.stages.base import Summary
 from ptl_sweep.stages.context import StageContext
@@ -61,7 +61,7 @@ def compare_gaps(
     persons. Empty where no Gaussian exists, or no pixel was to change.
     """
     method = stage.method
-    if not (isinstance(method, Ptl) and _is_translated(stage, ctx, transformed)):
+    if not (isinstance(method, GapMethod) and _is_translated(stage, ctx, transformed)):
         return {"images": [], "summary": {}}
     images = [TransformedImage(**image) for image in transformed["images"]]
     records = [image.record(ctx.folder / image.file) for image in images]
@@ -88,7 +88,7 @@ def _is_translated(stage: PtlStage, ctx: StageContext, transformed: Mapping[str,
 
 
 def _measure(
-    stage: PtlStage, ctx: StageContext, method: Ptl, records: Sequence[ImageRecord]
+    stage: PtlStage, ctx: StageContext, method: GapMethod, records: Sequence[ImageRecord]
 ) -> Float[ndarray, " p"]:
     """The gap of each record as the selection measured it: R_t-1, its Gaussian, its scales."""
     return measure_domain_gap(

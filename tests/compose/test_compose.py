@@ -155,7 +155,7 @@ MISTAKES = {
     ),
     "unknown choice of many": (
         ["synthetic=off,onn"],
-        "unknown choice synthetic=onn; did you mean on?\nallowed: none, off, on, ptl, random, raw",
+        "unknown choice synthetic=onn; did you mean on?\nallowed: greedy, ",
     ),
     "a temperature that is no number": (
         ["synthetic.temperature=true"],
