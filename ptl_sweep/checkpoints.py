@@ -1,14 +1,16 @@
-"""Checkpoints of a stage in progress: written in one rename, taken up only when they are whole."""
+"""Weights and checkpoints: written in one rename; checkpoints are taken up only when whole."""
 
 import logging
 import os
 import pickle
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 logger = logging.getLogger(__name__)
 
@@ -18,9 +20,26 @@ DAMAGED = ".damaged"  # of a checkpoint that was set aside
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
     """Write tensors and numbers; a killed job or a power cut leaves the old file or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    with _replaced(path) as file:
+        torch.save(dict(state), file)
+
+
+def save_weights(path: Path, network: nn.Module) -> None:
+    """Write the weights of a network as safetensors, for all whom the umask lets read.
+
+    What safetensors writes by itself has mode 0600 whatever the umask: colleagues cannot use it.
+    """
+    weights = {name: value.contiguous() for name, value in network.state_dict().items()}
+    with _replaced(path) as file:
+        file.write(safetensors.torch.save(weights))
+
+
+@contextmanager
+def _replaced(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file beside `path` that takes its place, on the disk, at the end of the block."""
     partial = path.with_suffix(f"{path.suffix}.partial")
     with partial.open("wb") as file:
-        torch.save(dict(state), file)
+        yield file
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)

@@ -1,13 +1,22 @@
 """A checkpoint that cannot be taken up costs the work it held, and nothing else."""
 
 import logging
+import os
+import stat
 from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 
-from ptl_sweep.checkpoints import DAMAGED, read_checkpoint, remove_checkpoint, save_checkpoint
+from ptl_sweep.checkpoints import (
+    DAMAGED,
+    read_checkpoint,
+    remove_checkpoint,
+    save_checkpoint,
+    save_weights,
+)
 
 CPU = torch.device("cpu")
 
@@ -82,3 +91,26 @@ def test_a_checkpoint_of_something_else_is_set_aside(
     with caplog.at_level(logging.WARNING):
         assert read_checkpoint(saved, state_of(*training(), 0), CPU) is None
     assert word in caplog.text
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_checkpoints_and_weights_are_for_all_whom_the_umask_lets_read(
+    umask: int, tmp_path: Path
+) -> None:
+    net, optimizer = training(steps=1)
+    before = os.umask(umask)
+    try:
+        save_checkpoint(tmp_path / "checkpoint.pt", state_of(net, optimizer, 1))
+        save_weights(tmp_path / "model.safetensors", net)
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert modes == dict.fromkeys(("checkpoint.pt", "model.safetensors"), 0o666 & ~umask)
+
+
+def test_weights_are_the_bytes_that_safetensors_writes(tmp_path: Path) -> None:
+    net = torch.nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    save_weights(tmp_path / "ours", net)
+    weights = {name: value.contiguous() for name, value in net.state_dict().items()}
+    safetensors.torch.save_file(weights, tmp_path / "theirs")
+    assert (tmp_path / "ours").read_bytes() == (tmp_path / "theirs").read_bytes()

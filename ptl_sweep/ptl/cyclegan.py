@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from numpy import ndarray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ptl_sweep.checkpoints import read_checkpoint, save_checkpoint
+from ptl_sweep.checkpoints import read_checkpoint, save_checkpoint, save_weights
 from ptl_sweep.detection.training import Interrupted
 from ptl_sweep.ptl.networks import CycleNetworks, build_networks
 from ptl_sweep.ptl.translators.base import FitRun
@@ -195,11 +195,6 @@ def train_step(
     return {name: value.detach() for name, value in losses.items()}
 
 
-def save_networks(networks: CycleNetworks, path: Path) -> None:
-    """All four networks as one safetensors file, for a warm start."""
-    save_file({name: value.contiguous() for name, value in networks.state_dict().items()}, path)
-
-
 def _begin(config: CycleGan, run: FitRun) -> Training:
     """New, warm-started, or resumed from the checkpoint in the folder."""
     networks = build_networks(config, torch.Generator().manual_seed(run.seed))
@@ -301,4 +296,4 @@ class TrainedCycleGan:
 
     def save(self, path: Path) -> None:
         """Write all four networks as safetensors."""
-        save_networks(self.networks, path)
+        save_weights(path, self.networks)

@@ -10,7 +10,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from ptl_sweep.checkpoints import remove_checkpoint
+from ptl_sweep.checkpoints import remove_checkpoint, save_weights
 from ptl_sweep.config.schema import TilingConfig, TrainRecipe
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.detection.detector import Detector, build_detector
@@ -63,8 +63,7 @@ def fit_detector(
         view=view_of(stage.detector, stage.inference),
     )
     np.savez(ctx.folder / FEATURES, **features._asdict())
-    weights = {name: value.contiguous() for name, value in detector.state_dict().items()}
-    safetensors.torch.save_file(weights, ctx.folder / MODEL)
+    save_weights(ctx.folder / MODEL, detector)
     ctx.write_json(MANIFEST, training.manifest())
     remove_checkpoint(ctx.folder / CHECKPOINT_NAME)
     for num_after in range(1, len(phases)):

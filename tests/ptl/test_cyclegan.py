@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ptl_sweep.checkpoints import save_weights
 from ptl_sweep.config.schema import TranslatorConfig
 from ptl_sweep.detection.training import Interrupted
 from ptl_sweep.ptl.cyclegan import (
@@ -17,7 +18,6 @@ from ptl_sweep.ptl.cyclegan import (
     Training,
     TranslationDiverged,
     draw_batch,
-    save_networks,
     to_unit,
     train_cyclegan,
     train_step,
@@ -192,7 +192,7 @@ def test_a_finished_training_is_not_done_again(tiny_gan: CycleGan, tmp_path: Pat
 
 def test_a_warm_start_continues_from_saved_networks(tiny_gan: CycleGan, tmp_path: Path) -> None:
     before = build_networks(tiny_gan, torch.Generator().manual_seed(9))
-    save_networks(before, tmp_path / "before.safetensors")
+    save_weights(tmp_path / "before.safetensors", before)
     no_steps = replace(tiny_gan, num_warm_steps=0)
     warm = setting(tmp_path / "a", warm_start=tmp_path / "before.safetensors")
     assert same(before, train_cyclegan(no_steps, crops(0), crops(1), warm))
