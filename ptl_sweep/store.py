@@ -82,6 +82,14 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def flush_folder(folder: Path) -> None:
+    """Have every file below a folder on the disk. Raises: OSError."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            _fsync(path)
+    _fsync(folder)
+
+
 def _fsync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -180,10 +188,15 @@ class Store:
         files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != META)
         sums = {path.relative_to(folder).as_posix(): sha256_of(path) for path in files}
         content = sealed({**meta, "sha256": sums})
-        for path in files:
-            _fsync(path)
         write_atomically(folder / META, json.dumps(content, indent=1, sort_keys=True).encode())
-        _fsync(folder)
+        return self.adopt(key, folder)
+
+    def adopt(self, key: str, folder: Path) -> Path:
+        """Make a folder with a whole stage, meta.json included, the published one, in one rename.
+
+        The caller holds the stage's claim. Raises: as `publish`.
+        """
+        flush_folder(folder)
         folder.rename(self.path(key))
         _fsync(self.root)
         return self.path(key)

@@ -4,17 +4,20 @@ from ptl_sweep.cli.arguments import SWEEP_WORDS, Command, command_parser, name_o
 from ptl_sweep.cli.store.arguments import GROUP
 from ptl_sweep.cli.store.clean import clean_command
 from ptl_sweep.cli.store.du import du_command
+from ptl_sweep.cli.store.pack import pack_command
+from ptl_sweep.cli.store.unpack import unpack_command
 from ptl_sweep.cli.store.verify import verify_command
 from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.terminal import did_you_mean
 
 VERBS: dict[str, Command] = {
-    name_of(command): command for command in (du_command, verify_command, clean_command)
+    name_of(command): command
+    for command in (du_command, verify_command, clean_command, pack_command, unpack_command)
 }
 
 
 def store_command(arguments: list[str]) -> int:
-    """Look after the store, which all sweeps share: measure it, verify it, clean it."""
+    """Look after the store, which all sweeps share: measure, verify, clean, carry elsewhere."""
     if arguments and arguments[0] in VERBS:
         return VERBS[arguments[0]](arguments[1:])
     if {"-h", "--help"} & set(arguments):

@@ -27,11 +27,16 @@ class Sort(StrEnum):
     TWIN = "half-written claim"
     PROBE = "probe"  # of what the file system can do
     REMOVED = "half-removed folder"
-    TEMPORARY = "temporary file"
+    TEMPORARY = "temporary file"  # or folder
     OTHER = "other"
 
 
-FOLDERS = {Sort.STAGE: KEY, Sort.WORK_FOLDER: rf"{KEY}\.wip", Sort.REMOVED: rf".+{REMOVED}"}
+FOLDERS = {
+    Sort.STAGE: KEY,
+    Sort.WORK_FOLDER: rf"{KEY}\.wip",
+    Sort.REMOVED: rf".+{REMOVED}",
+    Sort.TEMPORARY: rf".+\{TEMPORARY}",  # of an archive that is being unpacked
+}
 FILES = {
     Sort.CLAIM: rf"{KEY}\.claim",
     Sort.TWIN: rf"{KEY}\.claim\.[0-9a-f]{{8}}",

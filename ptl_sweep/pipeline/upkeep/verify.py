@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from ptl_sweep.meta import META, parents_in, parse_meta
+from ptl_sweep.meta import META, parse_meta
 from ptl_sweep.pipeline.upkeep.entries import files_below, is_unfinished, read_entries
+from ptl_sweep.pipeline.upkeep.used_stages import parents_of
 from ptl_sweep.store import Store, sha256_of
 
 NUM_THREADS = min(8, os.cpu_count() or 1)  # hashing is done outside of Python's lock
@@ -68,20 +69,25 @@ def verify_store(
 
 def verify_stage(store: Store, key: str) -> Verification:
     """Compare the files of one published stage with its meta.json, and look for its parents."""
+    result = verify_files(store, key)
+    result.findings += _orphaned(store, key, parents_of(store, key))
+    if not store.is_published(key):  # it was moved away while we read
+        return Verification()
+    return result
+
+
+def verify_files(store: Store, key: str) -> Verification:
+    """Compare the files of one published stage with its meta.json alone."""
     result = Verification(stages=1)
     try:
-        meta = parse_meta(store.path(key) / META)
-        sums = _sums_of(meta)
+        sums = _sums_of(parse_meta(store.path(key) / META))
     except (OSError, ValueError) as error:
         problem = f"is not what was published: {getattr(error, 'strerror', None) or error}"
         result.findings = [_damage(store, key, META, problem)]
-    else:
-        for name, expected in sums.items():
-            _compare(store, key, name, expected, result)
-        result.findings += _unnamed(store, key, sums)
-        result.findings += _orphaned(store, key, parents_in(meta))
-    if not store.is_published(key):  # it was moved away while we read
-        return Verification()
+        return result
+    for name, expected in sums.items():
+        _compare(store, key, name, expected, result)
+    result.findings += _unnamed(store, key, sums)
     return result
 
 

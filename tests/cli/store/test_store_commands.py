@@ -1,6 +1,7 @@
-"""`store du`, `store verify`, `store clean` as a user meets them."""
+"""`store du`, `verify`, `clean`, `pack` and `unpack` as a user meets them."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -181,14 +182,90 @@ def test_verify_names_the_damaged_file_and_its_fix_which_works(
     assert sweep.file("results.csv") == tiny_sweep.file("results.csv")
 
 
+def test_a_sweep_goes_on_where_it_was_unpacked(
+    tiny_sweep: Sweep, copy_of: Copy, run: Any, tmp_path: Path
+) -> None:
+    sweep = copy_of(tiny_sweep)
+    lost = next(key for key in sweep.plan.stages if "karst" in key)
+    sweep.plan.store.path(lost).rename(tmp_path / "away")
+    archive, there = tmp_path / "tiny.tar", tmp_path / "elsewhere"
+    packed = run("store", "pack", sweep.plan.name, str(archive), f"sweep.root={sweep.root}")
+    assert packed.code == 0, packed.errors
+    assert f"packed  {sweep.plan.name}: {len(sweep.plan.stages) - 1} finished" in packed.output
+    assert "note    1 stages of the plan are not finished" in packed.output
+    shutil.rmtree(sweep.root)
+    unpacked = run("store", "unpack", str(archive), f"sweep.root={there}")
+    assert unpacked.code == 0, unpacked.errors
+    assert f"unpacked  {sweep.plan.name}: {len(sweep.plan.stages) - 1} stages" in unpacked.output
+    folder = there / "sweeps" / sweep.plan.name
+    assert f"ptl_sweep report {folder}" in unpacked.output
+    assert "waiting" in run("status", f"sweep.root={there}").output
+    (folder / "results.csv").unlink()
+    assert run("report", str(folder)).code == 0
+    rows = (folder / "results.csv").read_text().splitlines()
+    gone = [row for row in rows if ",missing,not computed yet," in row]
+    assert len(gone) == 1
+    assert {*rows} - {*gone} < {*tiny_sweep.file("results.csv").decode().splitlines()}
+    more = [word for word in tiny_sweep.arguments if not word.startswith("sweep.root=")]
+    outcome = run(*more, "seed=0,1", "synthetic=off", f"sweep.root={there}")
+    assert outcome.code == 0, outcome.errors
+    assert outcome.output.count("published train-") == 1  # of the new seed alone
+    outcome = run(*more, f"sweep.root={there}")
+    assert outcome.code == 0, outcome.errors
+    assert (folder / "results.csv").read_bytes() == tiny_sweep.file("results.csv")
+    assert run("store", "verify", f"sweep.root={there}").code == 0
+
+
+def test_pack_and_unpack_say_sizes_to_a_script(tiny_sweep: Sweep, run: Any, tmp_path: Path) -> None:
+    archive, there = tmp_path / "tiny.tar", tmp_path / "there"
+    packed = run("store", "pack", str(archive), "--json", f"sweep.root={tiny_sweep.root}")
+    said = json.loads(packed.output)
+    assert (said["bytes"], said["unfinished"]) == (archive.stat().st_size, 0)
+    assert set(said["stages"]) == set(tiny_sweep.plan.stages)
+    first, second = (
+        json.loads(run("store", "unpack", str(archive), "--json", f"sweep.root={there}").output)
+        for _ in range(2)
+    )
+    assert sorted(first["added"]) == sorted(second["kept"]) == sorted(tiny_sweep.plan.stages)
+    files = [path for path in there.rglob("*") if path.is_file()]
+    assert first["size"] == sum(path.stat().st_size for path in files)
+    assert second["size"] == 0
+
+
+def test_what_pack_and_unpack_refuse_ends_with_2(
+    tiny_sweep: Sweep, run: Any, tmp_path: Path
+) -> None:
+    root = f"sweep.root={tiny_sweep.root}"
+    there, no_tar = tmp_path / "there.tar", tmp_path / "text.tar"
+    there.mkdir()
+    no_tar.write_text("no archive" * 100)
+    for words, said in {
+        ("pack", tiny_sweep.plan.name): "the archive is a file that ends in .tar",
+        ("pack", str(there)): "is there already",
+        ("pack", str(tmp_path / "no" / "a.tar")): "is no folder; make it",
+        ("pack", str(tiny_sweep.root / "store" / "a.tar")): "name a place outside of it",
+        ("pack", "nowhere", str(tmp_path / "a.tar")): "no sweep nowhere",
+        ("unpack", str(tmp_path / "no.tar")): "no archive",
+        ("unpack", str(tmp_path)): "no archive",
+        ("unpack", str(no_tar)): "no archive of a sweep",
+    }.items():
+        outcome = run("store", *words, root)
+        assert outcome.code == 2
+        assert said in outcome.errors
+        assert len(outcome.errors.splitlines()) <= 3
+    assert sorted(tmp_path.iterdir()) == [no_tar, there]
+
+
 MISTAKES = {
-    "no verb": ([], ["store: needs a verb", "du|verify|clean"]),
+    "no verb": ([], ["store: needs a verb", "du|verify|clean|pack|unpack"]),
     "a flag alone": (["--json"], ["store: needs a verb"]),
     "unknown verb": (["verfy"], ["unknown verb verfy; did you mean verify?", "du|verify|clean"]),
     "no store": (["du"], ["no sweep has computed anything in outputs", "sweep.root="]),
     "nothing to clean": (["clean"], ["no sweep has computed anything in outputs"]),
     "an override of a run": (["verify", "seed=3"], ["seed", "sweep.root=..."]),
     "unknown sweep": (["du", "nowhere"], ["no sweep nowhere"]),
+    "no sweep to pack": (["pack", "a.tar"], ["no sweep in outputs/sweeps", "sweep.root="]),
+    "no archive": (["unpack", "a.tar"], ["no archive a.tar", "`store pack`"]),
 }
 
 
@@ -218,8 +295,8 @@ def test_every_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str
     assert "sweep.root=FOLDER" in shown
 
 
-@pytest.mark.parametrize("words", [["du"], ["verify"], ["clean", "--dry-run"]])
-def test_verbs_need_no_torch(words: list[str], tiny_sweep: Sweep) -> None:
+@pytest.mark.parametrize("words", [["du"], ["verify"], ["clean", "--dry-run"], ["pack", "a.tar"]])
+def test_verbs_need_no_torch(words: list[str], tiny_sweep: Sweep, tmp_path: Path) -> None:
     program = (
         "import sys\n"
         "from ptl_sweep.__main__ import main\n"
@@ -228,7 +305,7 @@ def test_verbs_need_no_torch(words: list[str], tiny_sweep: Sweep) -> None:
         "print(code, sorted(heavy), file=sys.stderr)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     assert done.stderr.splitlines()[-1] == "0 []"
 
