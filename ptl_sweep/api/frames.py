@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 import polars as pl
+from jaxtyping import Float
+from numpy import ndarray
 
 from ptl_sweep.datasets.images import FileImage
 from ptl_sweep.datasets.records import ImageRecord
@@ -14,11 +16,17 @@ from ptl_sweep.distance.train2test import distances
 CORNERS = ("x1", "y1", "x2", "y2")  # pixels of the stored image
 
 
+def distances_of(table: DetectionTable, fit: Gaussian | GaussianRefusal) -> Float[ndarray, " n"]:
+    """Distance of each detection to the training set; NaN without a feature or a Gaussian."""
+    far = np.full(len(table.score), np.nan)
+    far[table.featured] = distances(table.features, fit)
+    return far
+
+
 def detections_frame(table: DetectionTable, fit: Gaussian | GaussianRefusal) -> pl.DataFrame:
     """One row for each detection, with its distance to the training set."""
     names = np.array([image.image_id for image in table.images])
-    far = np.full(len(table.score), np.nan)
-    far[table.featured] = distances(table.features, fit)
+    far = distances_of(table, fit)
     has_feature = np.zeros(len(far), dtype=bool)
     has_feature[table.featured] = True
     frame = pl.DataFrame(

@@ -1,6 +1,6 @@
 """A sweep as a value: its tables, and what is behind each cell, read from the store.
 
-Nothing here trains or submits anything, and nothing is written.
+Nothing here trains or submits anything, and nothing of the sweep is changed.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,9 @@ from pathlib import Path
 
 import polars as pl
 
+from ptl_sweep import __version__
 from ptl_sweep.api import frames
+from ptl_sweep.api.coco import write_coco
 from ptl_sweep.api.measuring import measure_images, target_images
 from ptl_sweep.compose.grid import CellId, named_axes
 from ptl_sweep.config.schema import ConfigError
@@ -19,6 +21,7 @@ from ptl_sweep.detection.table import ARTIFACTS, DetectionTable, load_detections
 from ptl_sweep.distance.gaussian import Gaussian, GaussianRefusal, fit_gaussian
 from ptl_sweep.pipeline.graph import CellIteration
 from ptl_sweep.pipeline.plan import Plan, find_plan
+from ptl_sweep.predict.distance import TrainingDistance
 from ptl_sweep.predict.published import PublishedDetector
 from ptl_sweep.reduce.tables import STEMS
 from ptl_sweep.stages.train import MANIFEST
@@ -109,6 +112,30 @@ class Sweep:
     def persons(self, cell: CellId, iteration: int | None = None) -> pl.DataFrame:
         """The target's persons, and which of them the detector missed at any score."""
         return frames.persons_frame(self._found(self._reading(cell, iteration)))
+
+    def export_coco(self, cell: CellId, folder: str | Path, iteration: int | None = None) -> Path:
+        """Write what `detections` and `persons` say as COCO files; returns their folder.
+
+        detections.json, results.json (pycocotools' loadRes) and ground_truth.json; each detection
+        has a `train2test_distance`. A folder that holds something else is refused.
+        Raises: ConfigError, StoreError, OSError.
+        """
+        published, reading = self._published(cell, iteration), self._reading(cell, iteration)
+        shrinkage = self.plan.settings.analysis.shrinkage
+        distance = TrainingDistance.of(published.training_features(), shrinkage)
+        table = self._found(reading)
+        info = {
+            "tool": "ptl_sweep export_coco",
+            "version": __version__,
+            "stage": reading.evaluate,
+            "folder": str(self.folder.resolve()),
+            "cell": cell._asdict(),
+            "iteration": reading.iteration,
+            "max_detections": published.inference.max_detections,
+            "train2test_distance": distance.describe(),
+        }
+        write_coco(table, frames.distances_of(table, distance.fit), Path(folder), info)
+        return Path(folder)
 
     def gaussian(
         self, cell: CellId, iteration: int | None = None, covariance: str | None = None

@@ -17,9 +17,10 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from ptl_sweep.datasets.records import ImageRecord
-from ptl_sweep.detection.detector import Detections
+from ptl_sweep.detection.table import EvaluatedImage
 
 DETECTIONS, RESULTS = "detections.json", "results.json"
+GROUND_TRUTH = "ground_truth.json"  # beside them where it is known
 PERSON = 1  # category; COCO counts from 1
 CATEGORIES = [{"id": PERSON, "name": "person", "supercategory": "person"}]
 
@@ -55,17 +56,16 @@ class CocoFiles:
         for file in self._files:
             file.close()
 
-    def add(self, record: ImageRecord, found: Detections, distance: Float[ndarray, " n"]) -> None:
-        """Append a picture and its detections, by falling score."""
-        self._images.append(
-            {
-                "id": len(self._images) + 1,
-                "file_name": record.image_id,
-                "width": record.width,
-                "height": record.height,
-            }
-        )
-        for result in _results(len(self._images), found, distance):
+    def add(
+        self,
+        image: ImageRecord | EvaluatedImage,
+        boxes: Float[ndarray, "n 4"],
+        scores: Float[ndarray, " n"],
+        distance: Float[ndarray, " n"],
+    ) -> None:
+        """Append a picture and its detections (xyxy pixels), by falling score."""
+        self._images.append(image_entry(len(self._images) + 1, image))
+        for result in _results(len(self._images), boxes, scores, distance):
             self.num_detections += 1
             width, height = result["bbox"][2:]
             more = {"id": self.num_detections, "area": width * height, "iscrowd": 0}
@@ -83,16 +83,36 @@ class CocoFiles:
             os.fsync(file.fileno())
 
 
-def _results(image: int, found: Detections, distance: Float[ndarray, " n"]) -> list[dict[str, Any]]:
+def image_entry(number: int, image: ImageRecord | EvaluatedImage) -> dict[str, Any]:
+    """COCO's entry of a picture; pictures are numbered from 1."""
+    return {
+        "id": number,
+        "file_name": image.image_id,
+        "width": image.width,
+        "height": image.height,
+    }
+
+
+def bounding_boxes(boxes: Float[ndarray, "n 4"]) -> list[list[float]]:
+    """COCO's x, y, width and height of xyxy boxes."""
+    corners = boxes.astype(np.float32)
+    sized = np.concatenate([corners[:, :2], corners[:, 2:] - corners[:, :2]], axis=1)
+    return [[_short(value) for value in box] for box in sized]
+
+
+def _results(
+    image: int,
+    boxes: Float[ndarray, "n 4"],
+    scores: Float[ndarray, " n"],
+    distance: Float[ndarray, " n"],
+) -> list[dict[str, Any]]:
     """COCO results of one picture; the distance is null where none exists."""
-    boxes = found.boxes.numpy().astype(np.float32)
-    sized = np.concatenate([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], axis=1)
-    rows = zip(sized, found.scores.numpy().astype(np.float32), distance.tolist(), strict=True)
+    rows = zip(bounding_boxes(boxes), scores.astype(np.float32), distance.tolist(), strict=True)
     return [
         {
             "image_id": image,
             "category_id": PERSON,
-            "bbox": [_short(value) for value in box],
+            "bbox": box,
             "score": _short(score),
             "train2test_distance": float(f"{far:.9g}") if np.isfinite(far) else None,
         }

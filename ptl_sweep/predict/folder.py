@@ -1,4 +1,4 @@
-"""The folder that `predict` writes: whole or not at all, and never in place of anything else."""
+"""A folder of COCO files, written whole or not at all, and never in place of anything else."""
 
 import shutil
 import uuid
@@ -8,23 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from ptl_sweep.config.schema import ConfigError
-from ptl_sweep.predict.document import DETECTIONS, RESULTS, read_info
+from ptl_sweep.predict.document import DETECTIONS, GROUND_TRUTH, RESULTS, read_info
 
 PICTURES = "pictures"
-OWN = {DETECTIONS, RESULTS, PICTURES}
+OWN = {DETECTIONS, RESULTS, GROUND_TRUTH, PICTURES}
 SAME = ("tool", "stage", "folder")  # of `info`: the same command wrote it
-FIX = "\n  fix: name another folder with --out, or move that one away"
+FIX = "\n  fix: name another folder (predict: with --out), or move that one away"
 
 
 @contextmanager
-def replaced_folder(out: Path, place: Path, info: Mapping[str, Any]) -> Iterator[Path]:
+def replaced_folder(out: Path, info: Mapping[str, Any]) -> Iterator[Path]:
     """Yield an empty folder beside `out` that takes its place at the end of the block.
 
     Where the block raises, `out` stays as it was.
-    Raises: ConfigError where `out` holds anything but what the same command has written (`info`),
-    or lies among the pictures of `place`; OSError.
+    Raises: ConfigError where `out` holds anything but what the same command has written (`info`);
+    OSError.
     """
-    _refuse_nesting(out, place)
     _refuse_foreign(out, info)
     target = out.resolve()
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -38,7 +37,8 @@ def replaced_folder(out: Path, place: Path, info: Mapping[str, Any]) -> Iterator
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _refuse_nesting(out: Path, place: Path) -> None:
+def refuse_nesting(out: Path, place: Path) -> None:
+    """Refuse to write among the pictures that are searched. Raises: ConfigError."""
     one, other = out.resolve(), place.resolve()
     if one.is_relative_to(other) or other.is_relative_to(one):
         raise ConfigError(

@@ -20,7 +20,7 @@ from ptl_sweep.detection.inference import detect_records
 from ptl_sweep.predict.distance import TrainingDistance
 from ptl_sweep.predict.document import CocoFiles
 from ptl_sweep.predict.drawing import draw_detections, save_picture
-from ptl_sweep.predict.folder import PICTURES, replaced_folder
+from ptl_sweep.predict.folder import PICTURES, refuse_nesting, replaced_folder
 from ptl_sweep.predict.pictures import Picture, PictureReader, Skipped
 from ptl_sweep.predict.published import PublishedDetector
 from ptl_sweep.stages.fitting import view_of
@@ -80,10 +80,11 @@ def predict_pictures(
     info = describe(published, order.place, distance)
     detector = published.load(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     result, reader = Prediction(distance=distance.describe()), PictureReader()
-    with replaced_folder(order.out, order.place, info) as work, CocoFiles(work, info) as files:
+    refuse_nesting(order.out, order.place)
+    with replaced_folder(order.out, info) as work, CocoFiles(work, info) as files:
         for record, found in _searched(detector, published, pictures, reader):
             far = distance.measure(found)
-            files.add(record, found, far)
+            files.add(record, found.boxes.numpy(), found.scores.numpy(), far)
             result.add(found, far, order.min_score)
             if order.has_pictures:
                 _draw(work / PICTURES / record.image_id, record, found, order.min_score)
