@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 CONTEXT = 3.0  # side of a crop in longer sides of the box
 SIDE_PX = 144  # of a crop in the report
 BOX_COLOUR = (255, 64, 64)
+PERSON_COLOUR = (255, 220, 0)  # ground truth
 
 
 def cut_errors(plan: Plan, cells: Mapping[str, CellMetrics]) -> list[ErrorCrop]:
@@ -50,7 +51,7 @@ def _chosen(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def _of_cell(plan: Plan, cell: Cell, boxes: Sequence[ErrorBox]) -> list[ErrorCrop]:
-    folder = plan.folder / "samples" / "errors"
+    folder = plan.folder / "samples" / "false_positives"
     places = [
         folder / f"{cell.readings[-1].evaluate}-{index:02d}.png" for index in range(len(boxes))
     ]
@@ -90,14 +91,19 @@ def _try_to_cut(record: ImageRecord, box: ErrorBox, path: Path) -> None:
 
 
 def _cut_one(record: ImageRecord, box: ErrorBox, path: Path) -> None:
-    """A square around the box, with the box drawn in."""
+    """A square around the box, with the box and the persons that are labelled there drawn in."""
     corners = np.array(box.box, dtype=np.float32)
     region = square_region(corners, CONTEXT, record.width, record.height)
     picture = Image.fromarray(cut(record.pixels.read(), region))
     scale = SIDE_PX / region.side
     picture = picture.resize((SIDE_PX, SIDE_PX), Image.Resampling.BICUBIC)
-    left, top, right, bottom = (corners - np.array([region.left, region.top] * 2)) * scale
-    ImageDraw.Draw(picture).rectangle((left, top, right, bottom), outline=BOX_COLOUR)
+    draw = ImageDraw.Draw(picture)
+    for one, colour in (
+        *((person, PERSON_COLOUR) for person in record.boxes),
+        (corners, BOX_COLOUR),
+    ):
+        left, top, right, bottom = (one - np.array([region.left, region.top] * 2)) * scale
+        draw.rectangle((left, top, right, bottom), outline=colour)
     path.parent.mkdir(parents=True, exist_ok=True)
     picture.save(path)
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ptl_sweep import vocabulary as measured
-from ptl_sweep.report.tables import MISSING, PageColumn
+from ptl_sweep.report.tables import MISSING, NOTED, PageColumn
 from ptl_sweep.vocabulary import (
     BANDS,
     COMPARABLE_DISTANCE,
@@ -23,7 +23,7 @@ SYNTHETIC = PageColumn("synthetic", "synthetic")
 TARGET = PageColumn("target", "target")
 SEED = PageColumn("seed", "seed", "", 1, 0)
 SEEDS = PageColumn("num_seeds", "seeds", "", 1, 0)
-NOTE = PageColumn("note", "note", style="long")
+NOTE = PageColumn("note", "note", style=NOTED)
 GROUP = (SOURCE, REAL, SYNTHETIC, TARGET)
 CELL = (*GROUP, SEED)
 
@@ -50,7 +50,7 @@ def grid_columns(ap_t2t: Sequence[ApT2t]) -> list[PageColumn]:
         PageColumn(COMPARABLE_DISTANCE.name, "TP mean", "equal_n d²", 1),
         PageColumn(SHRUNK_DISTANCE.name, "TP mean", SQUARED, 1),
         PageColumn("gaussian_n", "n", "of fit", 1, 0),
-        PageColumn("reason", "reason", style="long"),
+        PageColumn("reason", "reason", style=NOTED),
         PageColumn("train_key", "detector", "key", style="code"),
         PageColumn("evaluate_key", "evaluation", "key", style="code"),
     ]
@@ -107,7 +107,7 @@ KEY_RESULTS = (
     PageColumn("p_family", "p", "adjusted", 1, 3, missing=""),
     PageColumn("number", "number [95 % over seeds]", style="long"),
     PageColumn("control", "beside it", style="long", missing=""),
-    PageColumn("readings", "readings", style="long", missing=""),
+    PageColumn("readings", "readings", style=NOTED),
 )
 CONTRASTS = (
     *GROUP,
@@ -164,7 +164,7 @@ GAUSSIANS = (
     REAL,
     SYNTHETIC,
     SEED,
-    PageColumn("warning", "warning", style="long"),
+    PageColumn("warning", "warning", style=NOTED),
     PageColumn("n", "n", "features", 1, 0),
     PageColumn("num_images", "images", "", 1, 0),
     PageColumn("rank", "rank", "", 1, 0),
@@ -198,11 +198,6 @@ COSTS = (
     PageColumn("num_run", "run", "", 1, 0),
     PageColumn("num_failed", "failed", "", 1, 0),
     PageColumn("seconds", "time", "all unique", 1, shown="time"),
-)
-FAILURES = (
-    PageColumn("key", "stage", style="code"),
-    PageColumn("what", "what", style="long"),
-    PageColumn("log", "log", style="code"),
 )
 DRIFT = (
     PageColumn("spectrum", "spectrum"),

@@ -1,15 +1,14 @@
 """What stands in the page: its tables and the sentence above each of them."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import polars as pl
 
-from ptl_sweep.report import aggregates, columns, sentences
+from ptl_sweep.report import aggregates, columns, health, sentences
 from ptl_sweep.report.breaks import conditions
 from ptl_sweep.report.breaks.marks import marked_sentences, marker
-from ptl_sweep.report.context import ReportContext, StageCost, StageFailure
+from ptl_sweep.report.context import ReportContext, StageCost
 from ptl_sweep.report.errors import costs, persons
 from ptl_sweep.report.tables import PageColumn, PageTable, make_table
 from ptl_sweep.report.verdicts.effects import effects
@@ -71,8 +70,6 @@ def _short_tables(context: ReportContext, study: Study) -> dict[str, TableConten
     pooled = aggregates.effect_lines(study.summary).filter(target=aggregates.OVER_TARGETS)
     selections = aggregates.selection_lines(study.selections)
     composition = aggregates.composition_lines(study.false_positives)
-    failures = pl.DataFrame(context.failures, StageFailure._fields, orient="row")
-    failures = failures.with_columns(status=pl.lit("failed"))
     times = [sentences.duration(one.seconds) for one in context.stage_costs]
     costs = pl.DataFrame(context.stage_costs, StageCost._fields, orient="row")
     costs = costs.with_columns(pl.Series("time", times, pl.String))
@@ -94,7 +91,11 @@ def _short_tables(context: ReportContext, study: Study) -> dict[str, TableConten
             persons.COLUMNS,
             persons.person_lines(_foreign(study, study.missed_persons)),
         ),
-        "failures": ("Stages that failed", columns.FAILURES, failures),
+        "health": (
+            "What went wrong or is to be known",
+            health.COLUMNS,
+            health.health_lines(context),
+        ),
         "costs": ("Stages and time", columns.COSTS, costs),
         "drift": ("Mean distances of test data, simulated", columns.DRIFT, drift),
     }
@@ -125,8 +126,3 @@ def leads(context: ReportContext, study: Study) -> Mapping[str, Sequence[str]]:
 
 def _foreign(study: Study, table: pl.DataFrame) -> pl.DataFrame:
     return costs.of_foreign_targets(table, study.rows)
-
-
-def missing_reasons(rows: pl.DataFrame) -> Counter[str]:
-    """Why values are missing, and in how many cells."""
-    return Counter(reason for reason in rows["reason"] if reason)

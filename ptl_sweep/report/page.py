@@ -20,7 +20,8 @@ from ptl_sweep.report.figures import (
 )
 from ptl_sweep.report.figures.style import line_style
 from ptl_sweep.report.pictures import crop_plates, sample_plates
-from ptl_sweep.report.verdicts.answers import answers
+from ptl_sweep.report.verdicts.answers import answer_of, arms
+from ptl_sweep.report.verdicts.headline import headlines
 from ptl_sweep.store import write_atomically
 from ptl_sweep.study.study import Study
 
@@ -82,13 +83,16 @@ def environment() -> Environment:
 
 def _parts(context: ReportContext, study: Study) -> dict[str, object]:
     """Everything of the page but its figures."""
+    found = arms(study.claims, study.summary)
+    first = headlines(found, context.stage_costs)
+    rest = [answer_of(arm) for arm in found]
     return {
         "context": context,
-        "answers": answers(study.claims, study.summary),
+        "headlines": first,
+        "other_answers": [one for one in rest if one not in [head.answer for head in first]],
         "leads": content.leads(context, study),
         "tables": content.page_tables(context, study),
         "shares_published": (content.beside(study)["change"] != "").any(),
-        "reasons": content.missing_reasons(study.rows),
         "num_failed": (study.rows["status"] != "ok").sum(),
         "samples": sample_plates(context.samples, MAX_SAMPLE_BYTES),
         "crops": crop_plates(study.crops, MAX_CROP_BYTES),

@@ -1,6 +1,7 @@
 """Tables of the page: columns that read frames of the study, cells that know how they sort."""
 
-from collections.abc import Sequence
+import string
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,8 @@ from ptl_sweep.report.evidence import bounded_text
 from ptl_sweep.report.figures import series_class
 
 MISSING = "\N{EN DASH}"
+NOTED = "noted"
+BETWEEN_NOTES = "; "  # as rows and summary join what they have to say of a value
 
 
 class PageColumn(NamedTuple):
@@ -26,7 +29,7 @@ class PageColumn(NamedTuple):
     bounds: tuple[str, str] = ("", "")  # columns of an interval, written behind the value
     shown: str = ""  # column of the text that is shown for the value, which then only sorts
     missing: str = MISSING
-    style: str = ""  # long: may wrap; code: a key to copy
+    style: str = ""  # long: may wrap; code: a key to copy; noted: a letter, words below the table
 
 
 class PageCell(NamedTuple):
@@ -34,7 +37,7 @@ class PageCell(NamedTuple):
 
     shown: str
     sort: str
-    style: str  # number | long | code | ""
+    style: str  # number | long | code | noted | ""
 
 
 class Line(NamedTuple):
@@ -45,6 +48,13 @@ class Line(NamedTuple):
     is_gap: bool
 
 
+class Note(NamedTuple):
+    """Words that stand once below a table; its cells refer to them, so that a row is one line."""
+
+    code: str
+    text: str
+
+
 class PageTable(NamedTuple):
     """A sortable table; `can_filter` gives it a search field."""
 
@@ -53,6 +63,7 @@ class PageTable(NamedTuple):
     columns: Sequence[PageColumn]
     lines: list[Line]
     can_filter: bool
+    notes: list[Note]
 
 
 def make_table(
@@ -66,13 +77,45 @@ def make_table(
     """The rows as a table; a column `dataset` that says the same everywhere is left out."""
     if len(set(_texts(rows, "dataset"))) == 1:
         columns = [column for column in columns if column.name != "dataset"]
-    cells = zip(*(make_cells(rows, column) for column in columns), strict=True)
+    notes = _notes(rows, columns)
+    cells = zip(*(_make_column(rows, column, notes) for column in columns), strict=True)
     series, status = _texts(rows, "synthetic"), _texts(rows, "status")
     lines = [
         Line(list(own), series_class(name) if name else "", state not in ("", "ok"))
         for own, name, state in zip(cells, series, status, strict=True)
     ]
-    return PageTable(name, caption, columns, lines, can_filter)
+    listed = [Note(code, text) for text, code in notes.items()]
+    return PageTable(name, caption, columns, lines, can_filter, listed)
+
+
+def _notes(rows: pl.DataFrame, columns: Sequence[PageColumn]) -> dict[str, str]:
+    """The letter of each note of all noted columns, in the order in which they are met."""
+    noted = [column.name for column in columns if column.style == NOTED]
+    met = dict.fromkeys(
+        part for name in noted for text in _texts(rows, name) for part in _parts(text)
+    )
+    return {text: _letters(index) for index, text in enumerate(met)}
+
+
+def _parts(text: str) -> list[str]:
+    return [part for part in text.split(BETWEEN_NOTES) if part]
+
+
+def _letters(index: int) -> str:
+    """`a` to `z`, then `aa`, `ab` and so on."""
+    before = _letters(index // 26 - 1) if index >= 26 else ""
+    return before + string.ascii_lowercase[index % 26]
+
+
+def _make_column(
+    rows: pl.DataFrame, column: PageColumn, notes: Mapping[str, str]
+) -> list[PageCell]:
+    cells = make_cells(rows, column)
+    if column.style != NOTED:
+        return cells
+    return [
+        cell._replace(shown=" ".join(notes[part] for part in _parts(cell.sort))) for cell in cells
+    ]
 
 
 def make_cells(rows: pl.DataFrame, column: PageColumn) -> list[PageCell]:

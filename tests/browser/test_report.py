@@ -4,6 +4,7 @@ import base64
 import fcntl
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -29,7 +30,7 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND", "--remote-debugging-pipe",
 )  # fmt: skip
-TIMEOUT_S = 60
+TIMEOUT_S = 120
 
 
 class Browser:
@@ -96,6 +97,15 @@ class Browser:
         self.call("Page.navigate", url=path.as_uri())
         if not any(event.get("method") == "Page.loadEventFired" for event in self.events):
             self._wait(lambda message: message.get("method") == "Page.loadEventFired")
+
+    def open_unfolded(self, path: Path, width: int = 1280, height: int = 900) -> None:
+        self.open(path, width, height)
+        self.value("document.querySelectorAll('details').forEach(d => { d.open = true; })")
+
+    def prefer(self, scheme: str) -> None:
+        """Light or dark, until the next call."""
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        self.call("Emulation.setEmulatedMedia", media="", features=[feature])
 
     def value(self, expression: str):
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
@@ -205,7 +215,7 @@ def test_every_picture_is_drawn(browser: Browser, report: Path) -> None:
 def test_a_click_on_a_header_sorts_and_a_second_click_turns_it_round(
     browser: Browser, report: Path
 ) -> None:
-    browser.open(report)
+    browser.open_unfolded(report)
     index = index_of(browser, "AP50")
     button = f"#table-grid th:nth-child({index + 1}) button"
     state = f"document.querySelector('#table-grid th:nth-child({index + 1})').ariaSort"
@@ -219,7 +229,7 @@ def test_a_click_on_a_header_sorts_and_a_second_click_turns_it_round(
 
 
 def test_the_keyboard_sorts_too(browser: Browser, report: Path) -> None:
-    browser.open(report)
+    browser.open_unfolded(report)
     index = index_of(browser, "target")
     browser.value(f"document.querySelector('#table-grid th:nth-child({index + 1}) button').focus()")
     browser.press("Enter", 13, "\r")
@@ -229,21 +239,57 @@ def test_the_keyboard_sorts_too(browser: Browser, report: Path) -> None:
     assert column(browser, index) == sorted(values, reverse=True)
 
 
-def test_every_control_is_reached_by_tab(browser: Browser, report: Path) -> None:
-    browser.open(report)
-    reached = set()
+def test_every_control_is_reached_by_tab_and_every_header_by_arrows(
+    browser: Browser, report: Path
+) -> None:
+    browser.open_unfolded(report)
+    place = "{}.indexOf(document.activeElement)"
+    controls = "[...document.querySelectorAll('.toggles input, #table-summary th button')]"
     browser.value("document.querySelector('.toggles input').focus()")
-    controls = "[...document.querySelectorAll('#grid th button, #filter-grid, .toggles input')]"
-    hidden = "document.querySelectorAll('#grid details:not([open]) button').length"
-    total = browser.value(f"{controls}.length") - browser.value(hidden)
-    for _ in range(total + 40):
-        reached.add(browser.value(f"{controls}.indexOf(document.activeElement)"))
+    reached = set()
+    for _ in range(30):
+        reached.add(browser.value(place.format(controls)))
         browser.press("Tab", 9)
-    assert len(reached - {-1}) == total
+    num_toggles = browser.value("document.querySelectorAll('.toggles input').length")
+    assert reached - {-1} == set(range(num_toggles + 1))  # of the headers the first one
+    headers = "[...document.querySelectorAll('#table-grid th button')]"
+    browser.value(f"{headers}[0].focus()")
+    walked = [browser.value(place.format(headers))]
+    for _ in range(browser.value(f"{headers}.length") - 1):
+        browser.press("ArrowRight", 39)
+        walked.append(browser.value(place.format(headers)))
+    assert walked == list(range(len(walked)))
+    assert len(walked) > 10
+    browser.press("ArrowLeft", 37)
+    assert browser.value(place.format(headers)) == len(walked) - 2
+
+
+STOPS = """[...document.querySelectorAll('a[href], button, input, summary, [tabindex]')]
+  .filter(e => e.tabIndex >= 0 && e.getClientRects().length && e.checkVisibility())"""
+MAX_STOPS = 120
+
+
+def test_the_first_stop_skips_to_the_answer_and_stops_are_few(
+    browser: Browser, report: Path
+) -> None:
+    browser.open(report)
+    browser.press("Tab", 9)
+    assert browser.value("document.activeElement.className") == "skip"
+    assert browser.value("document.activeElement.getBoundingClientRect().left") >= 0  # it is seen
+    browser.press("Tab", 9)
+    assert browser.value("document.activeElement.closest('nav') !== null")
+    browser.value("document.querySelector('.skip').focus()")
+    browser.press("Enter", 13, "\r")
+    assert browser.value("document.activeElement.id") == "main"
+    browser.press("Tab", 9)
+    assert browser.value("document.activeElement.closest('#answer') !== null")
+    order = browser.value(f"{STOPS}.map(e => e.tabIndex)")
+    assert set(order) == {0}  # the order is that of the page
+    assert 30 < len(order) <= MAX_STOPS
 
 
 def test_the_filter_keeps_rows_that_match_every_word(browser: Browser, report: Path) -> None:
-    browser.open(report)
+    browser.open_unfolded(report)
     browser.click("#filter-grid")
     browser.type("karst on 20")
     assert shown(browser) == "2 of 36 rows"
@@ -265,7 +311,7 @@ def num_visible(browser: Browser, selector: str) -> int:
 def test_a_toggle_hides_the_series_in_figures_and_its_rows_in_tables(
     browser: Browser, report: Path
 ) -> None:
-    browser.open(report)
+    browser.open_unfolded(report)
     kinds = ("svg .series-{}", "#table-grid tr.series-{}", "#table-summary tr.series-{}")
     before = {
         name: [num_visible(browser, kind.format(name)) for kind in kinds]
@@ -285,7 +331,7 @@ def test_a_toggle_hides_the_series_in_figures_and_its_rows_in_tables(
 def test_the_space_bar_toggles_and_the_filter_counts_what_is_left(
     browser: Browser, report: Path
 ) -> None:
-    browser.open(report)
+    browser.open_unfolded(report)
     browser.value("document.querySelector('#show-series-on').focus()")
     browser.press(" ", 32, " ")
     assert num_visible(browser, "#table-grid tr.series-on") == 0
@@ -306,6 +352,108 @@ def test_a_focused_control_is_outlined(browser: Browser, report: Path) -> None:
     width = "parseFloat(getComputedStyle(document.activeElement).outlineWidth)"
     assert browser.value("document.activeElement.tagName") == "A"
     assert browser.value(width) >= 2
+
+
+def test_a_link_into_a_folded_part_unfolds_it(browser: Browser, report: Path) -> None:
+    browser.open(report)
+    browser.value("document.querySelector('#grid a[href=\"#definitions\"]').click()")
+    deadline = time.monotonic() + 10
+    while not browser.value("document.querySelector('#definitions').open"):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_the_contents_stay_beside_a_wide_page(browser: Browser, report: Path) -> None:
+    browser.open(report, width=1920, height=1000)
+    browser.value("window.scrollTo(0, 3000)")
+    nav, main = browser.value(
+        "['nav', 'main'].map(name => {"
+        "const box = document.querySelector(name).getBoundingClientRect();"
+        "return {left: box.left, right: box.right, top: box.top}})"
+    )
+    assert 0 <= nav["top"] < 40
+    assert nav["right"] <= main["left"]
+    assert main["right"] - main["left"] > 0.8 * 1920
+
+
+def test_a_picture_is_enlarged_and_arrows_turn_the_pages(browser: Browser, report: Path) -> None:
+    browser.open(report)
+    shown = "document.querySelector('#viewer .stage figcaption').textContent"
+    browser.click("#selected [data-gallery] figure:nth-child(2) img")
+    assert browser.value("document.querySelector('#viewer').open")
+    captions = browser.value(
+        "[...document.querySelectorAll('#selected [data-gallery] figcaption')]"
+        ".map(e => e.textContent)"
+    )
+    assert browser.value(shown) == captions[1]
+    browser.press("ArrowRight", 39)
+    assert browser.value(shown) == captions[2]
+    for _ in range(3):
+        browser.press("ArrowLeft", 37)
+    assert browser.value(shown) == captions[-1]
+    width = "document.querySelector('{} img').getBoundingClientRect().width"
+    enlarged, small = (browser.value(width.format(one)) for one in ("#viewer", "#selected"))
+    assert enlarged > 2 * small
+    browser.press("Escape", 27)
+    assert not browser.value("document.querySelector('#viewer').open")
+
+
+def test_a_table_is_copied_as_it_is_seen(browser: Browser, report: Path) -> None:
+    browser.open(report)
+    browser.value("navigator.clipboard.writeText = async (text) => { window.copied = text; }; 0")
+    browser.click("#show-series-random")
+    row = "document.querySelector('#table-summary tbody tr:nth-child(2)').cells[3].textContent"
+    level = browser.value(row)
+    browser.click("[data-of=table-summary][data-copy=markdown]")
+    head, rule, *lines = browser.value("window.copied").splitlines()
+    assert head.startswith("| real, images | synthetic | seeds | AP50, % [over seeds] |")
+    assert rule.startswith("| ---: | --- | ---: |")
+    assert len(lines) == 6  # off and on at 20, at 50, and over both
+    assert level in lines[1]
+    assert "cannot reach 0.05 with 2 seeds" in lines[1]  # a note in words
+    assert browser.value("document.querySelector('#grid .copy [role=status]').textContent")
+    browser.click("[data-of=table-summary][data-copy=latex]")
+    first, *_, last = browser.value("window.copied").splitlines()
+    assert (first, last) == ("\\begin{tabular}{rlrrrrrrrl}", "\\end{tabular}")
+    assert "AP50, \\% [over seeds]" in browser.value("window.copied")
+
+
+CONTRAST = """((selector) => {
+  const numbers = (text) => text.match(/[\\d.]+/g).map(Number);
+  const light = (rgb) => rgb.slice(0, 3).map(v => v / 255)
+    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const ground = (e) => {
+    for (let one = e; one; one = one.parentElement) {
+      const found = numbers(getComputedStyle(one).backgroundColor);
+      if (found.length < 4 || found[3] === 1) return found;
+    }
+    return [255, 255, 255];
+  };
+  return [...document.querySelectorAll(selector)].filter(e => e.getClientRects().length).map(e => {
+    const pair = [numbers(getComputedStyle(e).color), ground(e)].map(light).sort((a, b) => b - a);
+    return (pair[0] + 0.05) / (pair[1] + 0.05);
+  });
+})"""
+READ = (
+    "p", "li", "td", "tr.gap td", "th", "th .unit", "caption", "figcaption", ".note", ".lead",
+    ".warning", ".warning a", ".strip dt", ".strip dd", ".badge", "nav a", "summary", "a", "code",
+    ".notes li", "button", ".toggles span", "dt", "dd", "header p",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everything_that_is_read_has_contrast(scheme: str, browser: Browser, report: Path) -> None:
+    browser.prefer(scheme)
+    browser.open_unfolded(report)
+    for selector in READ:
+        ratios = browser.value(f"{CONTRAST}({selector!r})")
+        assert ratios, selector
+        assert min(ratios) >= 4.5, selector
+    ground = browser.value("getComputedStyle(document.body).backgroundColor")
+    is_inverted = browser.value("getComputedStyle(document.querySelector('.plot svg')).filter")
+    assert (ground == "rgb(255, 255, 255)", is_inverted == "none") == (scheme == "light",) * 2
+    browser.prefer("")
 
 
 def test_points_of_a_figure_have_a_hover_text_with_their_number(
@@ -331,24 +479,52 @@ def test_ids_of_all_figures_are_unique_and_every_reference_resolves(
     assert set(used) <= set(ids)
 
 
+WIDER = """[...document.querySelectorAll('body *')].filter(e => {
+  const box = e.getBoundingClientRect();
+  const fits = box.left >= -1 && box.right <= innerWidth + 1;
+  if (!box.width || fits || e.matches('.skip')) return false;
+  for (let one = e.parentElement; one; one = one.parentElement)
+    if (['auto', 'scroll', 'hidden'].includes(getComputedStyle(one).overflowX)) return false;
+  return true;
+}).map(e => e.outerHTML.slice(0, 80))"""
+
+
 def test_a_phone_scrolls_tables_not_the_page(browser: Browser, report: Path) -> None:
-    browser.open(report, width=390, height=844)
-    assert browser.value("document.documentElement.scrollWidth") <= 390
-    browser.value("document.querySelectorAll('details').forEach(d => { d.open = true; })")
-    assert browser.value("document.documentElement.scrollWidth") <= 390
+    for opened in (browser.open, browser.open_unfolded):
+        opened(report, width=390, height=844)
+        assert browser.value("document.documentElement.scrollWidth") <= 390
+        assert browser.value(WIDER) == []
 
 
-def test_printing_shows_every_section_and_no_controls(browser: Browser, report: Path) -> None:
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_row_is_one_line_high(width: int, browser: Browser, report: Path) -> None:
+    browser.open_unfolded(report, width=width)
+    for table in ("grid", "summary", "effects", "contrasts", "gaussians", "spreads"):
+        heights = browser.value(
+            f"[...document.querySelectorAll('#table-{table} tbody tr')].map(r => r.offsetHeight)"
+        )
+        assert heights
+        assert max(heights) <= 34, table
+
+
+MAX_PAGES = 8
+
+
+def test_paper_shows_what_is_unfolded_on_few_pages_and_no_controls(
+    browser: Browser, report: Path
+) -> None:
     browser.open(report)
     browser.click("#show-series-on")
     browser.call("Emulation.setEmulatedMedia", media="print")
-    document = browser.call("Page.printToPDF")["data"]
-    assert base64.b64decode(document).startswith(b"%PDF")
-    folded = "[...document.querySelectorAll('details')].filter(d => !d.open).length"
-    assert browser.value(folded) == 0
-    assert num_visible(browser, "nav, .toggles, .tools") == 0
+    document = base64.b64decode(browser.call("Page.printToPDF", preferCSSPageSize=True)["data"])
+    assert document.startswith(b"%PDF")
+    assert 2 < len(re.findall(rb"/Type\s*/Page\b", document)) <= MAX_PAGES
+    assert num_visible(browser, "nav, .toggles, .tools, .copy, button.quiet, .skip") == 0
     assert num_visible(browser, "main > section > h2") == 14
-    assert num_visible(browser, "#table-grid tr.series-on") > 0  # paper shows everything
+    assert num_visible(browser, "#table-summary tr.series-on") > 0  # paper shows every series
+    assert num_visible(browser, "#table-grid tr") == 0  # it is folded
+    browser.value("document.querySelector('#table-grid').closest('details').open = true")
+    assert num_visible(browser, "#table-grid tr") == 37
     cut = (
         "[...document.querySelectorAll('.scroll')].filter(e => e.scrollHeight > e.clientHeight + 2)"
     )

@@ -21,7 +21,6 @@ from ptl_sweep.report.figures.equivalent import Scale, equivalent_figure
 from ptl_sweep.report.figures.errors import error_figure, mean_over_seeds, precision_figure
 from ptl_sweep.report.figures.kinds import kind_figure
 from ptl_sweep.report.figures.levels import (
-    AP_METRICS,
     count_figure,
     effect_figure,
     iteration_figure,
@@ -32,7 +31,7 @@ from ptl_sweep.report.figures.prediction import (
     prediction_figure,
 )
 from ptl_sweep.report.figures.published import Comparison, comparisons
-from ptl_sweep.report.figures.saving import HREF, SVG, finished_svg, mark, save_figure
+from ptl_sweep.report.figures.saving import ENLARGED, HREF, SVG, finished_svg, mark, save_figure
 from ptl_sweep.report.figures.selection import gap_figure, height_figure, pose_figure
 from ptl_sweep.report.figures.spreads import spread_figure, spread_rows
 from ptl_sweep.report.figures.style import (
@@ -53,9 +52,9 @@ from ptl_sweep.study.summary import summarise
 
 THRESHOLDS = (0.01, 0.1, 0.5)
 KINDS = (
-    "equivalent", "effect", "ap", "prediction", "bands", "ap_t2t", "published", "errors", "spreads",
-    "distances", "iterations", "gaps", "heights", "backgrounds", "characters", "selected",
-    "precision",
+    "ap50", "equivalent", "effect", "ap", "prediction", "bands", "ap_t2t", "published", "errors",
+    "spreads", "distances", "iterations", "gaps", "heights", "backgrounds", "characters",
+    "selected", "precision",
 )  # fmt: skip
 SYNTHETICS = ["off", "on", "random"]
 Written = dict[str, list[FigureFile]]
@@ -148,7 +147,7 @@ def test_a_sweep_of_off_alone_has_levels_and_no_effects(tmp_path: Path) -> None:
     study = small(synthetics=("off",), num_seeds=1, counts=(20,), targets=("field",))
     figures = write_figures(tmp_path, study, [])
     found = {name for name, files in figures.items() if files}
-    assert found == {"ap", "ap_t2t", "spreads", "prediction", "errors", "precision"}
+    assert found == {"ap50", "ap", "ap_t2t", "spreads", "prediction", "errors", "precision"}
 
 
 def test_equal_numbers_give_an_equal_svg(tmp_path: Path) -> None:
@@ -186,12 +185,12 @@ def test_an_inlined_figure_scales_has_a_name_and_styles_nothing_else(written: Wr
     assert (root.get("role"), root.get("aria-label")) == ("img", figure.title)
     assert root.get("viewBox")
     assert root.get("width") is None
-    assert f"max-width:{WIDTH * 96:.0f}px" in root.get("style", "")
+    assert f"max-width:{ENLARGED * WIDTH * 96:.0f}px" in root.get("style", "")
     assert figure.title not in [title.text for title in root.findall(f"{{{SVG}}}title")]
 
 
 def test_text_stays_text_in_the_svg(written: Written) -> None:
-    assert "AP50 [%]" in written["ap"][0].svg.read_text()
+    assert "AP50 [%]" in written["ap50"][0].svg.read_text()
     assert "score ≥ 0.01" in written["ap_t2t"][0].svg.read_text()
 
 
@@ -231,12 +230,11 @@ def test_a_tip_too_few_is_an_error() -> None:
         finished_svg(svg.encode(), "f")
 
 
-def test_every_point_of_ap_says_its_number(study: Study, written: Written) -> None:
-    found = tips(written["ap"][0].svg, "on")
-    rows = [
-        row for row in study.summary.to_dicts()
-        if row["synthetic"] == "on" and row["metric"] in AP_METRICS and row["target"] != "(all)"
-    ]  # fmt: skip
+@pytest.mark.parametrize("metric", ["AP50", "AP"])
+def test_every_point_of_ap_says_its_number(metric: str, study: Study, written: Written) -> None:
+    found = tips(written[metric.lower()][0].svg, "on")
+    own = study.summary.filter(pl.col("real_count").is_not_null(), synthetic="on", metric=metric)
+    rows = own.with_columns(pl.col("target").replace("(all)", "mean over targets")).to_dicts()
     expected = {
         f"on, {row['real_count']} real, {row['target']}: {100 * row['mean']:.1f} % "
         f"[{100 * row['low']:.1f}, {100 * row['high']:.1f}], {row['num_seeds']} seeds"
@@ -255,12 +253,12 @@ def test_every_kind_has_tips_and_series(kind: str, written: Written) -> None:
 
 
 def test_the_means_that_are_drawn_are_those_of_the_summary(study: Study) -> None:
-    axes = count_figure(study.summary, "town", AP_METRICS).axes[1]  # AP50, karst
-    means = [
-        100 * row["mean"] for row in study.summary.to_dicts()
-        if (row["metric"], row["target"], row["synthetic"]) == ("AP50", "karst", "off")
-    ]  # fmt: skip
-    assert line_of(axes, "off").get_ydata() == pytest.approx(means)
+    panels = count_figure(study.summary, "town", {"AP50": "AP50 [%]"}).axes
+    assert [axes.get_title() for axes in panels] == ["mean over targets", "field", "karst", "yard"]
+    off = study.summary.filter(pl.col("real_count").is_not_null(), metric="AP50", synthetic="off")
+    for axes, target in zip(panels, ("(all)", "field", "karst", "yard"), strict=True):
+        means = 100 * off.filter(target=target)["mean"].to_numpy()
+        assert line_of(axes, "off").get_ydata() == pytest.approx(means)
 
 
 def test_iteration_zero_is_the_detector_of_off(study: Study) -> None:

@@ -103,14 +103,16 @@ def test_every_section_opens_with_a_sentence(html: str) -> None:
     for part in re.findall(r'<section id="([\w-]+)">', html):
         if part != "appendix":
             opening = section(html, part).split("</h2>")[1]
-            assert re.match(r'\s*<p class="(answer|lead)">[^<]+\.</p>', opening), part
+            assert re.search(
+                r'^\s*(<p class="lead">|.*?<p class="answer">)[^<]+\.</p>', opening, re.S
+            )
 
 
 def test_every_table_of_the_study_is_in_the_page(html: str) -> None:
     tables = set(re.findall(r'<table id="table-(\w+)"', html))
     assert tables == {
         "summary", "key_results", "grid", "ap_t2t", "published", "correlations", "effects",
-        "contrasts", "spreads", "distances", "selections", "errors", "composition", "failures",
+        "contrasts", "spreads", "distances", "selections", "errors", "composition", "health",
         "gaussians", "costs", "drift", "breaks", "persons",
     }  # fmt: skip
 
@@ -278,6 +280,33 @@ def test_a_cell_shows_its_interval_and_sorts_by_its_number(
     column = PageColumn("x", "x", "", 100, sign="+", bounds=("low", "high"), missing="none")
     (cell,) = make_cells(pl.DataFrame([row]), column)
     assert (cell.shown, cell.sort) == (shown, sort)
+
+
+def test_notes_stand_once_below_a_table_and_their_letters_in_its_cells() -> None:
+    rows = pl.DataFrame({"note": ["few seeds; no gap", "", "no gap", "few seeds"]})
+    table = make_table("t", "", [PageColumn("note", "note", style="noted")], rows)
+    assert [line.cells[0].shown for line in table.lines] == ["a b", "", "b", "a"]
+    assert [line.cells[0].sort for line in table.lines] == rows["note"].to_list()
+    assert [(note.code, note.text) for note in table.notes] == [("a", "few seeds"), ("b", "no gap")]
+
+
+def test_letters_of_many_notes_differ() -> None:
+    rows = pl.DataFrame({"note": [f"reason {number}" for number in range(800)]})
+    table = make_table("t", "", [PageColumn("note", "note", style="noted")], rows)
+    codes = [note.code for note in table.notes]
+    assert len(set(codes)) == 800
+    assert (codes[25], codes[26], codes[27]) == ("z", "aa", "ab")
+
+
+def test_a_gallery_shows_six_pictures_and_folds_the_rest(
+    context: ReportContext, tmp_path: Path
+) -> None:
+    more = dataclasses.replace(context, samples=[*context.samples] * 2)
+    html = write_report(tmp_path, without_figures(more, context.study.rows[:1])).read_text()
+    part = section(html, "selected")
+    folded = part.index("<details><summary>6 more</summary>")
+    assert part[:folded].count('<div class="pair">') == 6
+    assert part[folded:].count('<div class="pair">') == 6
 
 
 def test_the_source_is_a_column_only_where_it_differs() -> None:

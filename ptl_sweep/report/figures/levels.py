@@ -21,12 +21,11 @@ from ptl_sweep.report.figures.style import (
     from_zero,
     grid_of_panels,
     line_style,
+    shown_target,
     with_bounds,
 )
 from ptl_sweep.study.statistics import Interval, mean_interval
 from ptl_sweep.vocabulary import ALL_TARGETS, OFF, ApT2t, Group
-
-AP_METRICS = {"AP50": "AP50 [%]", "AP": "AP [%]\nIoU .5:.95"}
 
 
 def effect_figure(summary: pl.DataFrame, dataset: str) -> Figure:
@@ -89,13 +88,14 @@ def _effect_axis(axes: Axes, lines: Sequence[tuple[int, str]]) -> None:
 
 
 def count_figure(summary: pl.DataFrame, dataset: str, metrics: dict[str, str]) -> Figure:
-    """Metrics (rows of panels) against real images, a column per target."""
+    """Metrics (rows of panels) against real images: their mean, then a column per target."""
     axis = axes_of(summary)
-    figure, panels = grid_of_panels(axis.targets, len(metrics), 1.75)
+    targets = [ALL_TARGETS, *axis.targets] if len(axis.targets) > 1 else axis.targets
+    figure, panels = grid_of_panels([shown_target(name) for name in targets], len(metrics), 1.75)
     for line, (metric, label) in zip(panels, metrics.items(), strict=True):
         means = {group: one.mean for group, one in by_group(summary, metric).items()}
         line[0].set_ylabel(label)
-        for axes, target in zip(line, axis.targets, strict=True):
+        for axes, target in zip(line, targets, strict=True):
             for synthetic in axis.synthetics:
                 points = _count_points(means, axis, Group(dataset, None, synthetic, target))
                 draw_series(axes, points, line_style(synthetic, axis.synthetics), synthetic)
@@ -111,7 +111,7 @@ def _count_points(means: Mapping[Group, Interval], axis: Axis, every: Group) -> 
     points = []
     for count in axis.real_counts:
         mean = means.get(every._replace(real_count=count), UNKNOWN)
-        tip = f"{every.synthetic}, {count} real, {every.target}: {with_bounds(mean)}"
+        tip = f"{every.synthetic}, {count} real, {shown_target(every.target)}: {with_bounds(mean)}"
         points.append(_percent(count * float(np.exp(offset)), mean, tip))
     return points
 

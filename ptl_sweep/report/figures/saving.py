@@ -25,6 +25,7 @@ MARK = "mark:"  # beginning of the gid that carries series and tips until the SV
 LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
 PNG_DPI = 150
 PIXELS_PER_POINT = 96 / 72  # of CSS
+ENLARGED = 1.3  # at most, on a wide screen
 ET.register_namespace("", SVG)
 ET.register_namespace("xlink", XLINK)
 
@@ -165,6 +166,6 @@ def inline_svg(path: Path) -> str:
         root.remove(title)  # it would be the hover text of the empty ground
     root.set("role", "img")
     root.set("aria-label", (title.text if title is not None else None) or path.stem)
-    size = f"width:100%;max-width:{width * PIXELS_PER_POINT:.0f}px;height:auto"
+    size = f"width:100%;max-width:{ENLARGED * width * PIXELS_PER_POINT:.0f}px;height:auto"
     root.set("style", f"{size};{root.get('style', '')}")
     return ET.tostring(root, encoding="unicode")

@@ -14,7 +14,6 @@ from ptl_sweep.report.figures.distances import CellHistogram, distance_figure
 from ptl_sweep.report.figures.equivalent import equivalent_figure, equivalent_rows
 from ptl_sweep.report.figures.errors import error_figure, precision_figure
 from ptl_sweep.report.figures.levels import (
-    AP_METRICS,
     ap_t2t_metrics,
     count_figure,
     effect_figure,
@@ -107,11 +106,11 @@ def _effect(source: Source) -> Iterator[FigureSpec]:
         )
 
 
-def _ap(source: Source) -> Iterator[FigureSpec]:
+def _ap(metric: str, label: str, source: Source) -> Iterator[FigureSpec]:
     yield source.figure(
-        "AP50 and AP against real images",
+        f"{metric} against real images",
         "Means over seeds with 95 % intervals.",
-        partial(count_figure, source.summary, source.dataset, AP_METRICS),
+        partial(count_figure, source.summary, source.dataset, {metric: label}),
     )
 
 
@@ -241,9 +240,10 @@ def _published(source: Source) -> Iterator[FigureSpec]:
 
 
 PLANNERS: dict[str, FigurePlanner] = {
+    "ap50": partial(_ap, "AP50", "AP50 [%]"),
     "equivalent": _equivalent,
     "effect": _effect,
-    "ap": _ap,
+    "ap": partial(_ap, "AP", "AP [%]\nIoU .5:.95"),
     "prediction": _prediction,
     "bands": _bands,
     "ap_t2t": _ap_t2t,

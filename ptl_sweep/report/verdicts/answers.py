@@ -26,19 +26,37 @@ class Answer(NamedTuple):
     test: str  # the exact test behind it and what limits it
 
 
-def answers(claims: pl.DataFrame, summary: pl.DataFrame) -> list[Answer]:
-    """The title's question per (source, value of synthetic)."""
+class Arm(NamedTuple):
+    """What is known of one value of `synthetic` on one source."""
+
+    pooled: GroupSummary  # over all targets and real counts
+    effect: ClaimRow | None  # None: no seed has all cells of off and of this value
+    worth: Sequence[ClaimRow]
+
+
+def arms(claims: pl.DataFrame, summary: pl.DataFrame) -> list[Arm]:
+    """Values of `synthetic` beside off, per source, with what is claimed of them."""
     wide = pl.col("real_count").is_null() & (pl.col("synthetic") != OFF)
     pooled = {(one.group.dataset, one.group.synthetic): one
               for one in group_summaries(summary.filter(wide, metric="AP50"))}  # fmt: skip
     worth = read_claims(claims, Statement.WORTH)
     judged = {(row.dataset, row.treated): row for row in read_claims(claims, Statement.EFFECT)}
     return [
-        _answer(judged[key], one, [row for row in worth if (row.dataset, row.treated) == key])
-        if key in judged
-        else _no_answer(one)
+        Arm(one, judged.get(key), [row for row in worth if (row.dataset, row.treated) == key])
         for key, one in pooled.items()
     ]
+
+
+def answers(claims: pl.DataFrame, summary: pl.DataFrame) -> list[Answer]:
+    """The title's question per (source, value of synthetic)."""
+    return [answer_of(arm) for arm in arms(claims, summary)]
+
+
+def answer_of(arm: Arm) -> Answer:
+    """The title's question for one value of `synthetic`."""
+    if arm.effect is None:
+        return _no_answer(arm.pooled)
+    return _answer(arm.effect, arm.pooled, arm.worth)
 
 
 def _no_answer(pooled: GroupSummary) -> Answer:
@@ -53,7 +71,7 @@ def _answer(row: ClaimRow, pooled: GroupSummary, worth: Sequence[ClaimRow]) -> A
     if row.verdict is Verdict.OPEN:
         sentence = (
             f"No verdict over trainings ({row.seeds}, {MIN_SEEDS} are needed): in these, AP50 "
-            f"changes by {change} with {row.name}, {_open_bounds(row, pooled)} {where}."
+            f"changes by {change} with {row.name}, {open_bounds(row, pooled)} {where}."
         )
     elif row.verdict is Verdict.NONE:
         sentence = f"No evidence that {row.name} change AP50: {change}, {row.bounds()} {where}."
@@ -70,7 +88,7 @@ def _answer(row: ClaimRow, pooled: GroupSummary, worth: Sequence[ClaimRow]) -> A
     return Answer(row.verdict, sentence, test)
 
 
-def _open_bounds(row: ClaimRow, pooled: GroupSummary) -> str:
+def open_bounds(row: ClaimRow, pooled: GroupSummary) -> str:
     """The interval of these seeds; with one seed that over test images alone."""
     low, high = (POINTS * end for end in pooled.over_images)
     if row.num_seeds > 1 or np.isnan(low + high):
@@ -78,28 +96,38 @@ def _open_bounds(row: ClaimRow, pooled: GroupSummary) -> str:
     return f"95 % interval {low:+.1f} to {high:+.1f} over test images alone"
 
 
-def _levels(row: GroupSummary) -> str:
-    """AP50 with and without, over the seeds of the effect; empty when `off` lacks one of them."""
+def levels(row: GroupSummary) -> tuple[float, float] | None:
+    """AP50 without and with, over the seeds of the effect; None when `off` lacks one of them."""
     if row.mean.num != row.effect.num or not row.mean.num:
-        return ""
-    on, off = POINTS * row.mean.mean, POINTS * (row.mean.mean - row.effect.mean)
-    return f"{on:.1f} % with, {off:.1f} % without; "
+        return None
+    return POINTS * (row.mean.mean - row.effect.mean), POINTS * row.mean.mean
+
+
+def _levels(row: GroupSummary) -> str:
+    found = levels(row)
+    return f"{found[1]:.1f} % with, {found[0]:.1f} % without; " if found else ""
 
 
 def _worth(rows: Sequence[ClaimRow]) -> str:
     """Real images alone that detect as well, at every count."""
     if not rows:
         return ""
-    counts = [int(count) for count in rows[0].real_counts.split(", ")]
+    counts = tried_counts(rows[0])
     each = [
-        f"{row.real_count} with them as {_equivalent(row, counts)} alone"
+        f"{row.real_count} with them as {equivalent(row, counts)} alone"
         + ("" if row.verdict is Verdict.FOUND else " (no evidence at this count)")
         for row in rows
     ]
     return f" Real images that detect as well, median over seeds: {'; '.join(each)}."
 
 
-def _equivalent(row: ClaimRow, counts: Sequence[int]) -> str:
+def tried_counts(row: ClaimRow) -> list[int]:
+    """The real counts that a claim is about."""
+    return [int(count) for count in row.real_counts.split(", ")]
+
+
+def equivalent(row: ClaimRow, counts: Sequence[int]) -> str:
+    """`52 [40, > 160]`; the value alone where it has no interval."""
     value, low, high = (count_text(end, counts) if not np.isnan(end) else ""
                         for end in (row.value, row.low, row.high))  # fmt: skip
     return f"{value} [{low}, {high}]" if low and high else value

@@ -147,4 +147,4 @@ def _readings(row: ClaimRow) -> str:
 
 def _shortened(readings: str) -> str:
     every = "; ".join(one.name for one in READINGS)
-    return f"all {len(READINGS)} readings" if readings == every else readings
+    return f"all {len(READINGS)} readings" if readings == every else readings.replace("; ", " | ")
