@@ -85,10 +85,9 @@ def _worth(arm: Arm) -> HeadlineNumber:
     if not found:
         return HeadlineNumber(label, NOT_KNOWN, "no evidence at any real count")
     first, *rest = (
-        f"{row.real_count} with them as {equivalent(row, tried_counts(row))} alone"
-        for row in found[:MAX_WORTHS]
+        f"{row.real_count} as {equivalent(row, tried_counts(row))}" for row in found[:MAX_WORTHS]
     )
-    detail = "; ".join((*rest, "median over seeds"))
+    detail = "; ".join(("with synthetic as alone, median over seeds", *rest))
     return HeadlineNumber(label, first, detail, Verdict.FOUND)
 
 

@@ -47,7 +47,7 @@ def test_a_found_change_has_levels_interval_worth_and_cost() -> None:
     assert found["levels"].value == "20.0 \N{RIGHTWARDS ARROW} 31.0 %"
     assert (found["change"].value, found["change"].verdict) == ("+11.0 points", Verdict.FOUND)
     assert "95 % interval +8.5 to +13.5 over 6 seeds" in found["change"].detail
-    assert found["worth"].value == "20 with them as 60 [40, > 100] alone"
+    assert found["worth"].value == "20 as 60 [40, > 100]"
     assert found["cost"].value == "1 h 20 min"
     assert "12 stages" in found["cost"].detail
 
