@@ -3,7 +3,7 @@
 Nothing here trains or submits anything, and nothing of the sweep is changed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from ptl_sweep import __version__
 from ptl_sweep.api import frames
 from ptl_sweep.api.coco import write_coco
 from ptl_sweep.api.measuring import measure_images, target_images
-from ptl_sweep.compose.grid import CellId, named_axes
+from ptl_sweep.compose.cells.ids import CellId, named_axes
 from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.datasets import registry
 from ptl_sweep.detection.detector import Detector
@@ -28,6 +28,7 @@ from ptl_sweep.stages.train import MANIFEST
 from ptl_sweep.stages.training_set import read_training_set
 from ptl_sweep.study.tables import read_table
 from ptl_sweep.terminal import did_you_mean
+from ptl_sweep.vocabulary import Value
 
 
 def load_sweep(name: str | Path | None = None, root: str | Path = "outputs") -> "Sweep":
@@ -58,7 +59,8 @@ class Sweep:
     @property
     def cells(self) -> pl.DataFrame:
         """Coordinates of every cell, computed or not."""
-        return pl.DataFrame([cell.id._asdict() for cell in self.plan.cells])
+        rows = [{**cell.id._asdict(), **cell.axes} for cell in self.plan.cells]
+        return pl.DataFrame(rows, infer_schema_length=None)
 
     @property
     def results(self) -> pl.DataFrame:
@@ -87,14 +89,13 @@ class Sweep:
             )
         return read_table(path)
 
-    def cell(self, **coordinates: str | int) -> CellId:
-        """The one cell with these coordinates. Raises: ConfigError for none or several."""
-        wanted = named_axes(coordinates)
-        found = [
-            cell.id
-            for cell in self.plan.cells
-            if all(getattr(cell.id, axis) == value for axis, value in wanted.items())
-        ]
+    def cell(self, **coordinates: str | float) -> CellId:
+        """The one cell with these coordinates; axes as `**{"synthetic.temperature": 5}`.
+
+        Raises: ConfigError for none or several.
+        """
+        wanted = named_axes(coordinates, self.plan.axes)
+        found = [cell.id for cell in self.plan.cells if cell.is_at(wanted)]
         if len(found) != 1:
             raise ConfigError(_not_one(self.plan, wanted, found))
         return found[0]
@@ -204,15 +205,16 @@ class Sweep:
         )
 
 
-def _not_one(plan: Plan, wanted: dict[str, str | int], found: Sequence[CellId]) -> str:
+def _not_one(plan: Plan, wanted: Mapping[str, Value], found: Sequence[CellId]) -> str:
     """Why coordinates name no cell, or several."""
     if found:
-        open_axes = [
-            axis for axis in CellId._fields if len({getattr(one, axis) for one in found}) > 1
-        ]
+        places = [cell.coordinates for cell in plan.cells if cell.id in found]
+        axes = [*CellId._fields, *plan.axes]
+        open_axes = [axis for axis in axes if len({place.get(axis) for place in places}) > 1]
         return f"{len(found)} cells of {plan.name} have these coordinates: give {open_axes[0]}"
     for axis, value in wanted.items():
-        values = sorted({getattr(cell.id, axis) for cell in plan.cells})
-        if value not in values:
+        known = {cell.coordinates[axis] for cell in plan.cells if axis in cell.coordinates}
+        values = sorted(known, key=lambda one: (isinstance(one, str), one))
+        if not any(cell.is_at({axis: value}) for cell in plan.cells):
             return f"no cell of {plan.name} has {axis}={value!r}; it has {values}"
     return f"no cell of {plan.name} has all of {wanted}"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ptl_sweep.cli.arguments import OK, find_sweep
 from ptl_sweep.cli.tables import reduce_where_needed
-from ptl_sweep.compose.grid import CellId
+from ptl_sweep.compose.cells.ids import CellId
 from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.pipeline.plan import Plan, flat
 from ptl_sweep.stages.evaluate import EvaluateStage

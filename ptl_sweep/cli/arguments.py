@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ptl_sweep.compose.grid import named_axes
+from ptl_sweep.compose.cells.ids import named_axes, value_text
 from ptl_sweep.compose.own_choices import search_word
 from ptl_sweep.compose.words import refuse_stray_words
 from ptl_sweep.config.schema import ConfigError
@@ -112,17 +112,13 @@ def cells_of(plan: Plan, words: Sequence[str]) -> list[Cell]:
 
     Raises: ConfigError for a word that names no axis.
     """
-    wanted = named_axes(dict(word.split("=", 1) for word in words))
-    return [
-        cell
-        for cell in plan.cells
-        if all(str(getattr(cell.id, axis)) == value for axis, value in wanted.items())
-    ]
+    wanted = named_axes(dict(word.split("=", 1) for word in words), plan.axes)
+    return [cell for cell in plan.cells if cell.is_at(wanted)]
 
 
 def cells_shown(cells: Sequence[Cell]) -> str:
     """Write the first four cells as they are typed."""
     return "; ".join(
-        " ".join(f"{axis}={value}" for axis, value in cell.id._asdict().items())
+        " ".join(f"{axis}={value_text(value)}" for axis, value in cell.coordinates.items())
         for cell in cells[:4]
     )

@@ -11,7 +11,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -24,10 +24,11 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ptl_sweep.compose.cells.axes import axis_values, swept_axes
+from ptl_sweep.compose.cells.ids import cell_id
 from ptl_sweep.compose.class_names import as_written, with_plain_names, write_names_back
 from ptl_sweep.compose.errors import short_message
 from ptl_sweep.compose.grid import (
-    cell_id,
     check_grid,
     declared_keys,
     is_group,
@@ -53,6 +54,7 @@ from ptl_sweep.config.schema import (
     register_schemas,
     typed,
 )
+from ptl_sweep.vocabulary import Value
 
 SWEEP_FLAGS = {"-m", "--multirun"}
 PARTS = tuple(field.name for field in dataclasses.fields(Config))
@@ -158,7 +160,15 @@ def _flags_first(arguments: Sequence[str]) -> list[str]:
 
 def in_order(cells: Iterable[Config]) -> list[Config]:
     """Sort cells by their ids, so that the order of words on a command line changes no file."""
-    return sorted(cells, key=cell_id)
+    given = list(cells)
+    values = axis_values(given, swept_axes(given))
+    places = [(cell_id(c), _sortable(own)) for c, own in zip(given, values, strict=True)]
+    return [given[index] for index in sorted(range(len(given)), key=places.__getitem__)]
+
+
+def _sortable(values: Mapping[str, Value]) -> list[tuple[bool, Value]]:
+    """The values of axes, of which null is the smallest."""
+    return [(value is not None, value) for value in values.values()]
 
 
 def compose_grid(overrides: Sequence[str], *, as_sweep: bool = True) -> list[Config]:

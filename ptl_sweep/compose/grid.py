@@ -1,51 +1,17 @@
 """From the command line to cells: Hydra composes and validates, nothing runs here."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar, cast, get_origin
+from collections.abc import Iterable, Sequence
+from typing import cast, get_origin
 
+from ptl_sweep.compose.cells.axes import swept_axes
 from ptl_sweep.config.schema import (
-    SYNTHETIC_SPELLINGS,
     Config,
     ConfigError,
     DatasetConfig,
     PoolConfig,
 )
 from ptl_sweep.datasets import registry
-
-V = TypeVar("V")
-
-
-class CellId(NamedTuple):
-    """The coordinates of a cell, as the result columns show them."""
-
-    dataset: str
-    real_count: int
-    synthetic: str
-    target: str
-    seed: int
-
-
-def named_axes(wanted: Mapping[str, V]) -> dict[str, V | str]:
-    """Coordinates as a user names them, `synthetic` as results spell it. Raises: ConfigError."""
-    unknown = sorted(wanted.keys() - set(CellId._fields))
-    if unknown:
-        raise ConfigError(f"{unknown[0]} is not an axis; a cell has {', '.join(CellId._fields)}")
-    return {
-        axis: SYNTHETIC_SPELLINGS.get(str(value), value) if axis == "synthetic" else value
-        for axis, value in wanted.items()
-    }
-
-
-def cell_id(config: Config) -> CellId:
-    """Read the coordinates of a composed cell."""
-    return CellId(
-        config.dataset.name,
-        config.real_count,
-        config.synthetic.name,
-        config.target.name,
-        config.seed,
-    )
 
 
 def check_grid(cells: Sequence[Config], named: Iterable[str]) -> None:
@@ -55,7 +21,7 @@ def check_grid(cells: Sequence[Config], named: Iterable[str]) -> None:
     """
     check_cells(cells, named)
     rising = sorted(cells, key=lambda config: config.real_count)
-    largest = {config.dataset.name: config for config in rising}
+    largest = {repr(config.dataset): config for config in rising}
     for config in largest.values():  # once for each data set: counting may read its files
         _check_real_count(config)
 
@@ -64,38 +30,13 @@ def check_cells(cells: Sequence[Config], named: Iterable[str]) -> None:
     """Refuse what can be refused before any file is read. Raises: ConfigError."""
     keys = set(named)
     _check_one_sweep(cells)
-    _check_distinct(cells)
+    swept_axes(cells)
     _check_validation(cells)
     if "target.root" in keys:
         _check_target_root(cells)
     if not {"dataset", "target"} <= keys:
         _check_worlds(cells)
     _check_drawn(cells)
-
-
-def _check_distinct(cells: Sequence[Config]) -> None:
-    seen: dict[CellId, Config] = {}
-    for config in cells:
-        twin = seen.setdefault(cell_id(config), config)
-        if twin is not config:
-            keys = ", ".join(_differences(twin, config))
-            differ = f", which differ in {keys}," if keys else ""
-            raise ConfigError(
-                f"two cells of the grid{differ} are both {_readable(cell_id(config))}; a sweep "
-                "varies dataset, real_count, synthetic, target and seed: run other keys as other "
-                "sweeps (sweep.name=...) or give the choices names (target.name=..., "
-                "synthetic.name=...)"
-            )
-
-
-def _differences(one: object, other: object, prefix: str = "") -> Iterator[str]:
-    """Name the keys whose values differ."""
-    for field in dataclasses.fields(cast("Any", one)):
-        values = getattr(one, field.name), getattr(other, field.name)
-        if is_group(field.type):
-            yield from _differences(*values, f"{prefix}{field.name}.")
-        elif values[0] != values[1]:
-            yield prefix + field.name
 
 
 def _check_validation(cells: Sequence[Config]) -> None:
@@ -170,10 +111,6 @@ def real_count_fault(config: Config, available: int) -> str | None:
         f"real_count={config.real_count}, but {config.dataset.name} ({config.dataset.split}) "
         f"has {available} images with persons; use 1..{available}"
     )
-
-
-def _readable(cell: CellId) -> str:
-    return " ".join(f"{name}={value}" for name, value in cell._asdict().items())
 
 
 def all_keys() -> list[str]:

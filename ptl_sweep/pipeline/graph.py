@@ -2,12 +2,14 @@
 
 import sys
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar, cast
 
-from ptl_sweep.compose.grid import CellId, cell_id
+from ptl_sweep.compose.cells.arms import AskedCell, name_cells
+from ptl_sweep.compose.cells.axes import axis_values, swept_axes
+from ptl_sweep.compose.cells.ids import CellId, cell_id, coordinates, is_at
 from ptl_sweep.compose.requirements import NO_VALIDATION
 from ptl_sweep.config.schema import Config, ConfigError, DatasetConfig, TranslatorConfig
 from ptl_sweep.datasets.validation import DataError
@@ -26,6 +28,7 @@ from ptl_sweep.stages.inputs import (
 )
 from ptl_sweep.stages.ptl import PtlStage
 from ptl_sweep.stages.train import DetectorStage, TrainStage
+from ptl_sweep.vocabulary import Value
 
 # What a training may depend on, beside the real count and the seed.
 TRAINING_PARTS = (
@@ -53,6 +56,16 @@ class Cell:
 
     id: CellId
     readings: tuple[CellIteration, ...]
+    axes: Mapping[str, Value] = field(default_factory=dict)  # None: the axis does not change it
+
+    @property
+    def coordinates(self) -> dict[str, Value]:
+        """As they are typed: names without axes, then the axes that change the cell."""
+        return coordinates(self.id, self.axes)
+
+    def is_at(self, wanted: Mapping[str, Value]) -> bool:
+        """Whether these are coordinates of the cell; `synthetic` with its axes or without."""
+        return is_at(self.id, self.axes, wanted)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,6 +242,34 @@ class Graph:
             ),
             train,
         )
+
+
+def plan_cells(graph: Graph, configs: Sequence[Config]) -> list[Cell]:
+    """The cells of a grid and their stages; those that differ in nothing are one cell.
+
+    Raises: ConfigError for an axis that changes no cell; DataError.
+    """
+    cells, naive = [], []
+    for config in configs:
+        before = graph.naive.copy()
+        cells.append(graph.add(config))
+        naive.append(graph.naive - before)
+    axes = swept_axes(configs)
+    if not axes:
+        return cells
+    alone = Graph(graph.weights_folder.parent)  # what the cells would be without synthetic images
+    off = [replace(c, synthetic=replace(c.synthetic, method="off")) for c in configs]
+    asked = [
+        AskedCell(cell.id, values, cell.readings, alone.add(config).readings)
+        for cell, config, values in zip(cells, off, axis_values(configs, axes), strict=True)
+    ]
+    found: dict[CellId, Cell] = {}
+    for cell, named, own in zip(cells, name_cells(asked), naive, strict=True):
+        if named.id in found:  # asked for several times
+            assert found[named.id].readings == cell.readings
+            graph.naive.subtract(own)
+        found.setdefault(named.id, replace(cell, id=named.id, axes=named.values))
+    return list(found.values())
 
 
 def _train_label(config: Config) -> str:

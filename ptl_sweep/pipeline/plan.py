@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
-from ptl_sweep.compose.grid import CellId
+from ptl_sweep.compose.cells.ids import CellId
 from ptl_sweep.config.schema import (
     AnalysisConfig,
     Config,
@@ -18,7 +18,7 @@ from ptl_sweep.config.schema import (
     LauncherConfig,
     TrackingConfig,
 )
-from ptl_sweep.pipeline.graph import Cell, CellIteration, Graph, Task, make_tasks
+from ptl_sweep.pipeline.graph import Cell, CellIteration, Graph, Task, make_tasks, plan_cells
 from ptl_sweep.pipeline.provenance import code_fingerprint
 from ptl_sweep.stages.base import Stage, StageKind, decode, encode
 from ptl_sweep.stages.evaluate import EvaluateStage
@@ -79,6 +79,11 @@ class Plan:
         """CPU threads of a worker: what its greediest stage asks for."""
         return max(stage.num_threads for stage in self.stages.values())
 
+    @property
+    def axes(self) -> list[str]:
+        """Keys that the sweep varies beside the coordinates of a cell."""
+        return list(self.cells[0].axes)
+
     def of_kind(self, kind: StageKind) -> list[str]:
         """Keys of the stages of a kind."""
         return [key for key, stage in self.stages.items() if stage.kind == kind]
@@ -101,6 +106,16 @@ class Plan:
         """Every PTL iteration of the sweep."""
         return [stage for stage in self.stages.values() if isinstance(stage, PtlStage)]
 
+    def cells_behind(self, key: str) -> list[Cell]:
+        """The cells that need a stage."""
+        return [cell for cell in self.cells if key in self._needed_by(cell)]
+
+    def _needed_by(self, cell: Cell) -> set[str]:
+        line = [key for r in cell.readings for key in (r.evaluate, r.validation) if key]
+        for key in line:  # which grows
+            line += self.stages[key].parents
+        return set(line)
+
     def log_path(self, task: Task) -> Path:
         """One log per task."""
         return self.folder / "logs" / f"{task.name}.log"
@@ -121,7 +136,7 @@ def plan_sweep(cells: Sequence[Config], command: str) -> Plan:
     """
     root = Path(cells[0].sweep.root)
     graph = Graph(root)
-    planned = [graph.add(config) for config in cells]
+    planned = plan_cells(graph, cells)
     names = [item.name for item in fields(CellIteration)]
     readings = {
         cell.id: [{name: getattr(r, name) for name in names} for r in cell.readings]
@@ -191,7 +206,7 @@ def save_plan(plan: Plan) -> Path:
         "code": plan.code,
         "time": plan.first_planned,
         "settings": encode(plan.settings, keyed=False),
-        "cells": [{**asdict(cell), "id": cell.id._asdict()} for cell in plan.cells],
+        "cells": [_encoded(cell) for cell in plan.cells],
         "stages": [
             {"kind": stage.kind, **encode(stage, keyed=False)} for stage in plan.stages.values()
         ],
@@ -201,6 +216,11 @@ def save_plan(plan: Plan) -> Path:
     path = plan.folder / PLAN
     write_atomically(path, json.dumps(content, separators=(",", ":")).encode())
     return path
+
+
+def _encoded(cell: Cell) -> dict[str, Any]:
+    content = {**asdict(cell), "id": cell.id._asdict()}
+    return content if cell.axes else {name: content[name] for name in ("id", "readings")}
 
 
 def _first_planned(plan: Plan) -> float:
@@ -224,6 +244,7 @@ def load_plan(folder: Path) -> Plan:
             Cell(
                 id=CellId(**cell["id"]),
                 readings=tuple(CellIteration(**reading) for reading in cell["readings"]),
+                axes=cell.get("axes", {}),
             )
             for cell in content["cells"]
         ],

@@ -34,8 +34,9 @@ class KindCount:
 
 def grid_line(plan: Plan) -> str:
     """`grid    12 cells = 2 real_count x 2 synthetic x 3 target x 1 seed`."""
-    axes = plan.cells[0].id._fields
-    counts = {axis: len({getattr(cell.id, axis) for cell in plan.cells}) for axis in axes}
+    places = [cell.coordinates for cell in plan.cells]
+    axes = [*plan.cells[0].id._fields, *plan.axes]
+    counts = {axis: len({own[axis] for own in places if axis in own}) for axis in axes}
     shown = [f"{n} {axis}" for axis, n in counts.items() if n > 1 or axis != "dataset"]
     total = len(plan.cells)
     product = 1
@@ -70,6 +71,8 @@ def _notes(plan: Plan, listing: StoreListing, lines: Sequence[KindCount]) -> Ite
     if resumed:
         others = sum(line.cached for line in lines) - resumed
         yield f"cached  {resumed} resumed: this sweep's own work; {others} of other sweeps"
+    if plan.axes:
+        yield f"axes    {axes_note(plan)}"
     reasons = reasons_to_run(plan, listing)
     if reasons:
         yield f"to run  {reasons}"
@@ -79,6 +82,22 @@ def _notes(plan: Plan, listing: StoreListing, lines: Sequence[KindCount]) -> Ite
     note = pool_note(plan)
     if note:
         yield f"note    {note}"
+
+
+def axes_note(plan: Plan) -> str:
+    """Which values of synthetic an axis does not change: they have one cell for all its values."""
+    parts = []
+    for axis in plan.axes:
+        own: dict[str, bool] = {}
+        for cell in plan.cells:
+            own[str(cell.coordinates["synthetic"])] = cell.axes[axis] is not None
+        changed = [name for name, is_changed in own.items() if is_changed]
+        rest = [name for name, is_changed in own.items() if not is_changed]
+        parts.append(
+            f"{axis} changes synthetic={','.join(changed)}"
+            + (f", not {','.join(rest)}: one cell for all its values" if rest else "")
+        )
+    return "; ".join(parts)
 
 
 def _power(plan: Plan) -> str:

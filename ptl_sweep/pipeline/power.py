@@ -33,6 +33,7 @@ def power_text(plan: Plan) -> str:
     return (
         f"{num_seeds} seeds find a mean effect of {100 * effect:.1f} points of AP50 in "
         f"{100 * POWER:.0f} % of studies; spread over seeds {100 * sd:.1f} points, {origin}"
+        + ("; this is for one value of the axes, several need more" if plan.axes else "")
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
-from ptl_sweep.compose.grid import CellId
+from ptl_sweep.compose.cells.ids import CellId
 from ptl_sweep.pipeline.graph import Cell
 from ptl_sweep.pipeline.plan import PLAN, Plan
 from ptl_sweep.pipeline.queue import QueuedJob, QueueSnapshot

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
+from ptl_sweep.compose.cells.ids import value_text
 from ptl_sweep.ownership import read_claim
 from ptl_sweep.pipeline import status
 from ptl_sweep.pipeline.costs import time_left
@@ -46,12 +47,14 @@ def cells_text(plan: Plan, jobs: QueueSnapshot | None = None) -> str:
     """Every cell with its state and the kind of the first stage that it lacks."""
     states = status.stage_states(plan, jobs)
     by_cell = status.cell_states(plan, states)
+    axes = [*plan.cells[0].id._fields, *plan.axes]
     rows = []
     for cell in plan.cells:
         key = status.first_unpublished(plan, states, cell)
         lacks = plan.stages[key].kind if key is not None else "."
-        rows.append([*map(str, cell.id), by_cell[cell.id], lacks])
-    return text_table([*plan.cells[0].id._fields, "state", "lacks"], rows)
+        place = [value_text(cell.coordinates.get(axis, "-")) for axis in axes]
+        rows.append([*place, by_cell[cell.id], lacks])
+    return text_table([*axes, "state", "lacks"], rows)
 
 
 def queue_lines(jobs: QueueSnapshot | None) -> list[str]:
@@ -77,14 +80,12 @@ def queue_lines(jobs: QueueSnapshot | None) -> list[str]:
 def status_json(plan: Plan, jobs: QueueSnapshot | None = None) -> dict[str, Any]:
     """The same, for scripts."""
     states = status.stage_states(plan, jobs)
+    by_cell = status.cell_states(plan, states)
     return {
         "sweep": plan.name,
         "folder": str(plan.folder),
         "stages": states,
-        "cells": [
-            {**cell._asdict(), "state": state}
-            for cell, state in status.cell_states(plan, states).items()
-        ],
+        "cells": [{**cell.coordinates, "state": by_cell[cell.id]} for cell in plan.cells],
         "jobs": {key: asdict(job) for key, job in jobs.queued.items()} if jobs else {},
         "stuck": [asdict(job) for job in jobs.stuck_jobs] if jobs else [],
         "queue_error": jobs.error if jobs else None,

@@ -2,9 +2,10 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ptl_sweep.compose.cells.ids import BETWEEN, name_before_axes, value_text
 from ptl_sweep.config.schema import TrackingConfig
 from ptl_sweep.ownership import slurm_job
 from ptl_sweep.pipeline.plan import Plan
@@ -15,7 +16,7 @@ from ptl_sweep.stages.ptl import PtlStage
 from ptl_sweep.stages.train import MODEL, STEP_METRICS, DetectorStage
 from ptl_sweep.store import StoreError
 from ptl_sweep.tracking import Companion, FiledFiles, Order, RunInfo, mode_of
-from ptl_sweep.vocabulary import OFF
+from ptl_sweep.vocabulary import OFF, Value
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def _place(plan: Plan, tracking: TrackingConfig, mode: str) -> dict[str, Any]:
 def stage_run(plan: Plan, stage: Stage) -> RunInfo:
     """The run of a stage; a train stage serves every synthetic method, so it has no such tag."""
     detector = plan.detector_stage(stage.key)
-    synthetic = _synthetic(detector)
+    synthetic, axes = _synthetic(detector), _axes(plan, stage)
     tags = [plan.name, stage.kind, detector.data.place.name]
     return RunInfo(
         key=stage.key,
@@ -73,13 +74,14 @@ def stage_run(plan: Plan, stage: Stage) -> RunInfo:
             "kind": str(stage.kind),
             "dataset": detector.data.place.name,
             "real_count": detector.real_count,
-            "synthetic": synthetic,
+            "synthetic": _arm(plan, stage, axes),
             "iteration": detector.iteration,
             "target": stage.data.place.name if isinstance(stage, EvaluateStage) else None,
             "role": _role(plan, stage),
             "seed": detector.seed,
             "translator": detector.translator_name if isinstance(detector, PtlStage) else None,
             "detector": detector.detector.name,
+            **axes,
             **_inputs(plan, stage),
             **_origin(plan.settings.launcher.name),
         },
@@ -88,6 +90,31 @@ def stage_run(plan: Plan, stage: Stage) -> RunInfo:
         step_metrics=() if stage.kind == StageKind.EVALUATE else STEP_METRICS,
         tags=_distinct(tags if stage.kind == StageKind.TRAIN else [*tags, synthetic]),
     )
+
+
+def _axes(plan: Plan, stage: Stage) -> dict[str, Value]:
+    """The value of each axis, where all cells that need the stage have the same; else None."""
+    if not plan.axes:
+        return {}
+    cells = plan.cells_behind(stage.key)
+    first = cells[0].axes
+    return {
+        axis: value if all(cell.axes[axis] == value for cell in cells) else None
+        for axis, value in first.items()
+    }
+
+
+def _arm(plan: Plan, stage: Stage, axes: Mapping[str, Value]) -> str:
+    """The arm and all its axes, since charts know no source.
+
+    Those of the source stand last, as `values_after_name` of its name has them.
+    """
+    name = _synthetic(plan.detector_stage(stage.key))
+    source = plan.cells_behind(stage.key)[0].id.dataset if axes else ""
+    known = {axis: value for axis, value in axes.items() if value is not None}
+    ordered = sorted(known, key=lambda axis: f"{BETWEEN}{axis}=" in source)
+    texts = [f"{axis.removeprefix('synthetic.')}={value_text(known[axis])}" for axis in ordered]
+    return BETWEEN.join([name, *texts])
 
 
 def _inputs(plan: Plan, stage: Stage) -> dict[str, Any]:
@@ -111,11 +138,11 @@ def _model(stage: Stage) -> FiledFiles | None:
 
 
 def run_name(plan: Plan, stage: Stage) -> str:
-    """`n20 s0`, `n20 on t2 s0`, `n20 on t2 s0 -> field`."""
+    """`n20 s0`, `n20 on t2 s0`, `n20 on t2 s0 -> field`; `n20 on, temperature=5 t2 s0`."""
     detector = plan.detector_stage(stage.key)
-    parts = [f"n{detector.real_count}"]
-    if stage.kind != StageKind.TRAIN:
-        parts.append(_synthetic(detector))
+    parts, arm = [f"n{detector.real_count}"], _arm(plan, stage, _axes(plan, stage))
+    if stage.kind != StageKind.TRAIN or arm != OFF:
+        parts.append(arm)
     if detector.iteration:
         parts.append(f"t{detector.iteration}")
     parts.append(f"s{detector.seed}")
@@ -153,7 +180,12 @@ def reduce_run(plan: Plan, files: Sequence[str] = ()) -> RunInfo:
             **_origin(plan.settings.launcher.name),
         },
         tags=_distinct(
-            [plan.name, "reduce", *(c.dataset for c in cells), *(c.synthetic for c in cells)]
+            [
+                plan.name,
+                "reduce",
+                *(name_before_axes(cell.dataset) for cell in cells),
+                *(name_before_axes(cell.synthetic) for cell in cells),
+            ]
         ),
         makes=FiledFiles(name=f"grid-results-{plan.name}", kind="results", files=tuple(files)),
     )

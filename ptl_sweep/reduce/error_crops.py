@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
+from ptl_sweep.compose.cells.ids import values_after_name
 from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.datasets import registry
 from ptl_sweep.datasets.records import ImageRecord
@@ -111,6 +112,7 @@ def _cut_one(record: ImageRecord, box: ErrorBox, path: Path) -> None:
 def _caption(cell: Cell, box: ErrorBox) -> str:
     distance = "" if np.isnan(box.distance) else f", distance {box.distance:.0f}"
     return (
-        f"{cell.id.synthetic}, {cell.id.real_count} real, {cell.id.target}: "
+        f"{cell.id.synthetic}{values_after_name(cell.id.dataset)}, {cell.id.real_count} real, "
+        f"{cell.id.target}: "
         f"score {box.score:.2f}{distance}, {box.type}"
     )

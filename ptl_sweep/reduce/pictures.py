@@ -10,6 +10,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
+from ptl_sweep.compose.cells.ids import values_after_name
 from ptl_sweep.pipeline.costs import stage_seconds
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.pipeline.status import StageState, States
@@ -60,7 +61,9 @@ def _sample(plan: Plan, stage: PtlStage, image: Mapping[str, Any]) -> SamplePict
         _with_boxes(path, image["boxes"], plan.folder / "samples" / f"{stage.key}-{path.name}")
         for path in (virtual, transformed)
     ]
-    return SamplePicture(pair[0], pair[1], f"{stage.label} {image['pool_id']}")
+    cell = plan.cells_behind(stage.key)[0].id
+    axes = values_after_name(cell.synthetic) + values_after_name(cell.dataset)
+    return SamplePicture(pair[0], pair[1], f"{stage.label}{axes} {image['pool_id']}")
 
 
 def _with_boxes(path: Path, boxes: list[list[float]], target: Path) -> Path:

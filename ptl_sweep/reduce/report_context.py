@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from ptl_sweep.metrics.measure import CellMetrics
 from ptl_sweep.pipeline.plan import Plan
+from ptl_sweep.pipeline.plan_text import axes_note
 from ptl_sweep.pipeline.provenance import software
 from ptl_sweep.pipeline.queue import QueueSnapshot
 from ptl_sweep.pipeline.status import StageState, States
@@ -46,7 +47,11 @@ def report_context(
         samples=sample_pictures(plan),
         failures=_failures(plan, states, jobs),
         drops=_drops(plan, states),
-        warnings=[*_stage_warnings(plan, states), *_matching_warnings(cells)],
+        warnings=[
+            *_axis_warnings(plan),
+            *_stage_warnings(plan, states),
+            *_matching_warnings(cells),
+        ],
         drift=kept_simulation(plan.root, dimension, DRIFT_COUNTS, analysis) if cells else [],
     )
 
@@ -68,6 +73,15 @@ def _failures(plan: Plan, states: States, jobs: QueueSnapshot | None) -> list[St
             path = failure.get("log") or plan.log_path(plan.task_of(key))
             found.append(StageFailure(key, what_failed(plan, key, jobs), str(path)))
     return found
+
+
+def _axis_warnings(plan: Plan) -> Iterator[str]:
+    if plan.axes:
+        yield (
+            f"axes: {axes_note(plan)}. Every value is judged by itself. Effects on AP50 are "
+            "adjusted for the number of values; other statements are not, so a single one that is "
+            "found among several values is exploratory"
+        )
 
 
 def _stage_warnings(plan: Plan, states: States) -> list[str]:

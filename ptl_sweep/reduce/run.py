@@ -54,7 +54,7 @@ def reduce_sweep(
     started = time.time()
     reducer = Reducer(plan, jobs)
     study = study_of(reducer)
-    write_study(plan.folder, study)
+    write_study(plan.folder, study, plan.cells)
     context = report_context(
         plan,
         study,

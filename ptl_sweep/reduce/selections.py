@@ -44,10 +44,11 @@ def _selection(plan: Plan, stage: PtlStage) -> PoolSelection:
     content = json.loads(plan.store.artifact(stage.key, SELECTION).read_text())
     gaps: dict[str, float | None] = {one["image_id"]: one["gap"] for one in content["pool"]}
     names, chosen = list(gaps), set(content["selected"])
+    cell = plan.cells_behind(stage.key)[0].id  # whose names say the axes
     return PoolSelection(
-        dataset=stage.data.place.name,
+        dataset=cell.dataset,
         real_count=stage.real_count,
-        synthetic=stage.synthetic,
+        synthetic=cell.synthetic,
         seed=stage.seed,
         iteration=stage.iteration,
         gap=np.array([np.inf if gap is None else gap for gap in gaps.values()], np.float64),

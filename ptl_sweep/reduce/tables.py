@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from ptl_sweep.metrics.bootstrap import Replicates
+from ptl_sweep.pipeline.graph import Cell
 from ptl_sweep.reduce.error_crops import cut_errors
 from ptl_sweep.reduce.rows import Measured, Reducer
 from ptl_sweep.reduce.selections import read_selections
@@ -37,6 +38,7 @@ STEMS = {  # table of the study -> its file
     "summary": "summary",
     "claims": "claims",
 }
+ARM = ("dataset", "synthetic")  # which have the values of axes in their names
 FILES = tuple(f"{stem}.csv" for stem in STEMS.values())
 
 
@@ -76,10 +78,30 @@ def study_of(reducer: Reducer) -> Study:
     )
 
 
-def write_study(folder: Path, study: Study) -> None:
-    """Write every table but the published one as CSV and Parquet."""
+def write_study(folder: Path, study: Study, cells: Sequence[Cell] = ()) -> None:
+    """Write every table but the published one as CSV and Parquet, with the axes of `cells`."""
     for name, stem in STEMS.items():
-        write_table(getattr(study, name), folder, stem)
+        write_table(with_axes(getattr(study, name), cells), folder, stem)
+
+
+def with_axes(table: pl.DataFrame, cells: Sequence[Cell]) -> pl.DataFrame:
+    """Put the values of a sweep's axes behind the coordinates, where a table has cells or groups.
+
+    Null: the axis does not change the cell, or its value is null.
+    """
+    if not any(cell.axes for cell in cells) or not {*ARM} <= {*table.columns}:
+        return table
+    rows = {
+        (cell.id.dataset, cell.id.synthetic): {
+            **dict(zip(ARM, (cell.id.dataset, cell.id.synthetic), strict=True)), **cell.axes
+        }
+        for cell in cells
+    }  # fmt: skip
+    values = pl.DataFrame(list(rows.values()), infer_schema_length=None)
+    place = [name for name in table.columns if name in schemas.CELL]
+    return table.join(values, on=ARM, how="left", maintain_order="left").select(
+        *place, *cells[0].axes, pl.exclude(*place, *cells[0].axes)
+    )
 
 
 def _rng(purpose: str) -> np.random.Generator:

@@ -1,5 +1,6 @@
 """What the tables say and how sure it is: typed rows, which sentences and figures read."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -7,6 +8,7 @@ import numpy as np
 import polars as pl
 from polars import selectors
 
+from ptl_sweep.compose.cells.ids import name_before_axes, values_after_name
 from ptl_sweep.study.statistics import Interval, mean_interval
 from ptl_sweep.vocabulary import ALL_TARGETS, BANDS, OFF, Distance, Group, bounded
 
@@ -78,7 +80,13 @@ def axes_of(rows: pl.DataFrame) -> Axis:
 
 def off_first(names: Iterable[str]) -> list[str]:
     """The values of `synthetic` in the order of display."""
-    return sorted(names, key=lambda name: (name != OFF, name))
+    return sorted(names, key=lambda name: (name != OFF, name_before_axes(name), _numbers(name)))
+
+
+def _numbers(name: str) -> tuple[list[float], str]:
+    """Values of axes by size: `temperature=5` before `temperature=10`."""
+    values = re.findall(r"=(-?\d[\d.e+-]*)(?=,|$)", values_after_name(name))
+    return [float(value) for value in values], name
 
 
 def plural(count: float, noun: str) -> str:

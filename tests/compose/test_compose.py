@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ptl_sweep.compose import compose
+from ptl_sweep.compose.cells.ids import cell_id
 from ptl_sweep.compose.compose import (
     compose_grid,
     compose_run,
@@ -15,7 +16,6 @@ from ptl_sweep.compose.compose import (
     named_keys,
     run_hydra,
 )
-from ptl_sweep.compose.grid import cell_id
 from ptl_sweep.config.schema import Config, ConfigError
 
 

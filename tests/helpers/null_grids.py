@@ -14,8 +14,8 @@ from numpy import ndarray
 
 from ptl_sweep.config.analysis import EQUAL_COUNTS
 from ptl_sweep.study.claims.effects import PairedCells
-from ptl_sweep.study.claims.medium_confidence import READINGS, Reading
-from ptl_sweep.study.claims.table import FALSE_DISTANCE, VARIANTS, Thresholds
+from ptl_sweep.study.claims.medium_confidence import READINGS, VARIANTS, Reading
+from ptl_sweep.study.claims.table import FALSE_DISTANCE, Thresholds
 from ptl_sweep.study.schemas import results_schema
 from ptl_sweep.vocabulary import (
     COMPARABLE_DISTANCE,

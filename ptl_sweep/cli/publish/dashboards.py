@@ -16,6 +16,7 @@ import wandb_workspaces.workspaces as ws
 
 from ptl_sweep.cli.publish import panels
 from ptl_sweep.cli.publish.panels import GRID_TABLES
+from ptl_sweep.compose.cells.ids import name_before_axes
 from ptl_sweep.report import sentences
 from ptl_sweep.report.breaks.marks import marked_sentences
 from ptl_sweep.report.content import beside
@@ -44,10 +45,16 @@ class DashboardPlace:
 
 
 def last_iterations(rows: pl.DataFrame) -> dict[str, int]:
-    """Find the PTL iteration that results.csv shows, by value of synthetic, off first."""
-    last = rows.group_by("synthetic").agg(pl.col("iteration").max()).drop_nulls()
-    found = dict(last.sort(pl.col("synthetic") != OFF, "synthetic").iter_rows())
-    return {str(name): int(iteration) for name, iteration in found.items()}
+    """Find the PTL iteration that results.csv shows, by value of synthetic, off first.
+
+    Values of axes that stand in the name of the source are named here as well, as runs have them.
+    """
+    axes = pl.col("dataset").str.replace("^[^,]*", "")
+    named = rows.select("iteration", synthetic=pl.col("synthetic") + axes)
+    last = named.group_by("synthetic").agg(pl.col("iteration").max()).drop_nulls()
+    found = {str(name): int(iteration) for name, iteration in last.iter_rows()}
+    order = sorted(found, key=lambda name: (name_before_axes(name) != OFF, name))
+    return {name: found[name] for name in order}
 
 
 def build_workspace(place: DashboardPlace, study: Study) -> ws.Workspace:

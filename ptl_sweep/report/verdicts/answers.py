@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from ptl_sweep.compose.cells.ids import values_after_name
 from ptl_sweep.report.evidence import GroupSummary, count_text, group_summaries
 from ptl_sweep.report.verdicts.claim_row import (
     POINTS,
@@ -60,7 +61,7 @@ def answer_of(arm: Arm) -> Answer:
 
 
 def _no_answer(pooled: GroupSummary) -> Answer:
-    name = arm_name(pooled.group.synthetic)
+    name = arm_name(pooled.group.synthetic + values_after_name(pooled.group.dataset))
     sentence = f"No answer for {name}: no seed has all cells of off and of this value."
     return Answer(Verdict.OPEN, sentence, "")
 
@@ -82,10 +83,14 @@ def _answer(row: ClaimRow, pooled: GroupSummary, worth: Sequence[ClaimRow]) -> A
             f"{row.name[0].upper()}{row.name[1:]} {verb} AP50 by {size}, {row.bounds()} {where}."
         )
         sentence += _worth(worth)
-    test = (
-        "" if row.verdict is Verdict.OPEN else f"Exact sign-flip test over seeds: p = {row.p:.3g}."
-    )
-    return Answer(row.verdict, sentence, test)
+    return Answer(row.verdict, sentence, _test(row))
+
+
+def _test(row: ClaimRow) -> str:
+    if row.verdict is Verdict.OPEN:
+        return ""
+    p = f"p = {row.p_family:.3g}, adjusted for {row.family}" if row.family else f"p = {row.p:.3g}"
+    return f"Exact sign-flip test over seeds: {p}."
 
 
 def open_bounds(row: ClaimRow, pooled: GroupSummary) -> str:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from ptl_sweep.compose.cells.ids import name_before_axes, values_after_name
 from ptl_sweep.report.evidence import plural
 from ptl_sweep.study.claims.claim import Agreement, Verdict
 from ptl_sweep.study.claims.table import Statement
@@ -34,6 +35,7 @@ class ClaimRow(NamedTuple):
     high: float
     num_seeds: int
     p: float
+    family: str
     p_family: float
     control: float
     control_low: float
@@ -44,7 +46,7 @@ class ClaimRow(NamedTuple):
     @property
     def name(self) -> str:
         """What a sentence calls the treated arm."""
-        return arm_name(self.treated)
+        return arm_name(self.treated + values_after_name(self.dataset))
 
     @property
     def scope(self) -> str:
@@ -75,7 +77,7 @@ class ClaimRow(NamedTuple):
 
 def arm_name(synthetic: str) -> str:
     """What a sentence calls a value of `synthetic`; one of somebody's own may add no image."""
-    if synthetic in ADD_IMAGES:
+    if name_before_axes(synthetic) in ADD_IMAGES:
         return f"synthetic images ({synthetic})"
     return f"the settings of {synthetic}"
 
@@ -87,7 +89,7 @@ def read_claims(
     is_part = pl.col("part").fill_null("") != ""
     own = claims.lazy().filter(pl.col("statement") == statement, is_part if parts else ~is_part)
     filled = own.with_columns(
-        pl.col("part", "treated", "reference", "disagreeing", "undecided").fill_null(""),
+        pl.col("part", "treated", "reference", "family", "disagreeing", "undecided").fill_null(""),
         pl.col("num_seeds").fill_null(0),
     )
     return [_read(row) for row in filled.select(ClaimRow._fields).collect().iter_rows()]

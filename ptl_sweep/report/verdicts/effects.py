@@ -47,7 +47,10 @@ def _by_target(rows: Sequence[ClaimRow]) -> str:
         rest = len(rows) - len(found)
         opening = f"AP50 by target: {name} {' and '.join(parts)}"
         opening += f", no evidence on {plural(rest, 'other')}" if rest else ""
-    return f"{opening}: {each}; adjusted for {plural(len(rows), 'target')}."
+    family = rows[0].family
+    if family in ("", "targets"):
+        family = plural(len(rows), "target")
+    return f"{opening}: {each}; adjusted for {family}."
 
 
 def _contrast(row: ClaimRow) -> str:

@@ -5,7 +5,7 @@ The seed's text could not be read, so every reading of it must agree, and more r
 not have the same advantage.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import NamedTuple
@@ -26,6 +26,7 @@ from ptl_sweep.study.claims.claim import (
     p_of_all,
 )
 from ptl_sweep.study.claims.effects import PairedCells
+from ptl_sweep.vocabulary import ApT2t, ApT2tAtCount, ApT2tVariant
 
 
 class Reading(NamedTuple):
@@ -46,6 +47,22 @@ RECALLS = ("all", "matched")  # ground truths that recall is over
 SCALES = ("lift", "raw")  # over the same detections in random order | as it is
 READINGS = tuple(Reading(*one) for one in product(OPERATING_POINTS, RECALLS, SCALES))
 HEADLINE = READINGS[0]
+VARIANTS = {  # of AP_t2t, by recall and scale of a reading
+    ("all", "raw"): ApT2tVariant.SHRUNK,
+    ("all", "lift"): ApT2tVariant.LIFT,
+    ("matched", "raw"): ApT2tVariant.MATCHED,
+    ("matched", "lift"): ApT2tVariant.MATCHED_LIFT,
+}
+
+
+def columns_of(
+    reading: Reading, scores: Sequence[float], equal_counts: Sequence[float]
+) -> list[str]:
+    """Name its columns of results.csv at the low, medium and high operating point."""
+    variant = VARIANTS[reading.recall, reading.scale]
+    if reading.operating_point == "fixed scores":
+        return [ApT2t(score, variant).name for score in scores]
+    return [ApT2tAtCount(count, variant).name for count in equal_counts]
 
 
 class Bands(NamedTuple):

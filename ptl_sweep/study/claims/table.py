@@ -1,7 +1,7 @@
 """claims.csv: every statement of the study with its verdict, the numbers behind it, its control."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from itertools import combinations
@@ -10,10 +10,11 @@ from typing import NamedTuple
 import numpy as np
 import polars as pl
 
+from ptl_sweep.study.claims.axis_values import Arm, ArmEffects, effects_of_arms
 from ptl_sweep.study.claims.cells import ArmPair, strata, with_error_costs
 from ptl_sweep.study.claims.claim import Claim, family_claims
 from ptl_sweep.study.claims.distances import nearer_targets, prediction
-from ptl_sweep.study.claims.effects import PairedCells, effect, effects_by_target
+from ptl_sweep.study.claims.effects import PairedCells
 from ptl_sweep.study.claims.key_results import (
     KeyResult,
     adjusted_p,
@@ -27,6 +28,7 @@ from ptl_sweep.study.claims.medium_confidence import (
     READINGS,
     Bands,
     Reading,
+    columns_of,
     medium_confidence,
 )
 from ptl_sweep.study.claims.worth import worth
@@ -39,8 +41,6 @@ from ptl_sweep.vocabulary import (
     OFF,
     RELATIVE_DISTANCE,
     ApT2t,
-    ApT2tAtCount,
-    ApT2tVariant,
     Distance,
     Row,
     Value,
@@ -49,12 +49,6 @@ from ptl_sweep.vocabulary import (
 
 METRIC = "AP50"
 FALSE_DISTANCE = Distance("fp", "mean", COMPARABLE_DISTANCE.variant)
-VARIANTS = {  # of AP_t2t, by recall and scale of a reading
-    ("all", "raw"): ApT2tVariant.SHRUNK,
-    ("all", "lift"): ApT2tVariant.LIFT,
-    ("matched", "raw"): ApT2tVariant.MATCHED,
-    ("matched", "lift"): ApT2tVariant.MATCHED_LIFT,
-}
 
 
 class Statement(StrEnum):
@@ -98,6 +92,10 @@ class _Pair:
         return self.arms.cells(metric)
 
     @property
+    def arm(self) -> Arm:
+        return self.dataset, self.treated
+
+    @property
     def place(self) -> Row:
         return {"dataset": self.dataset, "treated": self.treated, "reference": self.reference}
 
@@ -121,28 +119,37 @@ def claims(
     if errors is not None:
         kept = with_error_costs(kept, errors)
     rows: list[Row] = []
-    for dataset in kept["dataset"].unique(maintain_order=True):
-        own = kept.filter(dataset=dataset)
-        rows += _prediction_rows(own, dataset)
-        others = [name for name in own["synthetic"].unique(maintain_order=True) if name != OFF]
-        for name in others:
-            pair = _Pair(own, dataset, name, OFF)
-            rows += [*_effect_rows(pair), *_distance_rows(pair), *_key_rows(pair, thresholds)]
+    sources = kept.partition_by("dataset", maintain_order=True)
+    arms = [list(_pairs_with_off(own)) for own in sources]
+    effects = effects_of_arms({pair.arm: pair.cells() for pairs in arms for pair in pairs})
+    for own, pairs in zip(sources, arms, strict=True):
+        rows += _prediction_rows(own, own["dataset"][0])
+        for pair in pairs:
+            if pair.arm in effects:
+                rows += _effect_rows(pair, effects[pair.arm])
+            rows += [*_distance_rows(pair), *_key_rows(pair, thresholds)]
             if errors is not None:
                 rows += _error_rows(pair)
-        rows += _contrast_rows([_Pair(own, dataset, *two) for two in combinations(others, 2)])
+        rows += _contrast_rows([replace(one, reference=other.treated)
+                                for one, other in combinations(pairs, 2)])  # fmt: skip
     return frame_of(rows, CLAIMS)
 
 
-def _effect_rows(pair: _Pair) -> Iterator[Row]:
+def _pairs_with_off(results: pl.DataFrame) -> Iterator[_Pair]:
+    """Every value of `synthetic` but off against off, of one source."""
+    for name in results["synthetic"].unique(maintain_order=True):
+        if name != OFF:
+            yield _Pair(results, results["dataset"][0], name, OFF)
+
+
+def _effect_rows(pair: _Pair, effects: ArmEffects) -> Iterator[Row]:
     cells = pair.cells()
-    if cells is None:
-        return
-    yield claim_row(Statement.EFFECT, pair.place, cells, effect(cells))
-    for name, claim in effects_by_target(cells).items():
+    assert cells is not None
+    yield claim_row(Statement.EFFECT, pair.place, cells, effects.whole)
+    for name, claim in effects.by_target.items():
         yield claim_row(Statement.TARGET_EFFECT, pair.place, cells, claim) | {"target": name}
     curve = pair.arms.curve
-    for one in worth(cells, curve).counts:
+    for one in worth(cells, curve, effects.whole).counts:
         yield {
             "statement": Statement.WORTH, **pair.place, "metric": METRIC, "part": "",
             "targets": ", ".join(cells.targets), "real_counts": _listed(curve.counts),
@@ -226,7 +233,7 @@ def _key_results(pair: _Pair, thresholds: Thresholds) -> Iterator[_KeyResultRows
 def _medium_rows(pair: _Pair, thresholds: Thresholds) -> _KeyResultRows | None:
     readings: dict[Reading, Bands] = {}
     for reading in READINGS:
-        bands = [pair.cells(name) for name in _columns(reading, thresholds)]
+        bands = [pair.cells(name) for name in columns_of(reading, *thresholds)]
         known = [one for one in bands if one is not None]
         if len(known) == len(bands) and len({one.counts for one in known}) == 1:
             readings[reading] = Bands(*known)
@@ -235,7 +242,7 @@ def _medium_rows(pair: _Pair, thresholds: Thresholds) -> _KeyResultRows | None:
     found = medium_confidence(readings)
 
     def row(reading: Reading, claim: Claim) -> dict[str, Value]:
-        metric = _columns(reading, thresholds)[1]
+        metric = columns_of(reading, *thresholds)[1]
         return claim_row(Statement.MEDIUM, pair.place, readings[reading].medium, claim, metric)
 
     return _KeyResultRows(
@@ -243,13 +250,6 @@ def _medium_rows(pair: _Pair, thresholds: Thresholds) -> _KeyResultRows | None:
         parts=[row(one, own.advantage) | {"part": one.name} for one, own in found.readings.items()],
         normal_p=found.normal_p,
     )
-
-
-def _columns(reading: Reading, thresholds: Thresholds) -> list[str]:
-    variant = VARIANTS[reading.recall, reading.scale]
-    if reading.operating_point == "fixed scores":
-        return [ApT2t(score, variant).name for score in thresholds.scores]
-    return [ApT2tAtCount(count, variant).name for count in thresholds.equal_counts]
 
 
 def _result_rows(

@@ -49,15 +49,15 @@ class Worth:
     counts: tuple[CountWorth, ...]  # every count; empty where the curve has fewer than three
 
 
-def worth(cells: PairedCells, curve: RealCurve | None = None) -> Worth:
+def worth(cells: PairedCells, curve: RealCurve | None = None, guard: Claim | None = None) -> Worth:
     """Judge the effect over all counts first, then quote every count's equivalent.
 
     One test over all counts guards the statements about each of them: without an effect found,
     no count is found to be worth more or less. `curve`: where real images alone have more counts
-    than the cells (their reference when not given).
+    than the cells (their reference when not given). `guard`: the effect, where it was judged.
     """
     curve = curve or RealCurve(counts=cells.counts, levels=cells.reference.mean(axis=2))
-    guard = effect(cells)
+    guard = guard or effect(cells)
     each = equivalents(cells, curve) if len(curve.counts) >= MIN_COUNTS else None
     return Worth(
         claim=guard,
