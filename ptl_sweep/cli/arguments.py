@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ptl_sweep.compose.cells.ids import named_axes, value_text
+from ptl_sweep.compose.cells.ids import CellId, named_axes, value_text
 from ptl_sweep.compose.own_choices import search_word
 from ptl_sweep.compose.words import refuse_stray_words
 from ptl_sweep.config.schema import ConfigError
@@ -112,7 +112,12 @@ def cells_of(plan: Plan, words: Sequence[str]) -> list[Cell]:
 
     Raises: ConfigError for a word that names no axis.
     """
-    wanted = named_axes(dict(word.split("=", 1) for word in words), plan.axes)
+    named = named_axes(dict(word.split("=", 1) for word in words), plan.axes)
+    whole = CellId.__annotations__
+    wanted = {
+        axis: int(text) if whole.get(axis) is int and text.isdecimal() else text
+        for axis, text in named.items()
+    }
     return [cell for cell in plan.cells if cell.is_at(wanted)]
 
 

@@ -189,8 +189,9 @@ def compose_grid(overrides: Sequence[str], *, as_sweep: bool = True) -> list[Con
         words = with_own_choices(overrides)
         cells = list(_compose_cells(_with_open_mappings(with_plain_names(words))))
     write_names_back(cells)
-    if as_sweep:
-        check_grid(cells, named_keys(overrides))
+    if not as_sweep:
+        return sorted(cells, key=cell_id)
+    check_grid(cells, named_keys(overrides))
     return in_order(cells)
 
 

@@ -21,6 +21,8 @@ def check_grid(cells: Sequence[Config], named: Iterable[str]) -> None:
     """
     check_cells(cells, named)
     rising = sorted(cells, key=lambda config: config.real_count)
+    by_object = {id(config.dataset): config for config in rising}  # cells share most of them
+    rising = sorted(by_object.values(), key=lambda config: config.real_count)
     largest = {repr(config.dataset): config for config in rising}
     for config in largest.values():  # once for each data set: counting may read its files
         _check_real_count(config)

@@ -76,6 +76,11 @@ def test_what_cannot_be_an_axis_is_refused_with_the_way_out(word: str, way_out: 
         compose_grid(["real_count=3", "pool=archangel", "target=field", word])
 
 
+def test_commands_that_only_look_take_what_is_no_sweep() -> None:
+    words = ["real_count=3", "target=field", "synthetic=on", "pool=archangel", "pool.root=a,b"]
+    assert [cell.pool.root for cell in compose_grid(words, as_sweep=False)] == ["a", "b"]
+
+
 def test_every_data_set_of_an_axis_is_asked_for_enough_real_pictures() -> None:
     with pytest.raises(ConfigError, match="real_count=12, but miniature"):
         compose_grid(["real_count=3,12", "target=field", "dataset.num_images=40,10"])

@@ -72,7 +72,7 @@ def is_at(id_: CellId, axes: Mapping[str, Value], wanted: Mapping[str, Value]) -
     """Whether `wanted` are coordinates of a cell; its names with axes or without."""
     own, named = coordinates(id_, axes), id_._asdict()
     return all(
-        str(value) in {str(own[axis]), str(named[axis])}
+        value in {own[axis], named[axis]}
         if axis in named
         else axis in own and _as_number(value) == _as_number(own[axis])
         for axis, value in wanted.items()
