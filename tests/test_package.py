@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 import ptl_sweep
 from ptl_sweep.metrics.average_precision import average_precision
@@ -95,6 +97,18 @@ def test_the_lock_covers_every_dependency_with_hashes_and_names_no_host() -> Non
     ]
     names = {re.match(r"[A-Za-z0-9._-]+", line)[0].lower() for line in wanted}
     assert names - {name for name, _ in entries} == set()
+
+
+def test_the_lock_has_the_wandb_that_the_cap_admits_and_no_later_minor_is_admitted() -> None:
+    """The tests run with what is locked; a later W&B may log, resume and sync in another way."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    (wanted,) = [
+        one for line in project["dependencies"] if (one := Requirement(line)).name == "wandb"
+    ]
+    text = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    (locked,) = [Version(found) for found in re.findall(r"^wandb==(\S+)", text, re.M)]
+    assert wanted.specifier.contains(locked)
+    assert not wanted.specifier.contains(Version(f"{locked.major}.{locked.minor + 1}.0"))
 
 
 def test_a_wrong_shape_is_caught_while_the_tests_run() -> None:
