@@ -29,7 +29,7 @@ from ptl_sweep.cli.predict.predict import predict_command
 from ptl_sweep.cli.publish.publish import publish_command
 from ptl_sweep.cli.report import report_command
 from ptl_sweep.cli.store.store import store_command
-from ptl_sweep.cli.sync import sync_command
+from ptl_sweep.cli.sync import settle_mode, sync_command
 from ptl_sweep.cli.tables import figure_command, table_command
 from ptl_sweep.compose.compose import compose_grid, compose_run
 from ptl_sweep.compose.grid import all_keys
@@ -64,6 +64,7 @@ def run_sweep(arguments: list[str], command: str) -> int:
     count = len(cells)
     took = time.monotonic() - started
     say(f"composed {count} cell{'s' * (count != 1)} in {took:.1f} s")
+    settle_mode(cells)
     started = time.monotonic()
     plan = plan_sweep(cells, f"python -m ptl_sweep {command}")
     say(plan_text.plan_text(plan))

@@ -4,6 +4,7 @@ Exit code 1 when a run that can be read is not on the server.
 """
 
 import fcntl
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -13,17 +14,19 @@ from rich.markup import escape
 from rich.table import Table
 
 from ptl_sweep.cli.arguments import FAILED, OK, command_parser, parse_sweep
-from ptl_sweep.config.schema import ConfigError
+from ptl_sweep.config.schema import Config, ConfigError
 from ptl_sweep.reduce.tracked_runs import brought_up, tracked_runs
 from ptl_sweep.terminal import output, print_json, say
-from ptl_sweep.tracking import syncing
-from ptl_sweep.tracking.server import base_url, has_key
+from ptl_sweep.tracking import mode_of, syncing
+from ptl_sweep.tracking.credentials import base_url, has_key, key_problem
 from ptl_sweep.tracking.syncing import SyncOutcome
 
 NO_KEY = (
     "no W&B key for {url}: set WANDB_API_KEY, or put it into netrc with `wandb login`; "
     "no file of this project takes it"
 )
+BAD_KEY = "\n  fix: copy it anew from {url}/authorize, or tracking=offline and `sync` later"
+STAYS_OFFLINE = "W&B     no key, so runs stay offline; once WANDB_API_KEY is set, `sync` sends them"
 
 
 def sync_command(arguments: list[str]) -> int:
@@ -42,8 +45,7 @@ def sync_command(arguments: list[str]) -> int:
         entity=options.entity or tracking.entity,
     )
     runs = tracked_runs(plan, tracking, "online")
-    if not has_key():
-        raise ConfigError(NO_KEY.format(url=base_url()))
+    require_key()
     with alone(plan.root / "tracking"):
         outcomes = brought_up(tracking, runs)
     if options.json:
@@ -52,6 +54,32 @@ def sync_command(arguments: list[str]) -> int:
     else:
         show(outcomes)
     return FAILED if any(o.state == syncing.FAILED for o in outcomes) else OK
+
+
+def require_key(way_out: str = "") -> None:
+    """Raise ConfigError, which ends with `way_out`, unless there is a key that W&B may take."""
+    if not has_key():
+        raise ConfigError(NO_KEY.format(url=base_url()) + way_out)
+    problem = key_problem()
+    if problem is not None:
+        raise ConfigError(problem + BAD_KEY.format(url=base_url()))
+
+
+def settle_mode(cells: Sequence[Config]) -> None:
+    """Keep a sweep that is to be online without a key offline, and say so.
+
+    Raises: ConfigError for a key that W&B would refuse for its form.
+    """
+    if mode_of(cells[0].tracking) != "online":
+        return
+    if has_key():
+        require_key()
+        return
+    if "WANDB_MODE" in os.environ:  # it outranks the configuration, here and in workers
+        os.environ["WANDB_MODE"] = "offline"
+    for config in cells:
+        config.tracking = replace(config.tracking, mode="offline")
+    say(STAYS_OFFLINE)
 
 
 @contextmanager

@@ -2,8 +2,10 @@
 
 import logging
 import os
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import asdict
+from typing import Any, TypeVar
 
 from ptl_sweep.compose.cells.ids import BETWEEN, name_before_axes, value_text
 from ptl_sweep.config.schema import TrackingConfig
@@ -18,8 +20,16 @@ from ptl_sweep.store import StoreError
 from ptl_sweep.tracking import Companion, FiledFiles, Order, RunInfo, mode_of
 from ptl_sweep.vocabulary import OFF, Value
 
+T = TypeVar("T")
+
 log = logging.getLogger(__name__)
 
+AXES = ("dataset", "real_count", "synthetic", "target", "seed")  # of a grid
+SECTIONS = {  # of the configuration, by the field of a stage that holds what it reads of it
+    "data": "dataset", "pool": "pool", "method": "synthetic", "translator": "translator",
+    "detector": "detector", "train": "train", "features": "gaussian", "inference": "evaluate",
+}  # fmt: skip
+FOLDERS = re.compile(r"(^|(?<==))[~/].*/")  # of a path on this machine
 SLURM_ARRAY = ("SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID")
 
 
@@ -68,23 +78,8 @@ def stage_run(plan: Plan, stage: Stage) -> RunInfo:
         key=stage.key,
         name=run_name(plan, stage),
         job_type=stage.job_type,
-        config={
-            "sweep": plan.name,
-            "key": stage.key,
-            "kind": str(stage.kind),
-            "dataset": detector.data.place.name,
-            "real_count": detector.real_count,
-            "synthetic": _arm(plan, stage, axes),
-            "iteration": detector.iteration,
-            "target": stage.data.place.name if isinstance(stage, EvaluateStage) else None,
-            "role": _role(plan, stage),
-            "seed": detector.seed,
-            "translator": detector.translator_name if isinstance(detector, PtlStage) else None,
-            "detector": detector.detector.name,
-            **axes,
-            **_inputs(plan, stage),
-            **_origin(plan.settings.launcher.name),
-        },
+        notes=_notes(plan, _about(plan, stage)),
+        config=_config(plan, stage, axes),
         uses=[f"model-{parent}" for parent in stage.parents],
         makes=_model(stage),
         step_metrics=() if stage.kind == StageKind.EVALUATE else STEP_METRICS,
@@ -115,6 +110,81 @@ def _arm(plan: Plan, stage: Stage, axes: Mapping[str, Value]) -> str:
     ordered = sorted(known, key=lambda axis: f"{BETWEEN}{axis}=" in source)
     texts = [f"{axis.removeprefix('synthetic.')}={value_text(known[axis])}" for axis in ordered]
     return BETWEEN.join([name, *texts])
+
+
+def _config(plan: Plan, stage: Stage, axes: Mapping[str, Value]) -> dict[str, Any]:
+    """The coordinates of a stage, its settings, and where it comes from."""
+    detector = plan.detector_stage(stage.key)
+    return {
+        "sweep": plan.name,
+        "key": stage.key,
+        "kind": str(stage.kind),
+        "dataset": detector.data.place.name,
+        "real_count": detector.real_count,
+        "synthetic": _arm(plan, stage, axes),
+        "iteration": detector.iteration,
+        "target": stage.data.place.name if isinstance(stage, EvaluateStage) else None,
+        "role": _role(plan, stage),
+        "seed": detector.seed,
+        "translator": detector.translator_name if isinstance(detector, PtlStage) else None,
+        "detector": detector.detector.name,
+        "settings": read_settings(plan, stage),
+        **axes,
+        **_inputs(plan, stage),
+        **_origin(plan.settings.launcher.name),
+    }
+
+
+def read_settings(plan: Plan, stage: Stage) -> dict[str, Any]:
+    """What the stage and the detector that it is about read, by section of the configuration.
+
+    It is what their keys are made of, so where a file lies is not among it.
+    """
+    detector = plan.detector_stage(stage.key)
+    found = _sections(detector)
+    if isinstance(stage, EvaluateStage):
+        own = _sections(stage)
+        found |= {"evaluate": own["evaluate"], "target": own["dataset"]}
+    return found
+
+
+def _sections(stage: Stage) -> dict[str, Any]:
+    found = {name: stage.spec[key] for key, name in SECTIONS.items() if key in stage.spec}
+    shown: dict[str, Any] = _without_folders(found)
+    return shown
+
+
+def _without_folders(value: Any) -> Any:
+    """Options of a reader of somebody's own may be paths: their last part is shown.
+
+    W&B keeps no empty mapping, so there is none.
+    """
+    if isinstance(value, Mapping):
+        return {key: _without_folders(item) for key, item in value.items() if item != {}}
+    if isinstance(value, list):
+        return [_without_folders(item) for item in value]
+    return FOLDERS.sub("", value) if isinstance(value, str) else value
+
+
+def _about(plan: Plan, stage: Stage) -> str:
+    """One sentence about a stage."""
+    detector = plan.detector_stage(stage.key)
+    if isinstance(stage, EvaluateStage):
+        use = "" if _role(plan, stage) == "target" else ", which calibrates distances"
+        return f"The detector {run_name(plan, detector)} on {stage.data.title}{use}."
+    trained = f"{detector.real_count} real images of {detector.data.title}, seed {detector.seed}"
+    if isinstance(stage, PtlStage):
+        return (
+            f"PTL iteration {stage.t} of synthetic={stage.synthetic} over {trained}: adds images "
+            f"of the pool {stage.pool.title}, translated by {stage.translator_name}, and trains."
+        )
+    return f"Detector of {trained}, without synthetic images."
+
+
+def _notes(plan: Plan, about: str) -> str:
+    """What the run is, and the command that planned it, without the folders of this machine."""
+    command = " ".join(FOLDERS.sub("", word) for word in plan.command.split(" "))
+    return f"{about}\n\n`{command}`"
 
 
 def _inputs(plan: Plan, stage: Stage) -> dict[str, Any]:
@@ -168,14 +238,23 @@ def reduce_run(plan: Plan, files: Sequence[str] = ()) -> RunInfo:
     """The run of the reducer, which files `files` of the sweep's folder."""
     evaluations = sum(stage.kind == StageKind.EVALUATE for stage in plan.stages.values())
     cells = [cell.id for cell in plan.cells]
+    places = [cell.coordinates for cell in plan.cells]
+    names = (*AXES, *plan.axes)
+    axes = {name: _distinct([one[name] for one in places if name in one]) for name in names}
     return RunInfo(
         key=f"reduce-{plan.name}",
         name=f"reduce {plan.name}",
         job_type="reduce",
+        notes=_notes(plan, f"Results of the sweep {plan.name}: {len(cells)} cells."),
         config={
             "sweep": plan.name,
             "kind": "reduce",
             "cells": len(cells),
+            "axes": axes,
+            "settings": {
+                **_agreed([read_settings(plan, stage) for stage in plan.stages.values()]),
+                "analysis": asdict(plan.settings.analysis),
+            },
             "inputs": {"evaluations": evaluations},
             **_origin(plan.settings.launcher.name),
         },
@@ -191,6 +270,18 @@ def reduce_run(plan: Plan, files: Sequence[str] = ()) -> RunInfo:
     )
 
 
+def _agreed(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The settings in which all that have them agree."""
+    agreed: dict[str, Any] = {}
+    for name in dict.fromkeys(name for one in found for name in one):
+        first, *others = (one[name] for one in found if name in one)
+        if isinstance(first, Mapping):
+            agreed[name] = _agreed([first, *(o for o in others if isinstance(o, Mapping))])
+        elif all(other == first for other in others):
+            agreed[name] = first
+    return agreed
+
+
 def _origin(launcher: str) -> dict[str, Any]:
     """Which code computes, started by whom; ids of SLURM where it did."""
     job = slurm_job()
@@ -203,5 +294,5 @@ def _origin(launcher: str) -> dict[str, Any]:
     return found
 
 
-def _distinct(tags: Sequence[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(tags))
+def _distinct(values: Sequence[T]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys(values))

@@ -13,16 +13,19 @@ from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.pipeline.wandb_runs import reduce_order, stage_order
 from ptl_sweep.store import HISTORY, StoreError, write_atomically
 from ptl_sweep.terminal import progress_bar
-from ptl_sweep.tracking import Order, Value, mode_of, unreachable
+from ptl_sweep.tracking import Alert, History, Order, Value, mode_of, unreachable
 from ptl_sweep.tracking.companion import carry_out
+from ptl_sweep.tracking.credentials import has_key
 from ptl_sweep.tracking.media import MEDIA
-from ptl_sweep.tracking.server import Server, ServerError, end_service, has_key
+from ptl_sweep.tracking.offline import run_folders, save_space
+from ptl_sweep.tracking.server import Server, ServerError, end_service
 from ptl_sweep.tracking.syncing import FAILED, LocalRun, SyncOutcome, sync_runs, unsent
 from ptl_sweep.vocabulary import DISTANCES, ApT2t
 
 log = logging.getLogger(__name__)
 
 REPORT, ITERATIONS = "report.html", "iterations.parquet"
+ALERTED = ("grid/AP50_", "grid/effect_", "grid/verdict_")  # numbers of the alert
 WRITTEN = "written"  # folder of tracking/: by run id, what its offline run was made of
 
 
@@ -54,8 +57,28 @@ def tracked_runs(plan: Plan, tracking: TrackingConfig, mode: str) -> list[LocalR
         runs.append(_run(order, depth=_depth(plan, key), is_running=is_running))
     reduction = reduce_order(plan, result_files(plan.folder), tracking, mode)
     if (plan.folder / HISTORY).is_file():
-        runs.append(_run(reduction, depth=len(plan.stages)))
+        reducer = _run(reduction, depth=len(plan.stages))
+        runs.append(replace(reducer, order=_with_alert(plan, reduction)))
     return runs
+
+
+def _with_alert(plan: Plan, order: Order) -> Order:
+    """The order that also tells the user how the sweep ended; none while cells are missing."""
+    rows = History(plan.folder / HISTORY).rows()
+    if not rows or rows[-1].get("grid/cells_missing") != 0:
+        return order
+    last = rows[-1]
+    failed, num_cells = last["grid/cells_failed"], len(plan.cells)
+    outcome = f"{failed} of {num_cells} cells failed" if failed else f"all {num_cells} cells done"
+    found = [
+        f"{name.removeprefix('grid/')}: {f'{value:.3f}' if isinstance(value, float) else value}"
+        for name, value in last.items()
+        if name.startswith(ALERTED) and value is not None
+    ]
+    if failed:
+        found.insert(0, f"`python -m ptl_sweep status {plan.name}` says why, and what mends it.")
+    alert = Alert(title=f"{plan.name}: {outcome}", text="\n".join(found), is_warning=bool(failed))
+    return replace(order, run=replace(order.run, alert=alert))
 
 
 def _run(order: Order, *, depth: int, is_running: bool = False) -> LocalRun:
@@ -107,6 +130,7 @@ def write_offline(runs: Sequence[LocalRun]) -> None:
         return
     with _bar("writing W&B runs", len(todo)) as advance:
         problems = carry_out([run.order for run in todo], on_done=advance)
+    save_space(run.order for run in todo if problems[run.id] is None)
     for run in todo:
         if problems[run.id] is None:
             _mark(run.order).parent.mkdir(exist_ok=True)
@@ -117,7 +141,7 @@ def write_offline(runs: Sequence[LocalRun]) -> None:
 
 def _is_written(order: Order) -> bool:
     """Whether the offline run on disk was made of the same files."""
-    if not any((order.root / "wandb").glob(f"offline-run-*-{order.run_id}")):
+    if not run_folders(order.root, order.run_id):
         return False
     try:
         return _mark(order).read_text() == _digest(order)

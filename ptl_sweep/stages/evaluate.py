@@ -35,6 +35,6 @@ class EvaluateStage(Stage):
         found = detect_target(self, ctx, target)
         save_detections(ctx.folder, found.table)
         ctx.write_json(METRICS, found.metrics)
-        media.show_detections(ctx, found.table)
+        media.show_detections(ctx, found.table, target.records)
         media.show_found(ctx, found.table, target.records)
         return found.metrics

@@ -4,6 +4,7 @@ No result depends on them: what cannot be written is a warning, and the stage go
 """
 
 import functools
+import io
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Concatenate, ParamSpec
@@ -11,17 +12,19 @@ from typing import Any, Concatenate, ParamSpec
 import numpy as np
 from jaxtyping import Float, UInt8
 from numpy import ndarray
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.detection.detector import Detector
 from ptl_sweep.detection.inference import detect_records
 from ptl_sweep.detection.table import DetectionTable
+from ptl_sweep.ptl.crops import cut, square_region
 from ptl_sweep.ptl.selection_heatmap import count_selected, draw_selection
 from ptl_sweep.stages.context import StageContext
 from ptl_sweep.stages.fitting import view_of
 from ptl_sweep.stages.train import DetectorStage
 from ptl_sweep.tracking.media import (
+    JPEG_QUALITY,
     MAX_IMAGES,
     MediaEntry,
     ShownBox,
@@ -38,7 +41,10 @@ SELECTED, TRANSFORMED = "ptl/selected_pool", "ptl/transformed"
 DETECTED, DETECTIONS = "evaluate/detected", "evaluate/detections"
 MIN_SCORE = 0.3  # of a detection that is drawn; ours
 MAX_SIDE = 1280  # pixels of a shown picture; larger ones are shrunk; ours
-MAX_ROWS = 5000  # of the table of detections, the highest scores
+MAX_ROWS = 500  # of the table of detections, the highest scores
+MAX_CROPS = 6  # rows with a picture: true positives, and as many false ones, of highest score
+BOX_COLOUR = (255, 64, 64)
+CROP_PX, CROP_CONTEXT = 64, 2.0  # side of such a picture, and in longer sides of the box; ours
 
 P = ParamSpec("P")
 Show = Callable[Concatenate[StageContext, P], None]
@@ -115,19 +121,42 @@ def show_found(ctx: StageContext, table: DetectionTable, records: Sequence[Image
 
 
 @_best_effort
-def show_detections(ctx: StageContext, table: DetectionTable) -> None:
-    """Write the 5,000 detections of the highest scores as a table, by falling score."""
+def show_detections(
+    ctx: StageContext, table: DetectionTable, records: Sequence[ImageRecord]
+) -> None:
+    """Write the 500 detections of the highest scores as a table, by falling score.
+
+    The first true and the first false positives come with a picture, as bytes of a JPEG file.
+    """
     best = np.argsort(-table.score, kind="stable")[:MAX_ROWS]
-    names = [table.images[index].image_id for index in table.image[best].tolist()]
+    is_true = table.true_positive[best]
+    pictured = {*np.flatnonzero(is_true)[:MAX_CROPS], *np.flatnonzero(~is_true)[:MAX_CROPS]}
     corners = table.boxes[best].astype(np.float64).round(1).T
     columns = {
-        "image": names,
-        "score": table.score[best].astype(np.float64),
-        "iou": table.iou[best].astype(np.float64),
-        "true_positive": table.true_positive[best].astype(np.int64),
+        "picture": [
+            _crop(ctx, records[table.image[index]], table.boxes[index]) if row in pictured else None
+            for row, index in enumerate(best)
+        ],
+        "image": [table.images[index].image_id for index in table.image[best].tolist()],
+        "score": table.score[best].astype(np.float64).round(4),
+        "iou": table.iou[best].astype(np.float64).round(4),
+        "true_positive": is_true.astype(np.int64),
         **dict(zip(("x1", "y1", "x2", "y2"), corners, strict=True)),
     }
     _add(ctx, DETECTIONS, table=write_rows(ctx.folder, DETECTIONS, columns))
+
+
+def _crop(ctx: StageContext, record: ImageRecord, box: Float[ndarray, "4"]) -> bytes:
+    """Cut a detection out with its surroundings, as a small JPEG file with the box drawn in."""
+    pixels = ctx.cache.read(record)
+    height, width = pixels.shape[:2]
+    region = square_region(box, CROP_CONTEXT, width, height)
+    image = Image.fromarray(cut(pixels, region)).resize((CROP_PX, CROP_PX))
+    corners = (box - [region.left, region.top] * 2) * (CROP_PX / region.side)
+    ImageDraw.Draw(image).rectangle(corners.tolist(), outline=BOX_COLOUR)
+    file = io.BytesIO()
+    image.save(file, "jpeg", quality=JPEG_QUALITY)
+    return file.getvalue()
 
 
 def _add(ctx: StageContext, name: str, **shown: Any) -> None:

@@ -10,6 +10,7 @@ from ptl_sweep.tracking.order import (
     JOB_TYPES,
     MAX_RUN_ID,
     MAX_TAG,
+    Alert,
     FiledFiles,
     Order,
     RunInfo,
@@ -18,6 +19,6 @@ from ptl_sweep.tracking.order import (
 from ptl_sweep.vocabulary import Value
 
 __all__ = [
-    "JOB_TYPES", "MAX_RUN_ID", "MAX_TAG", "Companion", "FiledFiles", "History", "Order", "Row",
-    "RunInfo", "Value", "mode_of", "plain_row", "plain_value", "run_id",
+    "JOB_TYPES", "MAX_RUN_ID", "MAX_TAG", "Alert", "Companion", "FiledFiles", "History", "Order",
+    "Row", "RunInfo", "Value", "mode_of", "plain_row", "plain_value", "run_id",
 ]  # fmt: skip

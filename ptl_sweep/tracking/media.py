@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from jaxtyping import UInt8
 from numpy import ndarray
@@ -24,6 +24,7 @@ MEDIA = "media.json"
 FILES = "media"  # folder of the files that are made for it
 MAX_IMAGES = 8  # under one name
 JPEG_QUALITY = 90
+Column: TypeAlias = Sequence[str] | Sequence[bytes | None] | ndarray  # bytes: of a picture file
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ def write_picture(
     return file
 
 
-def write_rows(folder: Path, name: str, columns: Mapping[str, Sequence[str] | ndarray]) -> str:
+def write_rows(folder: Path, name: str, columns: Mapping[str, Column]) -> str:
     """Write a table below `media/` as Parquet; return its path there. Raises: OSError."""
     import pyarrow as pa
     from pyarrow import parquet

@@ -15,6 +15,7 @@ from ptl_sweep.vocabulary import Value
 
 MAX_RUN_ID = 64  # characters that W&B accepts
 MAX_TAG = 64  # characters that W&B accepts
+MAX_TITLE = 63  # characters of an alert that W&B accepts
 JOB_TYPES = ("train", "evaluate", "reduce")
 
 
@@ -29,19 +30,28 @@ class FiledFiles:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Alert:
+    """What W&B tells the user by mail or Slack, where the account asks for it."""
+
+    title: str  # cut to the 63 characters that W&B accepts
+    text: str
+    is_warning: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RunInfo:
     """What a W&B run is called and filed under, and which artifacts tie it to other runs."""
 
     key: str  # of the stage; the run id is made from it
     name: str  # readable, such as "n20 on s0 -> okutama"
     job_type: str  # train | evaluate | reduce
-    config: Mapping[str, object] = field(
-        default_factory=dict
-    )  # flat: real_count, target, seed, ...
+    notes: str = ""  # Markdown
+    config: Mapping[str, object] = field(default_factory=dict)  # real_count, target, settings, ...
     step_metrics: Sequence[str] = ()  # x axes, such as "train/step" for all that is "train/..."
     tags: Sequence[str] = ()  # cut to the 64 characters that W&B accepts; empty ones are left out
     uses: Sequence[str] = ()  # artifacts that it starts from
     makes: FiledFiles | None = None
+    alert: Alert | None = None  # once a row is new on the server
 
     def __post_init__(self) -> None:
         """Reject a job type that no view of the project filters by."""
@@ -89,6 +99,7 @@ class Order:
         content = json.loads(line)
         run = content.pop("run")
         run["makes"] = FiledFiles(**run["makes"]) if run["makes"] else None
+        run["alert"] = Alert(**run["alert"]) if run["alert"] else None
         for name in ("folder", "root", "work_folder"):
             content[name] = Path(content[name]) if content[name] else None
         return cls(run=RunInfo(**run), **content)

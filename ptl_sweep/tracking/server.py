@@ -1,19 +1,16 @@
 """Asks W&B's server what it has of the runs that `sync` compares with the rows on disk."""
 
 import contextlib
-import netrc
 import os
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from ptl_sweep.tracking.credentials import base_url
 from ptl_sweep.tracking.wandb import bounded
 from ptl_sweep.vocabulary import Value
 
-KEY_VARIABLES = ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE")
 TIMEOUT_S = 20  # of one question
 START_S = (
     60  # of W&B's service and the first question together; W&B's own limits do not always hold
@@ -114,27 +111,6 @@ def _answered() -> Iterator[None]:
         yield
     except Exception as error:
         raise ServerError(f"no answer from {base_url()}: {_first_line(error)}") from error
-
-
-def base_url() -> str:
-    """Find the server that W&B's environment and settings files name."""
-    import wandb
-
-    return str(wandb.setup().settings.base_url)
-
-
-def has_key() -> bool:
-    """Whether the environment or netrc has credentials for the server; W&B would ask for them."""
-    if any(os.environ.get(name) for name in KEY_VARIABLES):
-        return True
-    named = os.environ.get("NETRC")
-    for path in [Path(named)] if named else [Path("~/.netrc"), Path("~/_netrc")]:
-        try:
-            if netrc.netrc(path.expanduser()).authenticators(urlsplit(base_url()).hostname or ""):
-                return True
-        except (OSError, netrc.NetrcParseError):
-            continue
-    return False
 
 
 def _first_line(error: Exception) -> str:

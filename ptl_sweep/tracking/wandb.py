@@ -7,28 +7,27 @@ call starts a run, resumes it after a kill, repairs it and brings it up.
 import contextlib
 import logging
 import os
-import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ptl_sweep.meta import META, read_meta
 from ptl_sweep.store import HISTORY
-from ptl_sweep.tracking.history import HistoryReader, Row, plain_row, plain_value
-from ptl_sweep.tracking.media import MediaEntry, ShownBox, ShownImage, read_media
-from ptl_sweep.tracking.order import MAX_TAG, FiledFiles, Order, artifact_name
+from ptl_sweep.tracking.history import HistoryReader, Row, plain_row
+from ptl_sweep.tracking.media import MediaEntry, read_media
+from ptl_sweep.tracking.offline import DATA, data_folder, delete_offline_runs
+from ptl_sweep.tracking.order import MAX_TAG, MAX_TITLE, FiledFiles, Order, artifact_name
+from ptl_sweep.tracking.wandb_media import wandb_media
 
 if TYPE_CHECKING:
-    from wandb import Artifact, Run, Table
-    from wandb import Image as WandbImage
+    from wandb import Artifact, Run
 
 log = logging.getLogger(__name__)
 
 GRACE_S = 10.0  # beyond W&B's own limit of a run's end; ours
-CLASS_LABELS = {0: "person"}
 SETTINGS: dict[str, float | str | bool] = {
     "init_timeout": 120,
     "x_service_wait": 120,
@@ -64,6 +63,8 @@ def project(order: Order, has_ended: Callable[[], bool] = lambda: True) -> None:
         if order.is_finished:
             with bounded():
                 projection.complete()
+        if run.offline:  # last, for W&B writes the whole of it again with each picture
+            run.config.update(dict(order.run.config))  # type: ignore[no-untyped-call]
     except Exception:
         _give_up(run)
         raise
@@ -105,13 +106,6 @@ def setting(name: str) -> float:
         return float(SETTINGS[name])
 
 
-def delete_offline_runs(root: Path, run_id: str) -> None:
-    """Remove the offline folders of this run, and of no other."""
-    for folder in (root / "wandb").glob("offline-run-*-*"):  # offline-run-TIME-ID
-        if folder.name.split("-", maxsplit=3)[3] == run_id:
-            shutil.rmtree(folder)
-
-
 class _Projection:
     """A run that has begun, and how far it equals its folder."""
 
@@ -119,6 +113,7 @@ class _Projection:
         self._run = run
         self._order = order
         self._history = HistoryReader(order.source / HISTORY)
+        self._has_sent = False  # anything that the server did not have
 
     def send_rows(self) -> None:
         """Send the new rows, each with the media that belong to it."""
@@ -139,10 +134,15 @@ class _Projection:
         if self._order.run.makes is not None:
             self._file(self._order.run.makes)
         self._run.summary.update(plain_row(self._order.full_summary()))
+        alert = self._order.run.alert
+        if alert is not None and self._has_sent and not self._run.offline:
+            level = "WARN" if alert.is_warning else "INFO"
+            self._run.alert(alert.title[:MAX_TITLE], alert.text, level)
 
     def _send(self, step: int, row: Row, entries: Iterable[MediaEntry]) -> None:
         if step < self._run.starting_step:
             return
+        self._has_sent = True
         self._run.log(plain_row(row) | self._built(entries))
 
     def _built(self, entries: Iterable[MediaEntry]) -> dict[str, object]:
@@ -150,7 +150,7 @@ class _Projection:
         built = {}
         for entry in entries:
             try:
-                built[entry.name] = _media(self._order.source, entry)
+                built[entry.name] = wandb_media(self._order.source, entry)
             except (OSError, ValueError, TypeError) as error:
                 log.warning("W&B: %s of %s is not shown (%s)", entry.name, self._run.name, error)
         return built
@@ -180,8 +180,9 @@ def _start(order: Order) -> "Run":
             job_type=info.job_type,
             id=order.run_id,
             name=info.name,
+            notes=info.notes or None,
             tags=[tag[:MAX_TAG] for tag in info.tags if tag],
-            config=dict(info.config),
+            config=dict(info.config) if order.mode == "online" else None,
             dir=str(order.root),
             resume="allow",
             settings={"mode": order.mode, **_settings()},
@@ -198,11 +199,12 @@ def _start(order: Order) -> "Run":
 
 def _prepare(order: Order) -> None:
     """Make W&B's folders; offline, earlier folders of the run go: the new one has every row."""
-    data = order.root / "data"  # offline artifacts are staged here: missing, W&B does nothing
-    data.mkdir(parents=True, exist_ok=True)
-    os.environ["WANDB_DIR"], os.environ["WANDB_DATA_DIR"] = str(order.root), str(data)
+    data = order.root / DATA  # of artifacts: missing, W&B does nothing
     if order.mode != "online":
         delete_offline_runs(order.root, order.run_id)
+        data = data_folder(order.root, order.run_id)
+    data.mkdir(parents=True, exist_ok=True)
+    os.environ["WANDB_DIR"], os.environ["WANDB_DATA_DIR"] = str(order.root), str(data)
 
 
 def _draw_edges(run: "Run", names: Iterable[str]) -> None:
@@ -246,47 +248,3 @@ def _artifact(folder: Path, filed: FiledFiles) -> "Artifact":
     for name in filed.files:
         made.add_file(str(folder / name), policy="immutable", skip_cache=True)
     return made
-
-
-def _media(folder: Path, entry: MediaEntry) -> Any:
-    """Build the object of W&B that shows an entry."""
-    import wandb
-
-    if entry.table is not None:
-        return _table(folder / entry.table)
-    if entry.page is not None:
-        return wandb.Html(folder / entry.page, inject=False)  # without W&B's own style sheet
-    images = [_image(folder, image) for image in entry.images]
-    is_figure = len(images) == 1 and entry.images[0].ground_truth is None
-    return images[0] if is_figure else images
-
-
-def _table(path: Path) -> "Table":
-    """Show a Parquet file, whose columns may hold nothing in places."""
-    import wandb
-    from pyarrow import parquet
-
-    table = parquet.read_table(path)
-    columns = [[plain_value(value) for value in column] for column in table.to_pydict().values()]
-    rows = [list(row) for row in zip(*columns, strict=True)]
-    return wandb.Table(list(table.column_names), rows, allow_mixed_types=True)
-
-
-def _image(folder: Path, image: ShownImage) -> "WandbImage":
-    """Show a picture with layers of boxes that can be switched off."""
-    import wandb
-
-    layers = {"ground_truth": image.ground_truth, "detections": image.detections}
-    boxes = {name: _layer(shown) for name, shown in layers.items() if shown is not None}
-    return wandb.Image(str(folder / image.file), boxes=boxes or None)
-
-
-def _layer(boxes: Iterable[ShownBox]) -> dict[str, object]:
-    return {"box_data": [_box(box) for box in boxes], "class_labels": CLASS_LABELS}
-
-
-def _box(box: ShownBox) -> dict[str, object]:
-    position = dict(zip(("minX", "minY", "maxX", "maxY"), map(float, box.corners), strict=True))
-    scores = {} if box.score is None else {"scores": {"score": box.score}}
-    shown = {"position": position, "domain": "pixel", "class_id": 0, "box_caption": box.caption}
-    return shown | scores

@@ -12,7 +12,7 @@ import pytest
 from helpers.local_runs import rows_of
 from helpers.wandb_server.backend import FakeBackend
 
-from ptl_sweep.cli import sync
+from ptl_sweep.cli import commands, sync
 from ptl_sweep.compose.errors import refuse_secrets, short_message
 from ptl_sweep.config.schema import ConfigError, TrackingConfig
 from ptl_sweep.pipeline.plan import Plan, load_plan, save_plan
@@ -236,6 +236,101 @@ def test_the_table_shows_counts_and_reasons(capsys: pytest.CaptureFixture[str]) 
     assert ["n50", "s0", "4", "2", "2", "failed:", "[x]", "no"] in lines
     assert ["reduce", "0", "-", "-", "skipped:", "nothing"] in lines
     assert lines[-1] == ["runs", "1", "already", "there,", "1", "skipped,", "1", "failed"]
+
+
+# a sweep that is to be online
+
+
+@pytest.fixture
+def no_key(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither the environment nor a netrc file has one."""
+    for name in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE", "WANDB_MODE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+
+
+class QueuedLauncher:
+    """A launcher after which nothing is left to say, as after a submission to SLURM."""
+
+    def __init__(self, plan: Plan, *_: object) -> None:
+        self.plan = plan
+        modes.append((plan.settings.tracking.mode, os.environ.get("WANDB_MODE")))
+
+    def run(self) -> bool:
+        return False
+
+
+modes: list[tuple[str, str | None]] = []
+
+
+@pytest.fixture
+def queued(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, run: Any) -> Callable[..., Any]:
+    """Plan a sweep and start it; `modes` has what its workers read."""
+    modes.clear()
+    monkeypatch.setattr(commands, "find_launcher", lambda _name: QueuedLauncher)
+    return lambda *words: run("-m", *GRID, "seed=0", *words, f"sweep.root={tmp_path / 'outputs'}")
+
+
+def test_without_a_key_the_first_screen_says_once_that_runs_stay_offline(
+    no_key: None, queued: Callable[..., Any], tmp_path: Path
+) -> None:
+    outcome = queued("tracking=wandb")
+    assert outcome.code == 0
+    (line,) = [line for line in outcome.output.splitlines() if "W&B" in line]
+    assert line == sync.STAYS_OFFLINE
+    assert "`sync`" in line
+    assert "WANDB_API_KEY" in line
+    assert modes == [("offline", None)]
+    (folder,) = (tmp_path / "outputs" / "sweeps").iterdir()
+    assert load_plan(folder).settings.tracking.mode == "offline"
+
+
+def test_the_mode_of_the_environment_is_settled_too(
+    no_key: None, queued: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "online")
+    assert sync.STAYS_OFFLINE in queued("tracking=offline").output
+    assert modes == [("offline", "offline")]
+
+
+@pytest.mark.parametrize("tracking", ["offline", "off"])
+def test_who_does_not_ask_for_a_server_hears_nothing_of_keys(
+    no_key: None, queued: Callable[..., Any], tracking: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "short")
+    outcome = queued(f"tracking={tracking}")
+    assert (outcome.code, modes) == (0, [(tracking, None)])
+    assert "W&B" not in outcome.output + outcome.errors
+
+
+def test_with_a_key_a_sweep_is_online(
+    no_key: None, queued: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", SECRET)
+    outcome = queued("tracking=wandb")
+    assert (outcome.code, modes) == (0, [("online", None)])
+    assert "W&B" not in outcome.output
+
+
+def test_a_malformed_key_is_named_before_anything_runs(
+    no_key: None, queued: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", SECRET[:39])
+    outcome = queued("tracking=wandb")
+    assert (outcome.code, modes) == (2, [])
+    assert "WANDB_API_KEY is no W&B key: it has 39 characters, a key 40 or more" in outcome.errors
+    assert "fix:" in outcome.errors
+    assert SECRET[:39] not in outcome.errors + outcome.output
+    assert not (tmp_path / "outputs").exists()
+
+
+def test_sync_refuses_a_malformed_key(
+    no_key: None, make_plan: MakePlan, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "short")
+    outcome = run("sync", f"sweep.root={make_plan(*GRID).root}")
+    assert outcome.code == 2
+    assert "it has 5 characters" in outcome.errors
 
 
 # the key is no setting

@@ -25,7 +25,7 @@ from ptl_sweep.stages.train import MODEL
 from ptl_sweep.tracking import History, run_id
 
 pytestmark = pytest.mark.wandb
-DETECTION_COLUMNS = ("image", "score", "iou", "true_positive", "x1", "y1", "x2", "y2")
+DETECTION_COLUMNS = ("picture", "image", "score", "iou", "true_positive", "x1", "y1", "x2", "y2")
 STORY = ("history.jsonl", "attempts.jsonl")  # files that tell when and how fast
 TABLES = "run_table"  # the kind of artifact that W&B itself makes of a table
 
@@ -214,6 +214,42 @@ def test_the_summary_of_an_evaluation_is_what_results_csv_says(tracked: Tracked)
             assert same(row[name], summary[name]), (key, name)
 
 
+def test_the_reducers_summary_has_the_headline_of_the_study(tracked: Tracked) -> None:
+    summary = tracked.reducer.summary
+    (row,) = logged(tracked.plan.folder)
+    with (tracked.plan.folder / "claims.csv").open(newline="") as lines:
+        (effect,) = [one for one in csv.DictReader(lines) if one["statement"] == "effect"]
+    assert summary["grid/cells_ok"] == 4
+    assert summary["grid/cells_failed"] == summary["grid/cells_missing"] == 0
+    assert same(effect["value"], summary["grid/effect_on"])
+    assert (summary["grid/verdict_on"], summary["grid/num_seeds_on"]) == (effect["verdict"], 1)
+    change = summary["grid/AP50_on"] - summary["grid/AP50_off"]
+    assert change == pytest.approx(summary["grid/effect_on"])
+    assert {name: summary.get(name) for name in row} == row
+    assert row["grid/effect_on_low"] is None  # one seed has no interval
+
+
+def test_an_alert_says_once_that_the_sweep_has_ended(tracked: Tracked) -> None:
+    alerts = [(run.id, alert) for run in tracked.server.runs.values() for alert in run.alerts]
+    ((run, alert),) = alerts
+    assert run == tracked.reducer.id
+    assert alert["title"] == f"{tracked.plan.name}: all 4 cells done"
+    assert alert["severity"] == "INFO"
+    assert "effect_on: " in alert["text"]
+
+
+def test_every_run_has_notes_and_the_settings_that_it_read(tracked: Tracked) -> None:
+    for key, run in tracked.stages.items():
+        settings = values_of(run)["settings"]
+        detector = tracked.plan.detector_stage(key)
+        assert settings["train"]["num_steps"] == 6
+        assert settings["dataset"]["fingerprint"] == detector.data.fingerprint
+        assert run.about["notes"].endswith(f"\n\n`{tracked.plan.command}`".replace(
+            f"={tracked.plan.root.parent}/", "="
+        ))  # fmt: skip
+    assert values_of(tracked.reducer)["settings"]["train"]["num_steps"] == 6
+
+
 def test_the_configuration_is_that_of_the_cell_and_names_the_parents_model(
     tracked: Tracked,
 ) -> None:
@@ -276,7 +312,29 @@ def test_the_tables_are_the_reducers_files_and_the_best_detections(tracked: Trac
     for run in tracked.of_type("evaluate"):
         columns, data = table_of(run, "evaluate/detections")
         assert columns == list(DETECTION_COLUMNS)
-        assert len(data) == min(5000, run.summary["num_detections"]) > 0
+        assert len(data) == min(500, run.summary["num_detections"]) > 0
+        is_shown = [row[0] is not None for row in data]
+        true = sum(row[columns.index("true_positive")] for row in data)
+        assert sum(is_shown) == min(6, true) + min(6, len(data) - true)
+
+
+def test_the_best_detections_come_with_a_picture(tracked: Tracked) -> None:
+    """The table as the web page reads it: an artifact that W&B makes of it."""
+    for run in tracked.of_type("evaluate"):
+        (artifact,) = [
+            a for a in tracked.server.artifacts.values() if run.id in a.runs and a.kind == TABLES
+        ]
+        (name,) = [name for name in artifact.files if name.endswith("detections.table.json")]
+        table = json.loads(tracked.server.blob(artifact, name))
+        kinds = table["column_types"]["params"]["type_map"]["picture"]["params"]["allowed_types"]
+        assert {kind["wb_type"] for kind in kinds} == {"image-file", "none"}
+        pictures = [row[0] for row in table["data"] if row[0] is not None]
+        assert pictures
+        for picture in pictures:
+            content = tracked.server.blob(artifact, picture["path"])
+            assert sha256(content).hexdigest() == picture["sha256"]
+            assert len(content) < 4000
+            assert (picture["width"], picture["height"]) == (64, 64)
 
 
 def table_of(run: FakeRun, name: str) -> tuple[list[str], list[list[Any]]]:

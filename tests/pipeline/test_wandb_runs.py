@@ -1,11 +1,14 @@
 """What the W&B runs of stages are called, filed under and say of where they come from."""
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ptl_sweep.config.schema import TrackingConfig
+from ptl_sweep.pipeline import wandb_runs
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.pipeline.wandb_runs import follow_stage, reduce_run, stage_order, stage_run
 from ptl_sweep.stages.train import MODEL
@@ -163,3 +166,92 @@ def test_no_two_runs_of_a_sweep_have_one_name(tiny_sweep: Any) -> None:
     assert len(set(names.values())) == len(names)
     assert names[stage_of(plan, "evaluate", "on-t1-karst")] == "n3 on t1 s0 -> karst"
     assert names[stage_of(plan, "evaluate", "n3-s0-karst")] == "n3 off s0 -> karst"
+
+
+def settings_of(plan: Plan) -> dict[str, dict[str, Any]]:
+    """By label, as in `told`."""
+    return {name: found[0] for name, found in told(plan, "settings").items()}
+
+
+def test_runs_hold_the_settings_that_the_stage_and_its_detector_read(
+    make_plan: Callable[..., Plan],
+) -> None:
+    plan = make_plan(*GRID, "train.learning_rate=0.002", "synthetic.temperature=7")
+    found = settings_of(plan)
+    real = {"dataset", "detector", "train", "gaussian", "evaluate"}
+    ptl = real | {"pool", "synthetic", "translator"}
+    assert {name: set(sections) for name, sections in found.items()} == {
+        "train": real,
+        "field": real | {"target"},
+        "miniature-validation": real | {"target"},
+        **{f"on-t{t}": ptl for t in (1, 2)},
+        **{f"on-t{t}-{data}": ptl | {"target"} for t in (1, 2) for data in (
+            "field", "miniature-validation",
+        )},
+    }  # fmt: skip
+    for sections in found.values():
+        assert sections["train"]["learning_rate"] == 0.002
+        assert sections["dataset"]["split"] == "train"
+    assert found["on-t2-field"]["synthetic"]["temperature"] == 7
+    assert found["on-t2-field"]["target"]["split"] == "test"
+    assert found["on-t2"]["translator"]["method"] == "cyclegan"
+
+
+def test_a_setting_that_a_stage_does_not_read_is_not_in_its_run(
+    make_plan: Callable[..., Plan],
+) -> None:
+    """Else one run, which several sweeps share, would hold what one of them happened to say."""
+    one = settings_of(make_plan(*GRID))
+    other = settings_of(make_plan(*GRID, "synthetic.temperature=7", "train.image_cache_mb=7"))
+    assert {name for name in one if one[name] != other[name]} == {
+        name for name in one if name.startswith("on-")
+    }
+
+
+def test_no_folder_of_this_machine_is_in_settings_or_notes(
+    make_plan: Callable[..., Plan], tmp_path: Path
+) -> None:
+    plan = make_plan(*GRID)
+    plan.command = f"python -m ptl_sweep -m real_count=3 sweep.root={tmp_path}/outputs 'a=~/x/y'"
+    runs = [stage_run(plan, stage) for stage in plan.stages.values()]
+    for run in (*runs, reduce_run(plan)):
+        text = json.dumps([run.config["settings"], run.notes])
+        assert str(tmp_path) not in text
+        assert "sweep.root=outputs" in run.notes
+    options = {"options": {"catalog": "/home/me/lists/a.csv", "size": [3, "~/b/c"], "ratio": "1/2"}}
+    shown = wandb_runs._without_folders(options)
+    assert shown == {"options": {"catalog": "a.csv", "size": [3, "c"], "ratio": "1/2"}}
+
+
+def test_the_reducers_run_holds_the_grid_and_what_its_stages_agree_on(
+    make_plan: Callable[..., Plan],
+) -> None:
+    grid = [word for word in GRID if not word.startswith(("target=", "synthetic=on", "real_count"))]
+    plan = make_plan(*grid, "real_count=3,4", "synthetic=on,raw", "target=field,karst")
+    config = json.loads(json.dumps(reduce_run(plan).config))
+    assert config["axes"] == {
+        "dataset": ["miniature"], "real_count": [3, 4], "synthetic": ["on", "raw"],
+        "target": ["field", "karst"], "seed": [0],
+    }  # fmt: skip
+    settings = config["settings"]
+    assert settings["dataset"]["num_images"] == 12
+    assert settings["analysis"]["calibration"] == "validation"
+    assert "fingerprint" not in settings["target"]  # two targets
+    assert "method" not in settings["synthetic"]  # on and raw
+    assert settings["train"] == stage_run(plan, next(iter(plan.stages.values()))).config[
+        "settings"
+    ]["train"]  # fmt: skip
+
+
+def test_notes_say_what_a_run_is(make_plan: Callable[..., Plan]) -> None:
+    plan = make_plan(*GRID)
+    notes = [stage_run(plan, stage).notes.partition("\n")[0] for stage in plan.stages.values()]
+    assert len(set(notes)) == len(notes)
+    for expected in (
+        "Detector of 3 real images of miniature (train), seed 0, without synthetic images.",
+        "The detector n3 on t1 s0 on field (test).",
+        "The detector n3 s0 on miniature-validation (validation), which calibrates distances.",
+    ):
+        assert expected in notes
+    (iteration,) = [text for text in notes if text.startswith("PTL iteration 2 of synthetic=on")]
+    assert "pool miniature, translated by cyclegan_tiny" in iteration

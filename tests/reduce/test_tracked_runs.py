@@ -22,6 +22,20 @@ write_offline([LocalRun(order=order, num_steps=order.num_steps()) for order in o
 """
 
 
+def assert_small(root: Path, key: str) -> None:
+    """Nothing that a run shows lies on the disk twice, and W&B's own logs of it are not kept."""
+    (run,) = (root / "tracking" / "wandb").glob(f"offline-run-*-{key}")
+    data = (root / "tracking" / "data" / key).rglob("*")
+    pictures = (root / "store" / key / "media").glob("*.png")
+    places: dict[bytes, set[int]] = {}
+    for path in (*(run / "files" / "media").rglob("*"), *data, *pictures):
+        if path.is_file():
+            places.setdefault(path.read_bytes(), set()).add(path.stat().st_ino)
+    assert len(places) > len(PICTURE_ROWS)
+    assert {len(inodes) for inodes in places.values()} == {1}
+    assert list(run.rglob("*.log")) == []
+
+
 def test_offline_files_are_written_once_and_come_up_with_wandb_sync(
     backend: tuple[FakeBackend, dict[str, str]], tmp_path: Path
 ) -> None:
@@ -45,6 +59,8 @@ def test_offline_files_are_written_once_and_come_up_with_wandb_sync(
     assert (second["k"], set(second)) == (first["k"], {"k", "l"})
     assert second["l"] != first["l"]
     assert server.operations == []  # nobody was asked
+    for key in keys:
+        assert_small(tmp_path, key)
 
     folders = [str(path) for path in (tmp_path / "tracking" / "wandb").glob("offline-run-*")]
     command = [sys.executable, "-m", "wandb", "sync", *folders]

@@ -1,6 +1,7 @@
 """What a stage shows lies in its folder, is of bounded size, and never fails the stage."""
 
 import dataclasses
+import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -74,7 +75,7 @@ def entry(work: Opened, name: str) -> MediaEntry:
 # evaluate
 
 
-def test_a_long_table_of_detections_keeps_the_5000_highest_scores(opened: Open) -> None:
+def test_a_long_table_of_detections_keeps_the_500_highest_scores(opened: Open) -> None:
     work = opened("evaluate", "on-t1-field")
     table, records = found_of(work)
     num = 6000
@@ -86,15 +87,41 @@ def test_a_long_table_of_detections_keeps_the_5000_highest_scores(opened: Open) 
     arrays["score"] = np.random.default_rng(0).uniform(0.01, 1, num).astype(np.float32)
     features = np.resize(table.features, (num, table.features.shape[1]))
     long = dataclasses.replace(table, **arrays, features=features)
-    media.show_detections(work, long)
+    media.show_detections(work, long, records)
     shown = parquet.read_table(work.folder / entry(work, media.DETECTIONS).table).to_pydict()
-    assert list(shown) == ["image", "score", "iou", "true_positive", "x1", "y1", "x2", "y2"]
-    order = np.argsort(-long.score)[:5000]
-    assert shown["score"] == long.score[order].tolist()
+    assert list(shown) == [
+        "picture", "image", "score", "iou", "true_positive", "x1", "y1", "x2", "y2",
+    ]  # fmt: skip
+    order = np.argsort(-long.score)[:500]
+    assert np.allclose(shown["score"], long.score[order], rtol=0, atol=5e-5)
     assert shown["true_positive"] == long.true_positive[order].tolist()
+    true = np.array(shown["true_positive"], bool)
+    pictured = np.array([picture is not None for picture in shown["picture"]])
+    for kind in (true, ~true):  # the first of both kinds, which have the highest scores
+        assert pictured[kind].sum() == min(6, kind.sum())
+        assert not np.any(np.diff(pictured[kind].astype(int)) > 0)
     assert set(shown["image"]) <= {record.image_id for record in records}
     corners = np.transpose([shown[name] for name in ("x1", "y1", "x2", "y2")])
     assert np.allclose(corners, long.boxes[order], atol=0.051)
+
+
+def test_a_picture_of_a_detection_shows_the_box_in_its_surroundings(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = opened("evaluate", "on-t1-field")
+    _, (record, *_) = found_of(work)
+    pixels = np.full((100, 200, 3), 40, np.uint8)
+    pixels[40:60, 90:110] = 200  # what was found
+    monkeypatch.setattr(work.cache, "read", lambda _record: pixels)
+    content = media._crop(work, record, np.array([90, 40, 110, 60], np.float32))
+    assert len(content) < 4000
+    with Image.open(io.BytesIO(content)) as image:
+        shown = np.asarray(image).astype(int)
+    assert shown.shape == (64, 64, 3)
+    assert shown[32, 32].mean() > 180
+    assert shown[8, 8].mean() < 60
+    assert shown[16, 32, 0] > shown[16, 32, 1] + 60  # the box is red: half of the side, centred
+    assert shown[32, 48, 0] > shown[32, 48, 1] + 60
 
 
 def test_a_long_target_shows_eight_pictures_from_its_whole_length(
@@ -210,7 +237,7 @@ def test_what_cannot_be_written_is_one_warning(
     work = opened("evaluate")
     table, records = found_of(work)
     (work.folder / "media").write_text("not a folder")
-    media.show_detections(work, table)
+    media.show_detections(work, table, records)
     media.show_found(work, table, records)
     assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
     assert "show detections left out" in caplog.text

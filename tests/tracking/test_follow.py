@@ -15,7 +15,7 @@ import pytest
 from helpers.local_runs import order_of, run_program
 
 from ptl_sweep.config.schema import TrackingConfig
-from ptl_sweep.tracking import Companion, Order, companion, follow, mode_of, unreachable
+from ptl_sweep.tracking import Companion, Order, companion, follow, mode_of, offline, unreachable
 from ptl_sweep.tracking import wandb as projection
 from ptl_sweep.tracking.wandb import StartError
 
@@ -267,5 +267,5 @@ def test_offline_folders_of_other_runs_are_kept(tmp_path: Path) -> None:
     own, other = "offline-run-20260101_000000-abc", "offline-run-20260101_000000-train-abc"
     for name in (own, other):
         (folder / name).mkdir(parents=True)
-    projection.delete_offline_runs(tmp_path, "abc")
+    offline.delete_offline_runs(tmp_path, "abc")
     assert [path.name for path in folder.iterdir()] == [other]

@@ -3,13 +3,13 @@
 from typing import TYPE_CHECKING
 
 from ptl_sweep.cli.arguments import OK, command_parser, parse_sweep
-from ptl_sweep.cli.sync import NO_KEY
+from ptl_sweep.cli.sync import require_key
 from ptl_sweep.cli.tables import reduce_where_needed
 from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.pipeline.toy import toy_note
 from ptl_sweep.terminal import answer
-from ptl_sweep.tracking.server import Server, ServerError, base_url, end_service, has_key
+from ptl_sweep.tracking.server import Server, ServerError, end_service
 
 if TYPE_CHECKING:
     from ptl_sweep.cli.publish.dashboards import DashboardPlace
@@ -66,8 +66,7 @@ def _place(plan: Plan, entity: str | None, project: str | None, *, asks: bool) -
     entity, project = entity or tracking.entity, project or tracking.project
     if not asks:
         return DashboardPlace(entity=entity or "", project=project, sweep=plan.name)
-    if not has_key():
-        raise ConfigError(NO_KEY.format(url=base_url()) + DRY_RUN)
+    require_key(DRY_RUN)
     try:
         server = Server(project=project, entity=entity)
     except ServerError as error:

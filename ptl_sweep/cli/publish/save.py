@@ -28,7 +28,7 @@ from wandb_workspaces.workspaces import internal
 from ptl_sweep.cli.publish.dashboards import DashboardPlace
 from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.store import write_atomically
-from ptl_sweep.tracking.server import base_url
+from ptl_sweep.tracking.credentials import base_url
 
 log = logging.getLogger(__name__)
 

@@ -27,6 +27,7 @@ class FakeRun:
     history: dict[int, dict[str, Any]] = field(default_factory=dict)  # line -> row
     events: dict[int, dict[str, Any]] = field(default_factory=dict)  # line -> system metrics
     files: dict[str, bytes] = field(default_factory=dict)  # by name
+    alerts: list[Variables] = field(default_factory=list)  # title, text, severity, ...
     exit_code: int | None = None
     state: str = "running"
 
@@ -59,6 +60,7 @@ class RunShelf:
             "RunFullHistory": self._find_run,
             "HistoryPage": self._history_page,
             "RunParquetHistory": self._parquet_history,
+            "NotifyScriptableRunAlert": self._alert,
         }
 
     def stream(self, run_id: str, request: dict[str, Any]) -> bool:
@@ -165,6 +167,10 @@ class RunShelf:
         rows = self.runs[variables["run"]].rows
         page = [json.dumps(row) for row in rows if low <= row["_step"] < high]
         return {"project": {"run": {"history": page}}}
+
+    def _alert(self, variables: Variables) -> Any:
+        self.runs[variables["runName"]].alerts.append(variables)
+        return {"notifyScriptableRunAlert": {"success": True}}
 
     def _parquet_history(self, variables: Variables) -> Any:
         rows = self.runs[variables["runName"]].rows
