@@ -21,7 +21,7 @@ from ptl_sweep.cli.arguments import (
 from ptl_sweep.cli.waiting import Waiting
 from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.launchers.slurm import commands
-from ptl_sweep.launchers.slurm.journal import REDUCE, SLURM_LOGS, JobBook
+from ptl_sweep.launchers.slurm.journal import REDUCE, JobBook, slurm_log
 from ptl_sweep.launchers.slurm.queue import own_ids, view_jobs
 from ptl_sweep.pipeline import status
 from ptl_sweep.pipeline.graph import Task
@@ -110,11 +110,9 @@ def find_task(plan: Plan, words: Sequence[str]) -> Task:
     if len(found) == 1:
         return next(iter(found.values()))
     names = [*plan.stages, *(task.name for task in plan.tasks)]
-    close = sorted(found) or [close_match(name, names) or "`status` shows the keys"]
-    raise ConfigError(
-        f"{name}: {len(found) or 'no'} tasks of {plan.name} are called that; "
-        f"did you mean {', '.join(close[:5])}?"
-    )
+    close = sorted(found) or list(filter(None, [close_match(name, names)]))
+    hint = f"did you mean {', '.join(close[:5])}?" if close else "`status --json` lists the keys"
+    raise ConfigError(f"{name}: {len(found) or 'no'} tasks of {plan.name} are called that; {hint}")
 
 
 def _task_of_cell(plan: Plan, words: Sequence[str]) -> Task:
@@ -152,7 +150,7 @@ def log_paths(plan: Plan, task: Task) -> list[Path]:
     jobs = [job for job in JobBook(plan.folder).jobs() if job.task == task.name]
     paths = [plan.log_path(task)]
     if jobs:
-        paths.append(plan.folder / SLURM_LOGS / f"{jobs[-1].id}_0_log.out")
+        paths.append(slurm_log(plan.folder, jobs[-1].id))
     there = [path for path in paths if path.is_file()]
     if not there:
         raise ConfigError(f"{task.name} has not begun: no {paths[0]}")

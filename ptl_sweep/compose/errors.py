@@ -1,5 +1,8 @@
 """What Hydra and OmegaConf refuse, as at most three lines: key, nearest match, what is allowed."""
 
+import functools
+import operator
+import os
 import re
 from collections.abc import Iterable
 from typing import Any, get_args
@@ -17,6 +20,7 @@ NO_SECRETS = (
     "it into netrc with `wandb login`"
 )
 QUOTES = "a value with commas, brackets or braces needs quotes inside quotes: 'key=\"a,b\"'"
+DEVICES = ("gpu", "gpus", "device", "devices", "cuda")
 LONGEST = 600  # letters of a line of a message
 TYPE_NAMES: dict[object, str] = {
     int: "an integer",
@@ -24,6 +28,7 @@ TYPE_NAMES: dict[object, str] = {
     bool: "true or false",
     str: "a text",
     int | float | str: "a number or a text",
+    int | str: "minutes, or a time such as 8h or 2:00:00",
     list[int]: "a list of integers",
     list[str]: "a list of texts",
     list[float]: "a list of numbers",
@@ -102,7 +107,7 @@ def _key_or_choice(text: str) -> str | None:
     if unknown:
         full = re.search(r"full_key: (\S+)", text) or re.search(r"override '([^']+)'", text)
         return unknown_key(full.group(1) if full else unknown.group(1))
-    choice = re.search(r"Could not find '([^'/]+)/([^']+)'", text)
+    choice = re.search(r"Could not find '([^'/]+)/([^']*)'", text)
     if choice:
         return _unknown_choice(choice.group(1), choice.group(2), text)
     missing = re.search(r"You must specify '(\w+)'.*\nAvailable options:\n((?:\t.+\n?)*)", text)
@@ -140,7 +145,7 @@ def _type_name(key: str) -> str:
     parts = [part for part in get_args(declared) if part is not type(None)]
     if type(None) not in get_args(declared):
         return TYPE_NAMES[declared]
-    return TYPE_NAMES[parts[0]] + " or null"
+    return TYPE_NAMES[functools.reduce(operator.or_, parts)] + " or null"
 
 
 def _names_in(group: str) -> list[str]:
@@ -166,9 +171,17 @@ def unknown_key(key: str) -> str:
         return f"unknown key {key}; {hint}"
     if key.partition(".")[0] in OVERLAYS:  # its file set keys below its own name
         return f"{key} holds no keys\n  fix: its file's first line must be `# @package _global_`"
-    last_words = {known.rpartition(".")[2] for known in all_keys()}
-    hint = did_you_mean(key, all_keys()) or did_you_mean(name, last_words)
+    if key in DEVICES:
+        return f"unknown key {key}; GPUs are chosen in front: CUDA_VISIBLE_DEVICES=0 ptl-sweep ..."
+    hint = did_you_mean(key, all_keys()) or _like_a_last_word(name)
     return f"unknown key {key}{hint or '; `python -m ptl_sweep --cfg job` lists all'}"
+
+
+def _like_a_last_word(name: str) -> str:
+    """Offer the shortest of the keys whose last word is like `name`; empty: there is none."""
+    last_words = {known.rpartition(".")[2]: known for known in sorted(all_keys(), key=len)[::-1]}
+    close = close_match(name, last_words)
+    return f"; did you mean {last_words[close]}?" if close else ""
 
 
 def _missing_choice(group: str, choices: list[str]) -> str:
@@ -184,7 +197,9 @@ def _unknown_choice(group: str, choice: str, text: str) -> str:
     listed = re.search(rf"Available options in '{group}':\n((?:\t.+\n?)*)", text)
     choices = sorted(listed.group(1).split()) if listed else []
     allowed = f"\nallowed: {', '.join(choices)}" if choices else f"\nno group {group}"
-    return f"unknown choice {group}={choice}{did_you_mean(choice, choices)}{allowed}"
+    variable = f"PTL_{group.upper()}"
+    source = f" (of {variable})" if os.environ.get(variable) == choice else ""
+    return f"unknown choice {group}={choice}{source}{did_you_mean(choice, choices)}{allowed}"
 
 
 def _first_lines(text: str) -> str:

@@ -1,5 +1,6 @@
 """Typed config of where stages run and of what their SLURM jobs ask for; never part of a result."""
 
+import math
 import re
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -25,15 +26,18 @@ KEYS_OF_OPTIONS = {  # options of sbatch that keys of the launcher stand for
     "mem": "launcher.mem_gb",
     "array": "launcher.array_parallelism",
     "signal": "launcher.signal_delay_s",
+    "dependency": "launcher.dependency",
 }
 FIXED_OPTIONS = {  # the order of the tasks and what is known about their jobs hang on these
-    "dependency", "hold", "output", "error", "open-mode", "job-name", "requeue",
+    "hold", "output", "error", "open-mode", "job-name", "requeue",
     "kill-on-invalid-dep",
 }  # fmt: skip
 COUNTS = {  # options that would give one task more than one process, node or GPU can use
     "ntasks", "ntasks-per-node", "ntasks-per-core", "ntasks-per-gpu", "ntasks-per-socket",
     "nodes", "gpus", "gpus-per-task", "gpus-per-socket",
 }  # fmt: skip
+_AFTER = r"after(ok|any|notok)?(:\d+(_\d+)?)+"
+DEPENDENCY = re.compile(rf"{_AFTER}(,{_AFTER})*")
 MAX_TASKS_PER_GPU = 64  # a CUDA context alone takes 0.5 GB
 SIDE_BY_SIDE = (
     "a training is small and uses one process and one GPU; run more of them side by side: "
@@ -46,10 +50,16 @@ SIDE_BY_SIDE = (
 class ResourcesConfig:
     """What SLURM gives to one task of a kind; read by slurm only."""
 
-    time_min: int  # time limit, minutes; a task that reaches it goes on in its next run
+    time_min: int | str  # time limit: minutes, or a time such as 8h or 2:00:00; a task that reaches
+    # it goes on in its next run
     gpus: int = 1  # 1 or 0: a task uses one
     cpus: int = 4  # cores; no result depends on them (train.num_threads)
     mem_gb: float = 32.0  # host memory, GB of 1024 MB
+
+    @property
+    def limit_min(self) -> int:
+        """The time limit, once the launcher's config has read it."""
+        return int(self.time_min)
 
 
 @dataclass(kw_only=True, slots=True)
@@ -67,6 +77,7 @@ class LauncherConfig:
     account: str | None = None  # null: what the site has set
     qos: str | None = None  # null: what the site has set
     constraint: str | None = None  # features that the node must have; null: any
+    dependency: str | None = None  # of other jobs than ours, before every job: afterok:123
     array_parallelism: int = 64  # jobs of one array that run at once
     additional_parameters: dict[str, Any] = field(default_factory=dict)  # of sbatch: {nodelist: x}
 
@@ -77,7 +88,7 @@ class LauncherConfig:
     reduce: ResourcesConfig = field(
         default_factory=lambda: ResourcesConfig(time_min=60, gpus=0, cpus=2, mem_gb=16.0)
     )
-    time_min: int | None = None  # minutes, for every kind; null: as each kind says
+    time_min: int | str | None = None  # as above, for every kind; null: as each kind says
     gpus: int | None = None  # for every kind
     cpus: int | None = None  # for every kind
     mem_gb: float | None = None  # for every kind
@@ -104,6 +115,11 @@ class LauncherConfig:
         self._refuse_what_does_nothing()
         if not all(isinstance(line, str) for line in self.setup):
             raise ConfigError(f"launcher.setup must be a list of shell lines, got {self.setup}")
+        if self.dependency is not None and not DEPENDENCY.fullmatch(self.dependency):
+            raise ConfigError(
+                "launcher.dependency must name jobs as afterok:123, afterany:123:124, after:123 or "
+                f"several of them with commas between; got {self.dependency!r}"
+            )
         _check_additional(self.additional_parameters)
         self._check_resources()
 
@@ -134,6 +150,7 @@ class LauncherConfig:
     def _check_resources(self) -> None:
         parts = {f"launcher.{kind}": getattr(self, kind) for kind in TASK_KINDS}
         for key, part in {"launcher": self, **parts}.items():
+            part.time_min = minutes(f"{key}.time_min", part.time_min)
             at_least(f"{key}.time_min", part.time_min, 1)
             at_least(f"{key}.gpus", part.gpus, 0)
             if part.gpus is not None and part.gpus > 1:
@@ -141,7 +158,7 @@ class LauncherConfig:
             at_least(f"{key}.cpus", part.cpus, 1)
             positive(f"{key}.mem_gb", part.mem_gb)
         for kind in TASK_KINDS:
-            limit_s = 60 * self.resources(kind).time_min
+            limit_s = 60 * self.resources(kind).limit_min
             most = limit_s - LOOKS_EVERY_S - START_S
             if self.name == "slurm" and self.signal_delay_s > most:
                 key = "launcher" if self.time_min is not None else f"launcher.{kind}"
@@ -151,6 +168,23 @@ class LauncherConfig:
                     f"{LOOKS_EVERY_S} s earlier, and a task that is still starting would die of "
                     "it; raise the time limit, or lower the delay"
                 )
+
+
+def minutes(key: str, value: int | str | None) -> int | None:
+    """Read a time as people and sbatch write it, in minutes, rounded up. Raises: ConfigError."""
+    if not isinstance(value, str):
+        return value
+    short = re.fullmatch(r"(\d{1,6}(?:\.\d{1,3})?) ?(m|min|h|d)?", value)
+    if short:
+        return math.ceil(float(short[1]) * {"h": 60, "d": 24 * 60}.get(short[2], 1))
+    clock = re.fullmatch(r"(?:(\d{1,3})-)?(\d{1,4}):([0-5]\d):([0-5]\d)", value)
+    if clock is None:
+        raise ConfigError(
+            f"{key} must be minutes, or a time such as 90m, 8h, 2d, 2:00:00 or 1-12:00:00; "
+            f"got {value!r}"
+        )
+    days, hours, whole, seconds = (int(part or 0) for part in clock.groups())
+    return (24 * days + hours) * 60 + whole + (seconds > 0)
 
 
 def _check_additional(parameters: dict[str, Any]) -> None:

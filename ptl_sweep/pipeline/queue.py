@@ -47,10 +47,13 @@ class EndedJob:
     id: str
     cause: str | None = None  # the scheduler's word; None: not known
     raise_keys: str | None = None  # launcher keys of which it had too little, e.g. `mem_gb`
+    last_words: str = ""  # of its log at the scheduler: mostly what kept our code from starting
 
     def __str__(self) -> str:
-        """`job 12_3 ended without a result (OUT_OF_MEMORY)`."""
-        return f"job {self.id} ended without a result ({self.cause or 'no accounting says why'})"
+        """`job 12_3 ended without a result (OUT_OF_MEMORY); its log ends with: ...`."""
+        said = f"; its log ends with: {self.last_words}" if self.last_words else ""
+        cause = self.cause or "no accounting says why"
+        return f"job {self.id} ended without a result ({cause}){said}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,11 @@ def status_text(plan: Plan, jobs: QueueSnapshot | None = None) -> str:
         for key, state in states.items()
         if state == StageState.RUNNING
     ]
+    parts += [
+        f"requeued {key}  {_step_note(plan, key)}"
+        for key, state in states.items()
+        if state == StageState.QUEUED and plan.store.progress(key)
+    ]
     parts += queue_lines(jobs)
     parts += [
         failure_text(plan, key, states, jobs) for key, s in states.items() if s == StageState.FAILED
@@ -98,6 +103,8 @@ def progress_note(plan: Plan, key: str, jobs: QueueSnapshot | None = None) -> st
     claim = read_claim(plan.store.claim_path(key))
     if claim is not None:
         parts.append(f"{claim.host}, seen {duration(max(claim.age_s, 0))} ago")
+        if claim.restart:
+            parts.append(f"requeued {claim.restart} time{'s' * (claim.restart > 1)}")
     job = jobs.queued.get(key) if jobs else None
     if job is not None:
         parts.append(f"job {job.id}, {job.left} left")

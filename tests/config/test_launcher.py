@@ -94,6 +94,36 @@ def test_a_warning_comes_when_a_task_can_answer_to_it() -> None:
         LauncherConfig(name="slurm", time_min=1)
 
 
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("90m", 90), ("90 min", 90), ("8h", 480), ("1.5h", 90), ("2d", 2880), ("480", 480),
+        ("2:00:00", 120), ("0:00:01", 1), ("1-12:00:00", 2160), (7, 7),
+    ],
+)  # fmt: skip
+def test_a_time_limit_is_written_as_people_and_sbatch_write_it(
+    written: int | str, expected: int
+) -> None:
+    config = LauncherConfig(name="local", train=task(time_min=written))
+    everywhere = LauncherConfig(name="local", time_min=written)
+    assert config.resources("train").limit_min == expected
+    assert {everywhere.resources(kind).limit_min for kind in TASK_KINDS} == {expected}
+
+
+@pytest.mark.parametrize("written", ["soon", "8 hours", "2:00", "1:60:00", "-1h", "", "1e3"])
+def test_what_is_no_time_is_refused_with_examples(written: str) -> None:
+    with pytest.raises(ConfigError, match=r"^launcher.ptl.time_min must be minutes, or .* 8h, "):
+        LauncherConfig(name="slurm", ptl=task(time_min=written))
+
+
+@pytest.mark.parametrize("jobs", ["afterok:1", "afterany:1:2,after:3_4", "afternotok:7"])
+def test_jobs_of_others_can_be_waited_for(jobs: str) -> None:
+    assert LauncherConfig(name="slurm", dependency=jobs).dependency == jobs
+    for wrong in ("1", "afterok", f"{jobs},", f"{jobs} --wrap=x", "singleton"):
+        with pytest.raises(ConfigError, match=r"^launcher.dependency must name jobs as afterok:1"):
+            LauncherConfig(name="slurm", dependency=wrong)
+
+
 def test_a_short_limit_disturbs_no_launcher_that_has_none() -> None:
     assert LauncherConfig(name="local", time_min=1).signal_delay_s > 60
 

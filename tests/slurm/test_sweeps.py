@@ -205,6 +205,17 @@ def test_the_same_command_queues_nothing_when_all_is_in_the_queue_or_published(
     assert all(len(small.attempts(key)) == 1 for key in small.plan.stages)
 
 
+def test_no_job_starts_before_a_job_of_others_that_the_sweep_waits_for(
+    small: Sweep, cluster: Any
+) -> None:
+    foreign = cluster.run("sbatch", "--parsable", "--hold", "--wrap", "true")
+    wait = f'launcher.dependency="afterok:{foreign}"'
+    assert small.submit(wait).code == 0
+    assert {job.reason for job in cluster.queue()} == {"Dependency", "JobHeldUser"}
+    cluster.run("scontrol", "release", foreign)
+    assert small.wait().code == 0
+
+
 def test_evaluation_of_off_runs_while_ptl_of_the_same_seed_goes_on(
     small: Sweep, cluster: Any
 ) -> None:

@@ -83,7 +83,8 @@ def ask(*command: str, stdin: str | None = None) -> str:
         )
     except FileNotFoundError as error:
         raise SlurmError(
-            f"`{command[0]}` not found: SLURM is not installed on this machine"
+            f"`{command[0]}` not found: SLURM is not installed on this machine; launcher=local "
+            "runs everything here, and a login node of a cluster has SLURM"
         ) from error
     except subprocess.TimeoutExpired as error:
         raise SlurmError(f"{command[0]} did not answer within {TIMEOUT_S:.0f} s") from error

@@ -113,6 +113,11 @@ class JobBook:
         return rows
 
 
+def slurm_log(folder: Path, job: str) -> Path:
+    """Name the file with what SLURM and submitit said about a job, output before our log too."""
+    return folder / SLURM_LOGS / f"{job}_0_log.out"
+
+
 def all_books(root: Path) -> list[JobBook]:
     """The books of every sweep below ``sweep.root``: sweeps share stages, and so jobs."""
     return [JobBook(path.parent) for path in sorted((root / "sweeps").glob(f"*/{BOOK}"))]

@@ -69,6 +69,10 @@ def submission_text(plan: Plan, config: LauncherConfig, submitted: Submitted) ->
         lines.append(f"cancelled {submitted.cancelled} jobs that could never have started")
     if submitted.reducer is None:
         lines.append("nothing to queue: every stage is published or in the queue")
+        lines.append(
+            "note    queued jobs keep the launcher.* that they were submitted with; `cancel`, then "
+            "this command, gives them other ones"
+        )
     else:
         if submitted.arrays:
             lines.append(_arrays_table(plan, config, submitted.arrays, submitted.ids))
@@ -103,8 +107,8 @@ def _arrays_table(
                 job,
                 str(len(array.tasks)),
                 str(sum(len(task.stages) for task in array.tasks)),
-                _waits_text(array, ids),
-                duration(60 * resources.time_min),
+                _waits_text(config, array, ids),
+                duration(60 * resources.limit_min),
                 str(resources.gpus),
                 str(resources.cpus * array.side_by_side),
                 f"{resources.mem_gb * array.side_by_side:g} GB",
@@ -114,13 +118,14 @@ def _arrays_table(
     return text_table(header, rows)
 
 
-def _waits_text(array: TaskArray, ids: Sequence[str]) -> str:
-    """`aftercorr 12`, or `12, 13`: arrays in which single tasks are waited for."""
+def _waits_text(config: LauncherConfig, array: TaskArray, ids: Sequence[str]) -> str:
+    """`12, task by task`, or `12, 13`: arrays in which single tasks are waited for."""
+    foreign = [config.dependency] if config.dependency else []
     if array.twin is not None:
-        return f"{ids[array.twin]}, task by task"
+        return ", ".join([*foreign, ids[array.twin], "task by task"])
     waited = {ids[member.array] for members in array.members for member in members}
     waited |= {job.partition("_")[0] for jobs in array.jobs for job in jobs}
-    return ", ".join(sorted(waited)) or "."
+    return ", ".join([*foreign, *sorted(waited)]) or "."
 
 
 def _gpu_hours(plan: Plan, config: LauncherConfig, arrays: Sequence[TaskArray]) -> list[float]:

@@ -1,14 +1,16 @@
 """A plan's stages as SLURM sees them: whose job is queued, runs, or ended without a result."""
 
+from collections import deque
 from collections.abc import Mapping
 
 from ptl_sweep.launchers.slurm import commands
 from ptl_sweep.launchers.slurm.commands import SlurmError
-from ptl_sweep.launchers.slurm.journal import REDUCE, Job, JobBook, all_books
+from ptl_sweep.launchers.slurm.journal import REDUCE, Job, JobBook, all_books, slurm_log
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.pipeline.queue import EndedJob, QueuedJob, QueueSnapshot
 
 NAME = "SLURM"
+LONGEST = 200  # letters of a line of SLURM's log
 RAISE_KEYS = {"OUT_OF_MEMORY": "mem_gb", "TIMEOUT": "time_min or signal_delay_s"}  # of sacct
 
 
@@ -59,7 +61,7 @@ def view_jobs(plan: Plan, *, with_accounting: bool = True) -> QueueSnapshot | No
     return QueueSnapshot(
         scheduler=NAME,
         queued=alive,
-        ended=_ended(gone, with_accounting=with_accounting),
+        ended=_ended(plan, gone, with_accounting=with_accounting),
         own=[job for id_, job in queue.items() if id_ in own],
         reducer=queue[reducers[-1]] if reducers else None,
     )
@@ -71,13 +73,26 @@ def failed_beside_others(plan: Plan, key: str, job: Job, queued: QueuedJob | Non
     return job.side_by_side > 1 and is_active and plan.store.failure(key) is not None
 
 
-def _ended(gone: Mapping[str, Job], *, with_accounting: bool) -> dict[str, EndedJob]:
+def _ended(plan: Plan, gone: Mapping[str, Job], *, with_accounting: bool) -> dict[str, EndedJob]:
     ids = [job.id for job in gone.values()]
     states = commands.read_accounting(ids) if with_accounting else {}
-    return {key: _ended_job(job.id, states.get(job.id)) for key, job in gone.items()}
+    return {
+        key: _ended_job(job.id, states.get(job.id), _last_words(plan, job.id))
+        for key, job in gone.items()
+    }
 
 
-def _ended_job(job: str, state: str | None) -> EndedJob:
+def _ended_job(job: str, state: str | None, last_words: str) -> EndedJob:
     """`state` of sacct: OUT_OF_MEMORY, TIMEOUT, CANCELLED by 1000, ...; None: not known."""
     raised = [keys for cause, keys in RAISE_KEYS.items() if (state or "").startswith(cause)]
-    return EndedJob(job, state, raised[0] if raised else None)
+    return EndedJob(job, state, raised[0] if raised else None, last_words)
+
+
+def _last_words(plan: Plan, job: str) -> str:
+    """Read the last line of SLURM's own log of a job; empty where there is none."""
+    try:
+        with slurm_log(plan.folder, job).open(errors="replace") as file:
+            lines = [line.strip() for line in deque(file, maxlen=20) if line.strip()]
+    except OSError:
+        return ""
+    return lines[-1][:LONGEST] if lines else ""

@@ -34,13 +34,13 @@ def sbatch_parameters(
     """What submitit is told about an array whose jobs run so many tasks of this kind."""
     resources = config.resources(kind)
     site = {name: getattr(config, name) for name in SITE_VARIABLES}
-    optional = {**site, "dependency": dependency, "gpus_per_node": resources.gpus or None}
+    optional = {**site, "dependency": dependency or None, "gpus_per_node": resources.gpus or None}
     own = {"hold": True, "requeue": True, "kill-on-invalid-dep": "yes"}
     extra = {name.replace("_", "-"): value for name, value in config.additional_parameters.items()}
     return {
         **{name: value for name, value in optional.items() if value is not None},
         "job_name": job_name(plan, kind),
-        "time": resources.time_min,
+        "time": resources.limit_min,
         "mem": f"{math.ceil(1024 * resources.mem_gb * side_by_side)}M",
         "cpus_per_task": resources.cpus * side_by_side,
         "array_parallelism": config.array_parallelism,
@@ -108,6 +108,7 @@ def refusal(said: str) -> str:
         "qos": "launcher.qos",
         "feature": "launcher.constraint",
         "node configuration": "launcher.{train,ptl,evaluate,reduce}.{gpus,cpus,mem_gb}",
+        "dependency": "launcher.dependency",
         "time limit": "launcher.{train,ptl,evaluate,reduce}.time_min",
     }
     keys = [key for word, key in hints.items() if word in text.lower()]

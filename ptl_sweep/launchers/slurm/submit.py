@@ -102,9 +102,9 @@ class _Submission:
     def add_array(self, array: TaskArray) -> str:
         """Submit an array, held, and set what its jobs wait for."""
         at_once, later = self._dependencies(array)
-        job = self._submit(array.kind, array.groups, at_once)
+        job = self._submit(array.kind, array.groups, self._with_foreign(at_once))
         commands.set_dependencies(
-            (_indexed(job, indices, is_array=len(array.groups) > 1), dependency)
+            (_indexed(job, indices, is_array=len(array.groups) > 1), self._with_foreign(dependency))
             for dependency, indices in later
         )
         return job
@@ -134,6 +134,10 @@ class _Submission:
         if len(found) == 1 and len(next(iter(found.values()))) == len(array.groups):
             return next(iter(found)), []
         return None, list(found.items())
+
+    def _with_foreign(self, dependency: str | None) -> str:
+        """Add launcher.dependency; a comma means `and`."""
+        return ",".join(filter(None, (self.config.dependency, dependency)))
 
     def _after(self, ids: set[str]) -> str:
         """After the good end of jobs, or any end where a job fails for one of several tasks.

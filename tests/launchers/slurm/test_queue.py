@@ -8,7 +8,7 @@ import pytest
 
 from ptl_sweep.launchers.slurm import commands
 from ptl_sweep.launchers.slurm.commands import SlurmJob
-from ptl_sweep.launchers.slurm.journal import REDUCE, JobBook
+from ptl_sweep.launchers.slurm.journal import REDUCE, JobBook, slurm_log
 from ptl_sweep.launchers.slurm.queue import view_jobs
 from ptl_sweep.launchers.slurm.submit import jobs_in_flight
 from ptl_sweep.pipeline import status, status_text
@@ -16,6 +16,7 @@ from ptl_sweep.pipeline.graph import Task
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.pipeline.queue import EndedJob, QueuedJob, QueueSnapshot
 from ptl_sweep.pipeline.status import stage_states
+from ptl_sweep.store import HISTORY
 
 MakePlan = Callable[..., Plan]
 
@@ -93,6 +94,48 @@ def test_a_job_that_ended_without_a_result_is_a_failure_with_its_fix(plan: Plan)
     text = status_text.status_text(plan, view)
     assert "SLURM job 4_0 ended without a result (OUT_OF_MEMORY)" in text
     assert "more launcher.train.mem_gb" in text
+
+
+def test_a_job_that_died_before_our_code_shows_the_last_line_of_its_own_log(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (train,) = of_kind(plan, "train")
+    book = JobBook(plan.folder)
+    book.add_array("one", "4", [[plan.task_of(train)]])
+    book.add_released("one")
+    log = slurm_log(plan.folder, "4")
+    log.parent.mkdir(parents=True)
+    log.write_text("a line before\nslurmstepd: error: execve(): python: No such file\n\n")
+    monkeypatch.setattr(commands, "read_queue", lambda _: {})
+    text = status_text.status_text(plan, view_jobs(plan, with_accounting=False))
+    assert "its log ends with: slurmstepd: error: execve(): python: No such file" in text
+    log.unlink()
+    assert "its log" not in status_text.status_text(plan, view_jobs(plan, with_accounting=False))
+
+
+def test_a_task_that_was_put_back_into_the_queue_shows_the_step_that_it_has_reached(
+    plan: Plan,
+) -> None:
+    (train,) = of_kind(plan, "train")
+    view = QueueSnapshot(scheduler="SLURM", queued={train: queued("1")})
+    assert "requeued" not in status_text.status_text(plan, view)
+    folder = plan.store.work_folder(train)
+    folder.mkdir(parents=True)
+    (folder / HISTORY).write_text('{"train/step": 80}\n')
+    assert f"requeued {train}  train 80/360" in status_text.status_text(plan, view)
+
+
+def test_a_running_task_says_how_often_its_job_was_put_back(
+    plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (train,) = of_kind(plan, "train")
+    plan.store.root.mkdir(parents=True)
+    monkeypatch.setenv("SLURM_JOB_ID", "4")
+    for count, told in (("0", False), ("2", True)):
+        monkeypatch.setenv("SLURM_RESTART_COUNT", count)
+        with plan.store.claim(train):
+            note = status_text.progress_note(plan, train)
+        assert ("requeued 2 times" in note) is told
 
 
 def test_the_store_outranks_the_queue(plan: Plan) -> None:
