@@ -68,9 +68,16 @@ def say(text: str) -> None:
     A sign that the terminal cannot show, as of a file name that is not UTF-8, is written as a code.
     """
     console = output()
-    encoding = console.encoding
-    shown = text.encode(encoding, "backslashreplace").decode(encoding)
-    console.print(shown, markup=False, soft_wrap=True)
+    console.print(_shown(text, console.encoding), markup=False, soft_wrap=True)
+
+
+def write(text: str) -> None:
+    """Write a text of others, tabs included, with signs as `say` writes them."""
+    sys.stdout.write(_shown(text, sys.stdout.encoding or "utf-8"))
+
+
+def _shown(text: str, encoding: str) -> str:
+    return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
 def print_json(content: object) -> None:

@@ -2,8 +2,10 @@
 
 import argparse
 import logging
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from ptl_sweep.compose.cells.ids import CellId, named_axes, value_text
 from ptl_sweep.compose.own_choices import search_word
@@ -11,10 +13,16 @@ from ptl_sweep.compose.words import refuse_stray_words
 from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.pipeline.graph import Cell
 from ptl_sweep.pipeline.plan import Plan, find_plan
+from ptl_sweep.terminal import did_you_mean
 
 log = logging.getLogger(__name__)
 
 OK, FAILED = 0, 1
+PROGRAM = "python -m ptl_sweep"
+FLAGS_OF_RUNS = {
+    "--cfg", "-c", "--info", "-i", "--resolve", "--package", "-p", "--run", "-r", "--hydra-help",
+    "--version", "--shell-completion", "-sc",
+}  # fmt: skip
 Command = Callable[[list[str]], int]  # its arguments -> the exit code
 
 SWEEP_WORDS = (
@@ -27,6 +35,16 @@ GRID_WORDS = (
 )
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose refusals are mistakes like all others: one line, and how the command goes."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse what was typed. Raises: ConfigError."""
+        command = self.prog.removeprefix(PROGRAM).strip()
+        usage = " ".join(self.format_usage().split())
+        raise ConfigError(f"{command}{': ' * bool(command)}{message}\n{usage}")
+
+
 def name_of(command: Command) -> str:
     """Name the word that a user types: `new-target` for `new_target_command`."""
     return command.__name__.removesuffix("_command").replace("_", "-")
@@ -36,8 +54,8 @@ def command_parser(
     command: Command, *, group: str = "", words: str | None = SWEEP_WORDS, has_json: bool = True
 ) -> argparse.ArgumentParser:
     """Make the parser of a command, of a group or not; `words` says which key=value it takes."""
-    prog = f"python -m ptl_sweep {group} {name_of(command)}".replace("  ", " ")
-    parser = argparse.ArgumentParser(prog=prog, description=command.__doc__, epilog=words)
+    prog = f"{PROGRAM} {group} {name_of(command)}".replace("  ", " ")
+    parser = Parser(prog=prog, description=command.__doc__, epilog=words)
     if has_json:
         parser.add_argument("--json", action="store_true", help="machine-readable")
     if words == GRID_WORDS:
@@ -47,7 +65,7 @@ def command_parser(
 
 def add_config_dir(parser: argparse.ArgumentParser, meaning: str) -> None:
     """Let a command take Hydra's flag for another folder of choices."""
-    parser.add_argument("--config-dir", metavar="DIR", type=Path, help=meaning)
+    parser.add_argument("--config-dir", "-cd", metavar="DIR", type=Path, help=meaning)
 
 
 def whole_number(text: str) -> int:
@@ -74,9 +92,16 @@ def parse_overrides(
     if stray and not stray[0].startswith("-"):
         refuse_stray_words([*overrides[-1:], *stray])
     if stray:
-        parser.error(f"unrecognized arguments: {' '.join(stray)}")
+        parser.error(_unknown_flag(parser, stray[0].partition("=")[0]))
     folder: Path | None = getattr(options, "config_dir", None)
     return overrides if folder is None else [*overrides, search_word(folder)], options
+
+
+def _unknown_flag(parser: argparse.ArgumentParser, flag: str) -> str:
+    if flag in FLAGS_OF_RUNS:
+        return f"{flag} is a flag of `{PROGRAM} key=value ...`, without a command in front"
+    own = re.findall(r"--[a-z-]+", parser.format_usage())
+    return f"there is no flag {flag}{did_you_mean(flag, own)}"
 
 
 def parse_sweep(

@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 from ptl_sweep.cli.arguments import (
@@ -24,6 +23,7 @@ from ptl_sweep.cli.data import (
     new_target_command,
     pool_command,
 )
+from ptl_sweep.cli.flags.flags import hydra_words, read_flags
 from ptl_sweep.cli.predict.export import export_command
 from ptl_sweep.cli.predict.predict import predict_command
 from ptl_sweep.cli.publish.publish import publish_command
@@ -33,7 +33,7 @@ from ptl_sweep.cli.sync import settle_mode, sync_command
 from ptl_sweep.cli.tables import figure_command, table_command
 from ptl_sweep.compose.compose import compose_grid, compose_run
 from ptl_sweep.compose.grid import all_keys
-from ptl_sweep.compose.requirements import needed_sets, rules
+from ptl_sweep.compose.requirements import needed_sets, refuse_missing_folders, rules
 from ptl_sweep.compose.words import stray_word
 from ptl_sweep.config.schema import Config, ConfigError, DatasetConfig
 from ptl_sweep.datasets import registry
@@ -54,11 +54,12 @@ log = logging.getLogger(__name__)
 
 def run_sweep(arguments: list[str], command: str) -> int:
     """Compose, plan, run, and reduce what there is. Raises: ConfigError, DataError, SlurmError."""
-    if "--version" in arguments:
-        say(f"ptl-sweep {version('ptl-sweep')}, Hydra {version('hydra-core')}")
-        return OK
+    options, words = read_flags(arguments)
+    if options.info:  # Hydra logs it to standard output, and no handler of ours repeats it
+        for handler in logging.getLogger().handlers:
+            handler.setLevel(logging.WARNING)
     started = time.monotonic()
-    cells = compose_run(arguments)
+    cells = compose_run([*hydra_words(options), *words])
     if cells is None:
         return OK
     count = len(cells)
@@ -102,6 +103,7 @@ def require_data(cells: Sequence[Config]) -> None:
     Raises: ConfigError, DataError.
     """
     needs = needed_sets(cells)
+    refuse_missing_folders(needs, cells[0].data_root)
     for need in needs:
         need.require()
     for config in cells:
@@ -173,7 +175,7 @@ def refuse_unknown_command(arguments: Sequence[str]) -> None:
         raise ConfigError(stray_word(arguments[0]))
     raise ConfigError(
         f"unknown command {arguments[0]}{did_you_mean(arguments[0], COMMANDS)}\n"
-        f"commands: {', '.join(COMMANDS)}; or key=value as in Hydra"
+        f"commands: {', '.join(COMMANDS)}; or key=value as in Hydra; --help explains them"
     )
 
 

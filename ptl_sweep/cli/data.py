@@ -21,7 +21,7 @@ from ptl_sweep.compose.compose import compose_grid, named_keys
 from ptl_sweep.compose.detect_format import describe_format, detect_format
 from ptl_sweep.compose.detect_source import describe_source, detect_source
 from ptl_sweep.compose.grid import check_cells
-from ptl_sweep.compose.own_choices import OWN, new_choice, search_word
+from ptl_sweep.compose.own_choices import default_folder, new_choice, search_word
 from ptl_sweep.config.schema import ConfigError, DatasetConfig
 from ptl_sweep.datasets import registry
 from ptl_sweep.datasets.readers.archangel import MANIFESTS
@@ -110,7 +110,7 @@ def _choice_options(command: Command, group: str, arguments: list[str]) -> argpa
     root = options.root.expanduser()
     options.root = root.resolve() if ".." in root.parts else root.absolute()  # links stay
     options.is_default = options.config_dir is None
-    options.config_dir = options.config_dir or Path(OWN)
+    options.config_dir = options.config_dir or default_folder()
     return options
 
 

@@ -6,13 +6,14 @@ group choices, and set the swept values themselves; tests hold the cells equal.
 """
 
 import dataclasses
+import io
 import itertools
 import os
 import re
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from typing import Any, NamedTuple
 
 import hydra
@@ -24,7 +25,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ptl_sweep.compose.cells.axes import axis_values, swept_axes
+from ptl_sweep.compose.cells.axes import in_order
 from ptl_sweep.compose.cells.ids import cell_id
 from ptl_sweep.compose.class_names import as_written, with_plain_names, write_names_back
 from ptl_sweep.compose.errors import short_message
@@ -43,7 +44,6 @@ from ptl_sweep.compose.words import (
     refuse_swept_experiment,
     refuse_too_many,
     refuse_unreadable,
-    with_whole_info,
 )
 from ptl_sweep.config.schema import (
     GROUPS,
@@ -54,7 +54,7 @@ from ptl_sweep.config.schema import (
     register_schemas,
     typed,
 )
-from ptl_sweep.vocabulary import Value
+from ptl_sweep.terminal import write
 
 SWEEP_FLAGS = {"-m", "--multirun"}
 PARTS = tuple(field.name for field in dataclasses.fields(Config))
@@ -124,11 +124,13 @@ def run_hydra(arguments: Sequence[str]) -> list[Config]:
             "hydra/job_logging=none",
             "hydra/hydra_logging=none",
         ]
+        shown = io.StringIO()  # written at once: a closed pipe would be many errors of logging
         try:
-            with _short_refusals(arguments):
+            with _short_refusals(arguments), redirect_stdout(shown):
                 collect()
                 cells = [typed(cfg) for cfg in composed]
         finally:
+            write(shown.getvalue())
             sys.argv = before[0]
             os.environ.clear()
             os.environ |= before[1]
@@ -154,21 +156,7 @@ def _short_refusals(words: Sequence[str]) -> Iterator[None]:
 
 def _flags_first(arguments: Sequence[str]) -> list[str]:
     """Move words such as `seed=1` behind all flags: Hydra's parser wants them side by side."""
-    words = with_whole_info(arguments)
-    return sorted(words, key=lambda a: a[:1] != "-" and ("=" in a or a.startswith("~")))
-
-
-def in_order(cells: Iterable[Config]) -> list[Config]:
-    """Sort cells by their ids, so that the order of words on a command line changes no file."""
-    given = list(cells)
-    values = axis_values(given, swept_axes(given))
-    places = [(cell_id(c), _sortable(own)) for c, own in zip(given, values, strict=True)]
-    return [given[index] for index in sorted(range(len(given)), key=places.__getitem__)]
-
-
-def _sortable(values: Mapping[str, Value]) -> list[tuple[bool, Value]]:
-    """The values of axes, of which null is the smallest."""
-    return [(value is not None, value) for value in values.values()]
+    return sorted(arguments, key=lambda a: a[:1] != "-" and ("=" in a or a.startswith("~")))
 
 
 def compose_grid(overrides: Sequence[str], *, as_sweep: bool = True) -> list[Config]:
@@ -177,6 +165,29 @@ def compose_grid(overrides: Sequence[str], *, as_sweep: bool = True) -> list[Con
     `as_sweep=False` checks each cell by itself only: enough to look at its data sets.
     Raises: ConfigError as `compose_run`.
     """
+    with _composing(overrides) as words:
+        cells = list(_compose_cells(words))
+    write_names_back(cells)
+    if not as_sweep:
+        return sorted(cells, key=cell_id)
+    check_grid(cells, named_keys(overrides))
+    return in_order(cells)
+
+
+def compose_shown(overrides: Sequence[str]) -> DictConfig:
+    """Compose one config with Hydra's own part in it, for a text; a swept key keeps its default.
+
+    Raises: ConfigError as `compose_run`.
+    """
+    with _composing(overrides) as words:
+        given = OverridesParser.create().parse_overrides(words)
+        fixed = [_line(o) for o in given if not o.is_sweep_override()]
+        return compose("config", overrides=fixed, return_hydra_config=True)
+
+
+@contextmanager
+def _composing(overrides: Sequence[str]) -> Iterator[list[str]]:
+    """Let Hydra's compose API read the words, own choices added. Raises: ConfigError."""
     refuse_additions(overrides)
     _refuse_unreadable(overrides)
     refuse_swept_experiment(overrides)
@@ -186,13 +197,7 @@ def compose_grid(overrides: Sequence[str], *, as_sweep: bool = True) -> list[Con
         _short_refusals(overrides),
         initialize_config_dir(str(conf_dir()), version_base="1.3"),
     ):
-        words = with_own_choices(overrides)
-        cells = list(_compose_cells(_with_open_mappings(with_plain_names(words))))
-    write_names_back(cells)
-    if not as_sweep:
-        return sorted(cells, key=cell_id)
-    check_grid(cells, named_keys(overrides))
-    return in_order(cells)
+        yield _with_open_mappings(with_plain_names(with_own_choices(overrides)))
 
 
 def _compose_cells(overrides: Sequence[str]) -> Iterator[Config]:

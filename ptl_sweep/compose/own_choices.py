@@ -1,8 +1,9 @@
-"""Choices of the user's own: YAML files below ./conf, or below the folder that --config-dir names.
+"""Choices of the user's own: YAML files below ./conf, PTL_CONF, or what --config-dir names.
 
 Hydra looks for a choice in the conf/ of the package first, so a file here adds and never changes.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from ptl_sweep.config.checks import identifier
 from ptl_sweep.config.schema import ConfigError, conf_dir
 
 OWN = "conf"  # in the working directory, beside outputs/
+VARIABLE = "PTL_CONF"  # names another folder, once for all commands
 _KEY = "hydra.searchpath"
 
 
@@ -21,21 +23,31 @@ def search_word(folder: Path) -> str:
     return f"{_KEY}=['file://{path}']"
 
 
+def default_folder() -> Path:
+    """Name the folder that PTL_CONF names, else ./conf, whether it is there or not."""
+    return Path(os.environ.get(VARIABLE) or OWN)
+
+
 def own_folder() -> Path | None:
-    """Find ./conf; None where it is not there, or is that of the package."""
-    own = Path(OWN)
+    """Find PTL_CONF or ./conf; None where ./conf is not there, or is that of the package.
+
+    Raises: ConfigError where PTL_CONF is not there.
+    """
+    own = default_folder()
+    if os.environ.get(VARIABLE) and not own.is_dir():
+        raise ConfigError(f"{VARIABLE}={own} is not a folder: make it, or unset {VARIABLE}")
     return own if own.is_dir() and own.resolve() != conf_dir().resolve() else None
 
 
 def with_own_choices(overrides: Sequence[str]) -> list[str]:
-    """Add the word for ./conf, unless another folder is named."""
+    """Add the word for the own folder, unless another folder is named."""
     own = own_folder()
     named = any(override.startswith(f"{_KEY}=") for override in overrides)
     return list(overrides) if named or own is None else [*overrides, search_word(own)]
 
 
 def with_own_flag(arguments: Sequence[str]) -> list[str]:
-    """Put Hydra's flag for ./conf in front, whose --help lists it then; another one wins."""
+    """Put Hydra's flag for the own folder in front; another one wins."""
     own = own_folder()
     return list(arguments) if own is None else [f"--config-dir={own.absolute()}", *arguments]
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def name_fault(words: Sequence[str]) -> ConfigError | None:
 
 def _folder(words: Sequence[str]) -> Path | None:
     """Find the folder of own choices: as a flag or a word names it, or ./conf."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
+    for word, following in pairwise([*words, ""]):
         found = _FOLDER.match(word)
         if found:
             return Path(re.sub(r"\\(.)", r"\1", found[1] or found[2]))

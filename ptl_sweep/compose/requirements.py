@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 from ptl_sweep.compose.grid import real_count_fault
@@ -84,6 +85,22 @@ def _needs_of(config: Config, with_pools: bool) -> Iterator[Need]:
     yield Need("target", config.target, config)
     if with_pools or config.synthetic.method != "off":
         yield Need("pool", config.pool, config)
+
+
+def refuse_missing_folders(needs: Iterable[Need], data_root: str) -> None:
+    """Name every folder at once where several are not there: mostly all hang on data_root.
+
+    Raises: ConfigError.
+    """
+    roots = [need.data.root for need in needs if need.data.root is not None]
+    missing = [root for root in dict.fromkeys(roots) if not Path(root).is_dir()]
+    if len(missing) < 2:
+        return  # its reader says what should lie there
+    others = "" if Path(data_root).is_dir() else f"; data_root={data_root} is none either"
+    raise ConfigError(
+        f"{len(missing)} data sets are not there: {', '.join(missing)} are no folders{others}\n"
+        "  fix: set data_root, or PTL_DATA once for all commands, to the folder that holds them"
+    )
 
 
 def rules(cells: Iterable[Config]) -> list[Rule]:

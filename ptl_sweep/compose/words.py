@@ -14,7 +14,6 @@ from ptl_sweep.config.schema import GROUPS, OVERLAYS, ConfigError
 
 MOST_VALUES = 100_000  # of one key, and cells of one sweep
 LONGEST_NAME = 200  # of a choice; file systems end at 255
-INFO = ("all", "config", "defaults", "defaults-tree", "plugins", "searchpath")
 
 
 def stray_word(word: str) -> str:
@@ -23,7 +22,7 @@ def stray_word(word: str) -> str:
         return f"{word} stands alone: write {word}=VALUE, without blanks"
     if word.startswith("#"):
         return f"{brief(word)}: a command line has no comments; leave it out"
-    return f"{brief(word)} is neither a flag nor key=value"
+    return f"{brief(word) or 'an empty word'} is neither a flag nor key=value"
 
 
 def refuse_stray_words(arguments: Sequence[str]) -> None:
@@ -31,15 +30,6 @@ def refuse_stray_words(arguments: Sequence[str]) -> None:
     for before, word in zip(["", *arguments], arguments, strict=False):
         if "=" not in word and not word.startswith(("-", "~")) and before[:1] != "-":
             raise ConfigError(_after_comma(before) or stray_word(word))
-
-
-def with_whole_info(arguments: Iterable[str]) -> list[str]:
-    """Write `--info=all` for `--info`, which would take the next word for what it should show."""
-    words = list(arguments)
-    for index, word in enumerate(words):
-        if word in ("--info", "-i") and not {*words[index + 1 : index + 2]} & {*INFO}:
-            words[index] = "--info=all"
-    return words
 
 
 def _after_comma(word: str) -> str:
@@ -73,6 +63,8 @@ def _slip(word: str) -> str:
     """Answer a word that can be read and is not what its writer meant; empty: none is known."""
     key, _, value = word.partition("=")
     group, dot, _ = key.partition(".")
+    if not key.strip("+~"):
+        return f"{brief(word)}: the name of a key is missing; write key=value"
     if dot and group in OVERLAYS:
         return f"{brief(word)}: {group} holds no keys; {group}=NAME chooses a file"
     if value.startswith("~"):
@@ -99,11 +91,15 @@ def _read(parser: OverridesParser, word: str) -> tuple[Override, int]:
 
 
 def _unread(word: str) -> str:
-    """Answer what Hydra's grammar takes in quotes alone."""
+    """Answer what Hydra's grammar takes in quotes alone, or nowhere."""
     key, _, value = word.partition("=")
-    if word.isascii() or not key.isascii() or set(value) & set(",\"'[]{}"):
+    if not re.fullmatch(r"[\w.@/:+~-]+", key, re.ASCII):
+        return unknown_key(key)
+    odd = re.search(r"[^\w\s./\\:+*%@?|$-]", value, re.ASCII)
+    if odd is None or set(value) & set(",\"'[]{}()"):
         return ""
-    return f"{brief(word)}: letters beyond ASCII need quotes: '{key}=\"{brief(value)}\"'"
+    what = f"{odd[0]} needs" if odd[0].isascii() else "letters beyond ASCII need"
+    return f"{brief(word)}: {what} quotes: '{key}=\"{brief(value)}\"'"
 
 
 def key_of(override: str) -> str:
@@ -164,8 +160,17 @@ def _refuse_other_groups(override: Override) -> None:
     if is_odd:
         raise ConfigError(
             f"{brief(str(override.input_line))}: {key} takes "
-            f"{'the name of a choice or ' * is_choice}{{key: value}}"
+            f"{'the name of a choice or ' * is_choice}{{key: value}}{_meant(key, value)}"
         )
+
+
+def _meant(key: str, value: object) -> str:
+    """Say what brackets and booleans in the place of a choice were probably meant to be."""
+    if isinstance(value, list) and key in GROUPS:
+        return f"\n  fix: {key}={','.join(map(str, value))} sweeps over them; [ ] makes one value"
+    if key == "synthetic" and isinstance(value, bool):
+        return f"; did you mean {'on' if value else 'off'}?"
+    return ""
 
 
 def _refuse_flat_list(key: str, value: object) -> None:

@@ -125,7 +125,7 @@ def _in_processes(
 def _num_cores() -> int:
     """What SLURM has given to the job, which may be fewer than it lets the job see."""
     cores = len(os.sched_getaffinity(0))
-    return min(int(os.environ.get("SLURM_CPUS_PER_TASK", cores)), cores, MAX_WORKERS)
+    return min(int(os.environ.get("SLURM_CPUS_PER_TASK") or cores), cores, MAX_WORKERS)
 
 
 def _shown(results: Iterable[Measurements], total: int) -> Iterator[Measurements]:

@@ -8,7 +8,6 @@ from ptl_sweep.compose.words import (
     MOST_VALUES,
     refuse_additions,
     refuse_swept_experiment,
-    with_whole_info,
 )
 from ptl_sweep.config.schema import ConfigError
 
@@ -111,9 +110,3 @@ def test_letters_beyond_ascii_are_read_as_the_message_says() -> None:
         ['target.root="/tmp/ü"', "synthetic=off", "target=yolo"], as_sweep=False
     )
     assert cell.target.root == "/tmp/ü"
-
-
-def test_info_takes_no_word_of_the_sweep_for_what_it_should_show() -> None:
-    assert with_whole_info(["real_count=2", "--info"]) == ["real_count=2", "--info=all"]
-    assert with_whole_info(["--info", "seed=1"]) == ["--info=all", "seed=1"]
-    assert with_whole_info(["--info", "defaults"]) == ["--info", "defaults"]

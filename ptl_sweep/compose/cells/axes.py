@@ -95,6 +95,19 @@ def _refuse(keys: Iterable[str]) -> None:
             raise ConfigError(f"{key} must be the same in every cell of a sweep{advice}")
 
 
+def in_order(cells: Iterable[Config]) -> list[Config]:
+    """Sort cells by their ids, so that the order of words on a command line changes no file."""
+    given = list(cells)
+    values = axis_values(given, swept_axes(given))
+    places = [(cell_id(c), _sortable(own)) for c, own in zip(given, values, strict=True)]
+    return [given[index] for index in sorted(range(len(given)), key=places.__getitem__)]
+
+
+def _sortable(values: Mapping[str, Value]) -> list[tuple[bool, Value]]:
+    """The values of axes, of which null is the smallest."""
+    return [(value is not None, value) for value in values.values()]
+
+
 def _differences(one: Any, other: Any, prefix: str = "") -> Iterator[str]:
     """Name the keys whose values differ, those in a mapping as well."""
     for name in _names(one) or ():

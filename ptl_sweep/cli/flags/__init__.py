@@ -1,0 +1,1 @@
+"""Flags of a run: Hydra's, answered in our words, and what they print."""
