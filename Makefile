@@ -48,7 +48,7 @@ setup: $(STAMP)  ## Make .venv from requirements.lock (uv when on PATH, else ven
 
 $(STAMP): pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("ptl-sweep needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0] + "; choose another: make setup PYTHON=python3.12")'
-	@echo "Installing into $(VENV): about 3 GB download, 6 GB disk, a few minutes."
+	@echo "Installing into $(VENV): about 3 GB download, 6 to 7 GB disk, a few minutes."
 ifneq ($(UV),)
 	uv venv --allow-existing --python $(PYTHON) $(VENV)
 	uv pip sync --python $(PY) --require-hashes requirements.lock
