@@ -63,7 +63,7 @@ VALUES = [
     ),
     Mistake("target=karstt", "unknown choice target=karstt; did you mean karst?", "allowed: coco"),
     Mistake("plan target=", "unknown choice target=", "allowed: coco"),
-    Mistake("plan synthetic=yes", "unknown choice synthetic=yes", "allowed: none, off, on"),
+    Mistake("plan synthetic=yes", "unknown choice synthetic=yes", ", off, on, "),
     Mistake("plan synthetic=True", "synthetic=True: synthetic takes", "did you mean on?"),
     Mistake("plan synthetic=false", "synthetic=false: synthetic takes", "did you mean off?"),
     Mistake(

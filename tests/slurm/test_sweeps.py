@@ -211,7 +211,8 @@ def test_no_job_starts_before_a_job_of_others_that_the_sweep_waits_for(
     foreign = cluster.run("sbatch", "--parsable", "--hold", "--wrap", "true")
     wait = f'launcher.dependency="afterok:{foreign}"'
     assert small.submit(wait).code == 0
-    assert {job.reason for job in cluster.queue()} == {"Dependency", "JobHeldUser"}
+    waiting = {"Dependency", "JobHeldUser"}
+    cluster.wait_until(lambda: {job.reason for job in cluster.queue()} == waiting)
     cluster.run("scontrol", "release", foreign)
     assert small.wait().code == 0
 
