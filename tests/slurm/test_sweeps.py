@@ -208,7 +208,7 @@ def test_the_same_command_queues_nothing_when_all_is_in_the_queue_or_published(
 def test_no_job_starts_before_a_job_of_others_that_the_sweep_waits_for(
     small: Sweep, cluster: Any
 ) -> None:
-    foreign = cluster.run("sbatch", "--parsable", "--hold", "--wrap", "true")
+    foreign = cluster.run("sbatch", "--parsable", "--hold", "--output=/dev/null", "--wrap=true")
     wait = f'launcher.dependency="afterok:{foreign}"'
     assert small.submit(wait).code == 0
     waiting = {"Dependency", "JobHeldUser"}
