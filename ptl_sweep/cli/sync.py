@@ -25,7 +25,7 @@ NO_KEY = (
     "no W&B key for {url}: set WANDB_API_KEY, or put it into netrc with `wandb login`; "
     "no file of this project takes it"
 )
-BAD_KEY = "\n  fix: copy it anew from {url}/authorize, or tracking=offline and `sync` later"
+BAD_KEY = "\n  fix: copy it anew from your settings at {url}, or tracking=offline and `sync` later"
 STAYS_OFFLINE = "W&B     no key, so runs stay offline; once WANDB_API_KEY is set, `sync` sends them"
 
 

@@ -48,6 +48,9 @@ def save_space(orders: Iterable[Order]) -> None:
         for folder in run_folders(order.root, order.run_id):
             for name in OF_NO_USE:
                 shutil.rmtree(folder / name, ignore_errors=True)
+        for link in (order.root / WANDB).glob("debug*.log"):
+            if not link.exists():  # it led to one of these logs
+                link.unlink()
         known: dict[str, Path] = {}
         for path in _shown(order):
             known.setdefault(_digest(path), path)

@@ -34,6 +34,7 @@ def assert_small(root: Path, key: str) -> None:
     assert len(places) > len(PICTURE_ROWS)
     assert {len(inodes) for inodes in places.values()} == {1}
     assert list(run.rglob("*.log")) == []
+    assert all(path.exists() for path in run.parent.iterdir())  # no link leads to what has gone
 
 
 def test_offline_files_are_written_once_and_come_up_with_wandb_sync(
