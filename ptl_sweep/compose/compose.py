@@ -25,7 +25,6 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from ptl_sweep.compose.cells.axes import in_order
 from ptl_sweep.compose.cells.ids import cell_id
 from ptl_sweep.compose.class_names import as_written, with_plain_names, write_names_back
 from ptl_sweep.compose.errors import short_message
@@ -159,6 +158,11 @@ def _flags_first(arguments: Sequence[str]) -> list[str]:
     return sorted(arguments, key=lambda a: a[:1] != "-" and ("=" in a or a.startswith("~")))
 
 
+def in_order(cells: Iterable[Config]) -> list[Config]:
+    """Sort cells by their ids, so that the order of words on a command line changes no file."""
+    return sorted(cells, key=cell_id)
+
+
 def compose_grid(overrides: Sequence[str], *, as_sweep: bool = True) -> list[Config]:
     """Compose the cells of ``-m overrides``, in the order of their ids.
 
@@ -168,9 +172,8 @@ def compose_grid(overrides: Sequence[str], *, as_sweep: bool = True) -> list[Con
     with _composing(overrides) as words:
         cells = list(_compose_cells(words))
     write_names_back(cells)
-    if not as_sweep:
-        return sorted(cells, key=cell_id)
-    check_grid(cells, named_keys(overrides))
+    if as_sweep:
+        check_grid(cells, named_keys(overrides))
     return in_order(cells)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from ptl_sweep.compose.cells.arms import AskedCell, name_cells
-from ptl_sweep.compose.cells.axes import axis_values, swept_axes
+from ptl_sweep.compose.cells.axes import axis_values, in_axis_order, swept_axes
 from ptl_sweep.compose.cells.ids import CellId, cell_id, coordinates, is_at
 from ptl_sweep.compose.requirements import NO_VALIDATION
 from ptl_sweep.config.schema import Config, ConfigError, DatasetConfig, TranslatorConfig
@@ -249,12 +249,12 @@ def plan_cells(graph: Graph, configs: Sequence[Config]) -> list[Cell]:
 
     Raises: ConfigError for an axis that changes no cell; DataError.
     """
-    cells, naive = [], []
+    axes = swept_axes(configs)
+    configs, cells, naive = in_axis_order(configs, axes) if axes else configs, [], []
     for config in configs:
         before = graph.naive.copy()
         cells.append(graph.add(config))
         naive.append(graph.naive - before)
-    axes = swept_axes(configs)
     if not axes:
         return cells
     alone = Graph(graph.weights_folder.parent)  # what the cells would be without synthetic images

@@ -14,6 +14,7 @@ from ptl_sweep.compose.cells.axes import axis_values, swept_axes
 from ptl_sweep.compose.cells.ids import CellId, value_text
 from ptl_sweep.compose.compose import compose_grid
 from ptl_sweep.config.schema import Config, ConfigError
+from ptl_sweep.pipeline.plan import plan_sweep
 
 Cells = Callable[..., list[Config]]
 
@@ -49,11 +50,15 @@ def test_an_axis_has_the_name_and_the_type_of_what_is_swept(
         assert {type(one) for one in column} == {type(one) for one in values}
 
 
-def test_the_order_of_the_words_changes_no_order_of_the_cells() -> None:
+def test_the_order_of_the_words_changes_no_order_of_the_plan() -> None:
     words = ["real_count=3", "synthetic.temperature=10,9", "train.num_steps=6,50", "seed=0"]
-    assert compose_grid(words) == compose_grid(words[::-1])
-    steps = [cell.train.num_steps for cell in compose_grid([*words, "target=field"])][:4]
-    assert sorted(steps) == [6, 6, 50, 50]
+    words += ["target=field", "synthetic=on"]
+    one, other = (plan_sweep(compose_grid(own), "") for own in (words, words[::-1]))
+    assert [cell.id for cell in one.cells] == [cell.id for cell in other.cells]
+    assert list(one.stages) == list(other.stages)
+    assert one.name == other.name
+    values = [tuple(cell.axes.values()) for cell in one.cells]
+    assert values == [(9.0, 6), (9.0, 50), (10.0, 6), (10.0, 50)]
 
 
 @pytest.mark.parametrize(

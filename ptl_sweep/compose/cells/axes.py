@@ -57,6 +57,15 @@ def axis_values(cells: Sequence[Config], axes: Sequence[str]) -> list[dict[str, 
     ] or [{} for _ in cells]  # fmt: skip
 
 
+def in_axis_order(cells: Sequence[Config], axes: Sequence[str]) -> list[Config]:
+    """Sort cells by coordinates, then by the values of axes; null is the smallest."""
+    places = [
+        (cell_id(config), [(value is not None, value) for value in values.values()])
+        for config, values in zip(cells, axis_values(cells, axes), strict=True)
+    ]
+    return [cells[place] for place in sorted(range(len(cells)), key=places.__getitem__)]
+
+
 def _differ(cells: Sequence[Config], key: str) -> bool:
     """Whether cells of equal coordinates have several values of a key."""
     found: dict[CellId, Any] = {}
@@ -93,19 +102,6 @@ def _refuse(keys: Iterable[str]) -> None:
         advice = REFUSED.get(key) or REFUSED.get(key.split(".")[0])
         if advice:
             raise ConfigError(f"{key} must be the same in every cell of a sweep{advice}")
-
-
-def in_order(cells: Iterable[Config]) -> list[Config]:
-    """Sort cells by their ids, so that the order of words on a command line changes no file."""
-    given = list(cells)
-    values = axis_values(given, swept_axes(given))
-    places = [(cell_id(c), _sortable(own)) for c, own in zip(given, values, strict=True)]
-    return [given[index] for index in sorted(range(len(given)), key=places.__getitem__)]
-
-
-def _sortable(values: Mapping[str, Value]) -> list[tuple[bool, Value]]:
-    """The values of axes, of which null is the smallest."""
-    return [(value is not None, value) for value in values.values()]
 
 
 def _differences(one: Any, other: Any, prefix: str = "") -> Iterator[str]:
