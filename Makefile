@@ -118,7 +118,7 @@ check: setup  ## Format, lint, types, layers
 	$(BIN)/lint-imports
 
 docs: setup  ## Build docs/ into site/, strictly
-	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 bench: setup  ## Ours beside what a user would otherwise run: one table, half an hour
 	$(PY) tests/bench/bench.py

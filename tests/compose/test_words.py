@@ -47,7 +47,7 @@ REFUSED = {
         "launcher.additional_parameters takes {key: value}",
     ),
     "an interpolation without its name": ("train.num_steps=${oc.env:}", "train.num_steps"),
-    "a value twice": ("pool.reader=1,2", "which differ in pool.reader, are both"),
+    "a value twice": ("real_count=20,20", "write each value once"),
     "no word of the grammar": ("train.schedule='", "in train.schedule='"),
 }
 

@@ -172,6 +172,7 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "launcher.name": ("inline", NOTHING),
     "launcher.num_workers": (9, NOTHING),
     **{f"launcher.{key}": ("other", NOTHING) for key in LAUNCHER_TEXTS},
+    "launcher.dependency": ("afterok:1", NOTHING),
     **{f"launcher.{key}": (9, NOTHING) for key in LAUNCHER_NUMBERS},
     **{
         f"launcher.{kind}.{key}": (9, NOTHING)

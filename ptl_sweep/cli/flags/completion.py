@@ -50,7 +50,7 @@ def keys_of_hydra(words: Sequence[str]) -> list[str]:
     """
     known = [word for word in words[:-1] if "=" in word]
     line = " ".join(["ptl-sweep", *known, words[-1]])
-    before, shown = os.environ.get("COMP_LINE", ""), io.StringIO()
+    before, shown = dict(os.environ), io.StringIO()
     os.environ["COMP_LINE"] = line if words[-1] else f"{line.rstrip()} "
     try:
         with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(io.StringIO()):
@@ -58,5 +58,8 @@ def keys_of_hydra(words: Sequence[str]) -> list[str]:
     except (Exception, SystemExit):
         return []
     finally:
-        os.environ["COMP_LINE"] = before
+        if "COMP_LINE" in before:
+            os.environ["COMP_LINE"] = before["COMP_LINE"]
+        else:
+            del os.environ["COMP_LINE"]
     return shown.getvalue().split()
