@@ -59,7 +59,7 @@ def key_result_lines(
             "synthetic": row.treated,
             "agreement": _verdict(row),
             "p_family": row.p_family,
-            "number": f"{_number(row, text)} {text.unit}",
+            "number": _number(row, text),
             "control": _control(row, text),
             "readings": "; ".join(filter(None, (_readings(row), mark(row)))),
         }
@@ -121,7 +121,9 @@ def _verdict(row: ClaimRow) -> str:
 
 
 def _number(row: ClaimRow, text: KeyResultText) -> str:
-    return _bounded(row.value, row.low, row.high, text.scale)
+    if np.isnan(row.value):
+        return "-"
+    return f"{_bounded(row.value, row.low, row.high, text.scale)} {text.unit}"
 
 
 def _control(row: ClaimRow, text: KeyResultText) -> str:
@@ -132,8 +134,6 @@ def _control(row: ClaimRow, text: KeyResultText) -> str:
 
 
 def _bounded(value: float, low: float, high: float, scale: float) -> str:
-    if np.isnan(value):
-        return "-"
     shown = f"{scale * value:+.1f}"
     if np.isnan(low + high):
         return shown
