@@ -63,6 +63,7 @@ class Plan:
     naive: Counter[StageKind] = field(default_factory=Counter)  # stages if no cell shared any
     code: str | None = None  # fingerprint of the package that planned
     first_planned: float = field(default_factory=time.time)  # seconds since 1970
+    _behind: dict[str, list[Cell]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def folder(self) -> Path:
@@ -108,13 +109,14 @@ class Plan:
 
     def cells_behind(self, key: str) -> list[Cell]:
         """The cells that need a stage."""
-        return [cell for cell in self.cells if key in self._needed_by(cell)]
-
-    def _needed_by(self, cell: Cell) -> set[str]:
-        line = [key for r in cell.readings for key in (r.evaluate, r.validation) if key]
-        for key in line:  # which grows
-            line += self.stages[key].parents
-        return set(line)
+        if not self._behind:
+            for cell in self.cells:
+                line = [key for r in cell.readings for key in (r.evaluate, r.validation) if key]
+                for needed in line:  # which grows
+                    line += self.stages[needed].parents
+                for needed in dict.fromkeys(line):
+                    self._behind.setdefault(needed, []).append(cell)
+        return self._behind[key]
 
     def log_path(self, task: Task) -> Path:
         """One log per task."""

@@ -16,6 +16,7 @@ import pytest
 from ptl_sweep.compose.compose import compose_grid
 from ptl_sweep.config.schema import Config, ConfigError, LauncherConfig
 from ptl_sweep.datasets.validation import DataError
+from ptl_sweep.pipeline.graph import Cell
 from ptl_sweep.pipeline.plan import PLAN, Plan, load_plan, newest_sweep, plan_sweep, save_plan
 from ptl_sweep.stages.base import KINDS
 
@@ -260,3 +261,17 @@ def test_a_plan_of_an_older_version_gives_new_keys_their_defaults(make_plan: Mak
     path.write_text(json.dumps(content))
     launcher = load_plan(plan.folder).settings.launcher
     assert launcher.signal_delay_s == LauncherConfig(name="local").signal_delay_s
+
+
+def test_the_cells_behind_a_stage_are_those_that_need_it(cells: Cells) -> None:
+    plan = plan_sweep(cells("real_count=2,3", "target=field,karst", "synthetic=off,on"), "test")
+
+    def needs(cell: Cell, key: str) -> bool:
+        def reaches(start: str) -> bool:
+            return start == key or any(map(reaches, plan.stages[start].parents))
+
+        return any(reaches(r.evaluate) or reaches(r.detector) for r in cell.readings)
+
+    for key in plan.stages:
+        assert plan.cells_behind(key) == [cell for cell in plan.cells if needs(cell, key)]
+        assert plan.cells_behind(key)

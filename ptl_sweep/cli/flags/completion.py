@@ -13,19 +13,20 @@ OF_SWEEPS = {
     "status", "wait", "cancel", "report", "sync", "publish", "table", "figure", "rerun", "store",
 }  # fmt: skip
 OF_GRIDS = {"plan", "check", "pool"}
-VERBS = {"store": ("du", "verify", "clean")}
 
 
 def completions(line: str) -> list[str]:
     """List what the last word of a command line may become."""
     from ptl_sweep.cli.commands import COMMANDS  # which --help goes without
+    from ptl_sweep.cli.store.store import VERBS
 
     words = line.split()[1:]
     last = "" if line[-1:].isspace() or not words else words.pop()
     if not words:
         return [*_begun(last, list(COMMANDS)), *keys_of_hydra([last])]
     if words[0] in OF_SWEEPS:
-        return _begun(last, [*VERBS.get(words[0], ()), *_sweeps(words)])
+        verbs = VERBS if words[0] == "store" else ()
+        return _begun(last, [*verbs, *_sweeps(words)])
     if words[0] in OF_GRIDS:
         return keys_of_hydra([*words[1:], last])
     return [] if words[0] in COMMANDS else keys_of_hydra([*words, last])

@@ -8,6 +8,7 @@ import pytest
 
 from ptl_sweep.cli.commands import COMMANDS
 from ptl_sweep.cli.flags.completion import completions
+from ptl_sweep.cli.store.store import VERBS
 from ptl_sweep.pipeline.plan import Plan
 
 
@@ -26,7 +27,7 @@ def test_sweeps_complete_commands_about_sweeps(plan: Plan) -> None:
     root = f"sweep.root={plan.root}"
     assert completions(f"ptl-sweep status {root} ") == [plan.name]
     assert completions(f"ptl-sweep wait {root} {plan.name[:7]}") == [plan.name]
-    assert completions(f"ptl-sweep store {root} ") == ["du", "verify", "clean", plan.name]
+    assert completions(f"ptl-sweep store {root} ") == [*VERBS, plan.name]
     assert completions("ptl-sweep status sweep.root=/nowhere ") == []
 
 

@@ -1,13 +1,18 @@
 """Claims of a sweep with axes: every value by itself, adjusted for how many there are."""
 
+import jaxtyping
 import numpy as np
 import polars as pl
 import pytest
 from helpers.demo_study import THRESHOLDS, demo_study
+from helpers.null_grids import COUNTS, TARGETS, Levels, levels, sd
 
 from ptl_sweep.config.analysis import EQUAL_COUNTS
 from ptl_sweep.report.verdicts.answers import answers
 from ptl_sweep.report.verdicts.effects import effects
+from ptl_sweep.study.claims.axis_values import Arm, effects_of_arms
+from ptl_sweep.study.claims.claim import Claim, Verdict
+from ptl_sweep.study.claims.effects import PairedCells, effect
 from ptl_sweep.study.claims.flips import step_down_p
 from ptl_sweep.study.claims.table import Statement, Thresholds, claims
 from ptl_sweep.study.groups import over_foreign_targets
@@ -120,3 +125,51 @@ def test_without_axes_an_effect_stands_alone() -> None:
     own = demo_study(with_gaps=False).rows
     whole = claims(own, POINTS).filter(statement=Statement.EFFECT, part="")
     assert set(whole["family"].fill_null("")) == {""}
+
+
+REPETITIONS = 400
+
+
+def of_values(found: Levels) -> dict[Arm, PairedCells]:
+    """Every arm but the first as a value of an axis, against the first."""
+    return {
+        ("town", f"on, temperature={arm}"): PairedCells(
+            seeds=tuple(range(len(found))), counts=COUNTS[: found.shape[1]], targets=TARGETS,
+            treated=found[..., arm], reference=found[..., 0],
+        )
+        for arm in range(1, found.shape[3])
+    }  # fmt: skip
+
+
+def claimed(shift_sd: float) -> dict[str, float]:
+    """Shares of 400 studies of six seeds and six values, the first moved, with such a claim."""
+    rng = np.random.default_rng(0)
+    counts = dict.fromkeys(("any", "any target", "any alone", "first"), 0)
+    for _ in range(REPETITIONS):
+        found = levels(6, 3, rng, arms=7)
+        found[..., 1] += shift_sd * sd(PairedCells.pooled_effect)
+        cells = of_values(found)
+        judged = effects_of_arms(cells)
+        by_target = [claim for one in judged.values() for claim in one.by_target.values()]
+        counts["any"] += any_found([one.whole for one in judged.values()])
+        counts["any target"] += any_found(by_target)
+        counts["any alone"] += any_found([effect(one) for one in cells.values()])
+        counts["first"] += any_found([next(iter(judged.values())).whole])
+    return {name: num / REPETITIONS for name, num in counts.items()}
+
+
+def any_found(judged: list[Claim]) -> bool:
+    return any(one.verdict is Verdict.FOUND for one in judged)
+
+
+def test_among_six_values_that_change_nothing_one_is_claimed_in_at_most_six_percent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Control: judged alone, one is claimed far more often; an effect of 3 sd is found."""
+    # shape checks, which the tests above have, take most of the time of thousands of arms
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    nothing = claimed(0)
+    assert nothing["any"] <= 0.06
+    assert nothing["any target"] <= 0.06
+    assert nothing["any alone"] > 0.08
+    assert claimed(3)["first"] >= 0.8
