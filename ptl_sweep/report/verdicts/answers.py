@@ -89,8 +89,14 @@ def _answer(row: ClaimRow, pooled: GroupSummary, worth: Sequence[ClaimRow]) -> A
 def _test(row: ClaimRow) -> str:
     if row.verdict is Verdict.OPEN:
         return ""
-    p = f"p = {row.p_family:.3g}, adjusted for {row.family}" if row.family else f"p = {row.p:.3g}"
-    return f"Exact sign-flip test over seeds: {p}."
+    return f"Exact sign-flip test over seeds: {p_text(row)}."
+
+
+def p_text(row: ClaimRow) -> str:
+    """The p that the verdict stands on: of a family the adjusted one, with its name."""
+    if row.family:
+        return f"p = {row.p_family:.3g}, adjusted for {row.family}"
+    return f"p = {row.p:.3g}"
 
 
 def open_bounds(row: ClaimRow, pooled: GroupSummary) -> str:

@@ -12,6 +12,7 @@ from ptl_sweep.report.verdicts.answers import (
     equivalent,
     levels,
     open_bounds,
+    p_text,
     tried_counts,
 )
 from ptl_sweep.report.verdicts.claim_row import POINTS
@@ -72,7 +73,7 @@ def _change(arm: Arm) -> HeadlineNumber:
     if row.verdict is Verdict.OPEN:
         detail = f"{open_bounds(row, arm.pooled)}; {MIN_SEEDS} seeds are needed"
     else:
-        detail = f"{row.bounds()}, p = {row.p:.3g}"
+        detail = f"{row.bounds()}, {p_text(row)}"
     return HeadlineNumber(label, f"{POINTS * row.value:+.1f} points", detail, row.verdict)
 
 

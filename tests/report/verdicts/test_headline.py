@@ -105,3 +105,13 @@ def test_the_strip_and_the_sentence_have_one_verdict() -> None:
         answer: Answer = answer_of(arm)
         (strip,) = headlines([arm], COSTS)
         assert strip.numbers[1].verdict is answer.verdict is verdict
+
+
+def test_a_verdict_of_one_value_among_several_stands_beside_the_p_that_it_has_from_all() -> None:
+    row = claim_row(
+        Statement.EFFECT, verdict=Verdict.NONE, p=0.03, p_family=0.2, family="6 values of lr"
+    )
+    detail = numbers(row)["change"].detail
+    assert "p = 0.2, adjusted for 6 values of lr" in detail
+    assert "0.03" not in detail
+    assert "p = 0.03" in numbers(claim_row(Statement.EFFECT, p=0.03))["change"].detail
