@@ -11,6 +11,7 @@ export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-seeds demo-controls paper first-experiments table-crossdomain
+.PHONY: table-baselines table-tau table-n table-translators table-detectors
 .PHONY: figure-t2t figure-apt2t figure-curve faults test test-slow test-kernels test-wandb test-slurm
 .PHONY: check docs bench bench-gpu build clean lock
 
@@ -25,9 +26,20 @@ SHARE ?= 1
 ifeq ($(WORLD),real)
 STUDY := paper
 FIRST := experiment=first
+BASELINES := experiment=paper synthetic=on \
+  arm=off,off_augmented,naive_merge,naive_transform,pretrain_finetune,random,greedy,on
+ARMS := experiment=paper synthetic=on
+N := 25,50,100,200
+TRANSLATORS := identity,color_stats,cyclegan
+DETECTORS := retinanet_r50,fcos_r50
 else ifeq ($(WORLD),miniature)
 STUDY := demo
 FIRST := experiment=demo synthetic.num_iterations=1 target=field seed=0,1,2
+BASELINES := experiment=baselines
+ARMS := experiment=demo_controls
+N := 10,20,40,80
+TRANSLATORS := identity,color_stats,cyclegan_tiny
+DETECTORS := retinanet_tiny,fcos_tiny
 else
 $(error WORLD is real or miniature, not $(WORLD))
 endif
@@ -39,6 +51,19 @@ ROOT = $(filter sweep.root=%,$(ARGS))
 define sweep
 $(PY) -m ptl_sweep -m $(1) launcher=$(LAUNCHER) $(ARGS) sweep.name=$(2)
 $(PY) -m ptl_sweep wait $(2) $(ROOT)
+endef
+
+# What the tables of arms vary: commas, so they cannot stand in a call.
+TAU := arm=off,on,random,greedy synthetic.temperature=1,5,25
+NUMBERS := arm=off,on synthetic.images_per_iteration=$(N)
+TRANSLATED := arm=off,on translator=$(TRANSLATORS)
+DETECTED := arm=off,on detector=$(DETECTORS)
+
+# $(call effects,OVERRIDES,NAME): the same, and what each arm changes, and each against the others.
+define effects
+$(call sweep,$(1),$(2))
+$(PY) -m ptl_sweep table effects $(2) $(ROOT)
+$(PY) -m ptl_sweep table contrasts $(2) $(ROOT)
 endef
 
 help:  ## Show the targets
@@ -79,6 +104,21 @@ first-experiments: setup  ## One PTL iteration: AP, train2test distances and AP_
 table-crossdomain: setup  ## AP50 and AP per target and real count, as PTL Table 4 (.md .csv .tex)
 	$(call sweep,experiment=$(STUDY),$(STUDY))
 	$(PY) -m ptl_sweep table crossdomain $(STUDY) $(ROOT)
+
+table-baselines: setup  ## PTL's Table 1: other ways to use virtual images, stronger real-only training
+	$(call effects,$(BASELINES),baselines)
+
+table-tau: setup  ## PTL's temperature, between the nearest images and images at random
+	$(call effects,$(ARMS) $(TAU),tau)
+
+table-n: setup  ## Virtual images added in each PTL iteration
+	$(call effects,$(ARMS) $(NUMBERS),n)
+
+table-translators: setup  ## Translators, and none
+	$(call effects,$(ARMS) $(TRANSLATED),translators)
+
+table-detectors: setup  ## What holds for a RetinaNet and for FCOS, which has no anchors
+	$(call effects,$(ARMS) $(DETECTED),detectors)
 
 figure-t2t: setup  ## Train2test distances of true and false positives
 	$(call sweep,experiment=$(STUDY),$(STUDY))

@@ -22,6 +22,16 @@ CELLS = {  # target -> cells in the miniature world, in the paper's
     "first-experiments": (27, 12),
 }
 WORLDS = ("miniature", "real")
+BASELINES = (
+    "off", "off_augmented", "naive_merge", "naive_transform", "pretrain_finetune", "random",
+    "greedy", "on",
+)  # fmt: skip
+ARMS = {  # target -> arms in the miniature world, in the paper's
+    "table-baselines": ((*BASELINES, "off_tuned"), BASELINES),
+    "table-tau": (("off", "on", "random", "greedy"),) * 2,
+    "table-n": (("off", "on"),) * 2,
+    "table-translators": (("off", "on"),) * 2,
+}
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
 
@@ -76,12 +86,38 @@ def test_controls_are_one_sweep_that_runs_every_arm_against_the_demo() -> None:
     ((flag, *overrides),) = commands("demo-controls")
     assert flag == "-m"
     cells = compose_grid([*overrides, "target=field", "seed=0,5"])
-    arms = {path.stem for path in (conf_dir() / "arm").glob("*.yaml")}
+    arms = {cell.synthetic.name for cell in cells}
+    assert arms >= {"off", "off_tuned", "on", "random", "identity", "null_pool"}
     assert {(cell.synthetic.name, cell.seed) for cell in cells} == {
         (arm, seed) for arm in arms for seed in (0, 5)
     }
     assert len(cells) == 2 * len(arms) == 16
     assert {cell.real_count for cell in cells} == {20}
+
+
+def test_every_arm_is_part_of_the_controls_or_the_baselines() -> None:
+    swept = {
+        cell.synthetic.name
+        for experiment in ("demo_controls", "baselines")
+        for cell in compose_grid([f"experiment={experiment}", "target=field", "seed=0"])
+    }
+    assert swept == {path.stem for path in (conf_dir() / "arm").glob("*.yaml")}
+
+
+@pytest.mark.parametrize("world", WORLDS)
+@pytest.mark.parametrize("target", ARMS)
+def test_a_table_of_arms_has_a_sweep_of_its_own_with_six_seeds(target: str, world: str) -> None:
+    run, *verbs = commands(target, f"WORLD={world}", "ARGS=data_root=x")
+    name = target.removeprefix("table-")
+    assert [line[:-1] for line in verbs] == [["wait"], ["table", "effects"], ["table", "contrasts"]]
+    assert {line[-1] for line in verbs} == {name}
+    place = {"miniature": "field", "real": "okutama"}[world]
+    cells = compose_grid([*run[1:], "real_count=20", f"target={place}"])
+    assert {cell.sweep.name for cell in cells} == {name}
+    asked = ARMS[target][WORLDS.index(world)]
+    assert {cell.synthetic.name for cell in cells} == set(asked)
+    worlds = {cell.seed: cell.dataset.world_seed for cell in cells}
+    assert worlds == {seed: seed * (world == "miniature") for seed in range(6)}
 
 
 def test_tables_and_figures_share_the_sweep_of_paper() -> None:

@@ -5,6 +5,7 @@ Both read what the reducer wrote, and run it first where that is missing or out 
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ptl_sweep.cli.arguments import FAILED, OK, command_parser, parse_sweep
 from ptl_sweep.config.schema import ConfigError, TrackingConfig
@@ -13,7 +14,11 @@ from ptl_sweep.pipeline import status
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.terminal import answer, did_you_mean
 
-TABLES = ("crossdomain", "first")  # keys of paper_tables.TABLES, which is slow to import
+if TYPE_CHECKING:
+    from ptl_sweep.report.paper.source import PaperSource
+
+# keys of report.paper.TABLES, which is slow to import
+TABLES = ("crossdomain", "first", "effects", "contrasts")
 FIGURES = {  # name -> first word of the files that the reducer writes into figures/
     "t2t": "distances",
     "apt2t": "ap_t2t",
@@ -33,18 +38,34 @@ def table_command(arguments: list[str]) -> int:
     parser.add_argument("name", help=f"which: {', '.join(TABLES)}")
     plan, options = parse_sweep(parser, arguments)
     _require_known("table", options.name, TABLES)
-    from ptl_sweep.report import paper_tables
-    from ptl_sweep.study.tables import read_table
+    from ptl_sweep.report import paper
+    from ptl_sweep.report.paper.layout import write_paper_table
 
     reduce_where_needed(plan, "iterations.parquet")
-    rows = read_table(plan.folder / "iterations.parquet")
-    table = paper_tables.TABLES[options.name](rows, plan.settings.score_thresholds)
-    paths = paper_tables.write_paper_table(table, plan.folder / "tables", options.name)
+    table = paper.TABLES[options.name](_paper_source(plan))
+    paths = write_paper_table(table, plan.folder / "tables", options.name)
     files = [str(path) for path in paths]
     markdown = paths[0].read_text(encoding="utf-8")
     content = {"sweep": plan.name, **table._asdict(), "paths": files}
     answer(content, "\n".join([markdown, *files]), as_json=options.json)
     return OK
+
+
+def _paper_source(plan: Plan) -> "PaperSource":
+    from ptl_sweep.report.paper.source import PaperSource
+    from ptl_sweep.study.tables import read_table
+
+    steps: dict[tuple[str, str], set[int]] = {}
+    for cell in plan.cells:
+        recipe = plan.detector_stage(cell.readings[-1].detector).train
+        steps.setdefault((cell.id.dataset, cell.id.synthetic), set()).add(recipe.num_steps)
+    return PaperSource(
+        iteration_rows=read_table(plan.folder / "iterations.parquet"),
+        results=read_table(plan.folder / "results.parquet"),
+        claims=read_table(plan.folder / "claims.parquet"),
+        score_thresholds=plan.settings.score_thresholds,
+        steps=steps,
+    )
 
 
 def figure_command(arguments: list[str]) -> int:

@@ -23,6 +23,8 @@ MAX_LEARNING_RATE = 10.0  # beyond these, a value is a slip that would cost a ni
 MAX_CHANNELS = 8192
 MAX_SIDE = 100_000  # pixels
 MAX_BATCH = 100_000
+MAX_PASTED = 1000  # persons on a picture
+IN_KEY_WHEN_GIVEN = {"if_given": True}  # empty, it changes no key: stages of before stay valid
 PRECISIONS = ("float32", "tf32", "bfloat16")
 
 
@@ -95,6 +97,10 @@ class TrainRecipe:
     real_fraction: float | None = None  # mean share of real images in a batch; null: by images
     flip_probability: float = 0.5  # horizontal
     vertical_flip_probability: float = 0.0  # seen from above, a person has no upright; ours
+    # chance of a quarter turn, to the left or the right; ours
+    rotate90_probability: float = field(default=0.0, metadata=IN_KEY_WHEN_GIVEN)
+    # most persons of real images that are pasted on a real image; nought to so many are; ours
+    copy_paste: int = field(default=0, metadata=IN_KEY_WHEN_GIVEN)
     colour_jitter: float = 0.0  # largest relative change of brightness and of each channel
     precision: str = "float32"  # float32 | tf32 | bfloat16 (mixed, beside tf32); these CUDA only
     num_threads: int = 1  # CPU threads of every stage; results depend on it
@@ -115,6 +121,8 @@ class TrainRecipe:
         in_range("train.real_fraction", self.real_fraction, 0, 1)
         in_range("train.flip_probability", self.flip_probability, 0, 1)
         in_range("train.vertical_flip_probability", self.vertical_flip_probability, 0, 1)
+        in_range("train.rotate90_probability", self.rotate90_probability, 0, 1)
+        at_least("train.copy_paste", self.copy_paste, 0, MAX_PASTED)
         in_range("train.colour_jitter", self.colour_jitter, 0, 1)
         one_of("train.precision", self.precision, PRECISIONS)
         at_least("train.num_threads", self.num_threads, 1, 1024)

@@ -20,6 +20,20 @@ CPU = torch.device("cpu")
 Resize = tuple[int, int] | None  # shorter side, upper bound of the longer one; None: native
 
 
+class CropWindow(NamedTuple):
+    """Part of an image, pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Its rows and columns."""
+        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
+
+
 class View(NamedTuple):
     """What the detector sees at once of a stored image, and at which scale."""
 

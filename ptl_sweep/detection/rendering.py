@@ -15,8 +15,9 @@ from torch.nn import functional
 
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord, PixelSource
-from ptl_sweep.detection.pixels import to_device
-from ptl_sweep.detection.sampling import CropWindow, PlannedSample
+from ptl_sweep.detection.pasting import PlannedPaste, paste_person
+from ptl_sweep.detection.pixels import CropWindow, to_device
+from ptl_sweep.detection.sampling import PlannedSample
 
 DEFAULT_SHARE = 8  # of the memory that is free at the start: several trainings may share a GPU
 
@@ -88,7 +89,7 @@ class BatchRenderer:
 
     def render(self, samples: Sequence[PlannedSample], crop_size: int | None) -> Batch:
         """Images of `crop_size`, or else as large as the largest sample. Raises: DataError."""
-        height, width = (max(sample.window[axis] for sample in samples) for axis in (3, 2))
+        height, width = (max(sample.sides[axis] for sample in samples) for axis in (0, 1))
         if crop_size is not None:
             height = width = crop_size
         device = self.images.device
@@ -96,7 +97,8 @@ class BatchRenderer:
         last = torch.channels_last if device.type == "cuda" else torch.contiguous_format
         images = torch.empty((len(samples), 3, height, width), device=device, memory_format=last)
         for place, sample in zip(images, samples, strict=True):
-            place[:, : sample.window.height, : sample.window.width] = self._picture(sample)
+            rows, columns = sample.sides
+            place[:, :rows, :columns] = self._picture(sample)
         self._recolour(images, samples)
         counts = [len(boxes) for one in samples for boxes in (one.boxes, one.ignored)]
         together = np.concatenate([boxes for one in samples for boxes in (one.boxes, one.ignored)])
@@ -104,7 +106,9 @@ class BatchRenderer:
         return Batch(images, list(boxes[::2]), list(boxes[1::2]))
 
     def _picture(self, sample: PlannedSample) -> Float[Tensor, "3 h w"]:
-        """RGB in [0, 1], resized bilinearly as torchvision does (no antialiasing), then flipped."""
+        """RGB in [0, 1], resized bilinearly as torchvision does (no antialiasing), pasted on, then
+        flipped and turned.
+        """
         part, window = sample.part, sample.window
         if sample.seen == (part.height, part.width):  # pixel for pixel: no more than is seen
             left, top = part.left + window.left, part.top + window.top
@@ -115,8 +119,16 @@ class BatchRenderer:
             resized = functional.interpolate(pixels[None], size=sample.seen, mode="bilinear")[0]
             rows, columns = window.slices
             picture = resized[:, rows, columns]
-        axes = [axis for axis, on in ((2, sample.mirrored), (1, sample.turned_over)) if on]
-        return picture.flip(axes) if axes else picture
+        for paste in sample.pastes:
+            paste_person(picture, self._person(paste), paste)
+        return sample.symmetry.of_picture(picture)
+
+    def _person(self, paste: PlannedPaste) -> Float[Tensor, "3 p q"]:
+        pixels = self.images.part(paste.record, paste.part).float() / 255
+        size = (paste.target.height, paste.target.width)
+        if size == tuple(pixels.shape[1:]):
+            return pixels
+        return functional.interpolate(pixels[None], size=size, mode="bilinear")[0]
 
     def _recolour(self, images: Float[Tensor, "b 3 h w"], samples: Sequence[PlannedSample]) -> None:
         """Apply the gains, in place, and then fill what the pictures do not reach."""
@@ -126,7 +138,8 @@ class BatchRenderer:
             factor = torch.from_numpy(np.stack(gains).astype(np.float32))
             images.mul_(to_device(factor, images.device)[:, :, None, None]).clamp_(0, 1)
         for place, sample in zip(images, samples, strict=True):
-            if sample.window.height < height:
-                place[:, sample.window.height :] = self.fill
-            if sample.window.width < width:
-                place[:, : sample.window.height, sample.window.width :] = self.fill
+            rows, columns = sample.sides
+            if rows < height:
+                place[:, rows:] = self.fill
+            if columns < width:
+                place[:, :rows, columns:] = self.fill

@@ -1,4 +1,5 @@
-"""The plan of a training batch: which images, which tile or crop of each, flip and colour jitter.
+"""The plan of a training batch: which images, which tile or crop of each, who is pasted on it,
+flips, turns and colour jitter.
 
 It is a function of the training set, the config and one random generator, takes microseconds, and
 touches no pixel: `rendering` makes the pictures of it, on the device.
@@ -11,27 +12,15 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from ptl_sweep.config.schema import TrainRecipe
+from ptl_sweep.config.schema import TilingConfig, TrainRecipe
 from ptl_sweep.datasets.boxes import box_areas
 from ptl_sweep.datasets.records import ImageRecord
-from ptl_sweep.detection.pixels import View, resized_size
+from ptl_sweep.detection.pasting import Donors, PlannedPaste
+from ptl_sweep.detection.pixels import CropWindow, View, resized_size
+from ptl_sweep.detection.symmetry import Symmetry, draw_symmetry
 
 MIN_VISIBLE = 0.5  # share of a person's box on the crop; below it the person is ignored
 MIN_SIDE = 1.0  # pixels; smaller boxes are ignored: their logarithm ruins the box loss
-
-
-class CropWindow(NamedTuple):
-    """Part of an image, pixels."""
-
-    left: int
-    top: int
-    width: int
-    height: int
-
-    @property
-    def slices(self) -> tuple[slice, slice]:
-        """Its rows and columns."""
-        return slice(self.top, self.top + self.height), slice(self.left, self.left + self.width)
 
 
 class PlannedSample(NamedTuple):
@@ -41,11 +30,21 @@ class PlannedSample(NamedTuple):
     part: CropWindow  # the image or a tile of it, stored pixels
     seen: tuple[int, int]  # height and width of the part after the resize, pixels
     window: CropWindow  # what is cut out of that
-    mirrored: bool
-    turned_over: bool
+    pastes: list[PlannedPaste]  # persons of other images, put on that
+    symmetry: Symmetry  # what is done to it then
     gain: Float[ndarray, " 3"] | None  # of each channel; None: colours stay
     boxes: Float[ndarray, "n 4"]  # persons, xyxy pixels of the sample, float32
     ignored: Float[ndarray, "m 4"]  # likewise
+
+    @property
+    def sides(self) -> tuple[int, int]:
+        """Height and width of the sample, pixels."""
+        return self.symmetry.sides(self.window.height, self.window.width)
+
+    @property
+    def sources(self) -> list[ImageRecord]:
+        """The images whose pixels it is made of."""
+        return [self.record, *(paste.record for paste in self.pastes)]
 
 
 def plan_batch(
@@ -53,7 +52,9 @@ def plan_batch(
 ) -> list[PlannedSample]:
     """The samples of one batch, in order."""
     chosen = draw_images(np.array([record.synthetic for record in records]), config, rng)
-    return [plan_sample(records[index], config, rng, view=view) for index in chosen]
+    uncut = view if config.crop_size is None else view._replace(tiling=TilingConfig())
+    donors = Donors(records if config.copy_paste else (), uncut)
+    return [plan_sample(records[index], config, rng, view=view, donors=donors) for index in chosen]
 
 
 def draw_images(
@@ -74,9 +75,14 @@ def draw_images(
 
 
 def plan_sample(
-    record: ImageRecord, config: TrainRecipe, rng: np.random.Generator, *, view: View
+    record: ImageRecord,
+    config: TrainRecipe,
+    rng: np.random.Generator,
+    *,
+    view: View,
+    donors: Donors,
 ) -> PlannedSample:
-    """One image or tile, resized, then cropped, flipped and recoloured at random."""
+    """One image or tile, resized, then cropped, pasted on, flipped and recoloured at random."""
     part = _draw_part(record, config, rng, view=view)
     seen = resized_size(part.height, part.width, view.resize)
     scale = np.array([seen[1] / part.width, seen[0] / part.height] * 2)
@@ -86,15 +92,16 @@ def plan_sample(
     if config.crop_size is not None:
         window = draw_window(persons, window, config.crop_size, config.positive_fraction, rng)
     boxes, ignored = cut_boxes(persons, regions, window)
-    mirrored = rng.random() < config.flip_probability
-    vertical = config.vertical_flip_probability
-    # no draw without it: earlier trainings stay the same
-    turned_over = bool(vertical) and rng.random() < vertical
-    for flipped, axis, length in ((mirrored, 0, window.width), (turned_over, 1, window.height)):
-        if flipped:
-            boxes, ignored = (_flipped(one, axis, length) for one in (boxes, ignored))
+    pastes = []
+    if config.copy_paste and not record.synthetic:
+        pastes = donors.draw(config.copy_paste, boxes, (window.height, window.width), rng)
+        boxes = np.concatenate([boxes, *(paste.box[None] for paste in pastes)], dtype=np.float32)
+    symmetry = draw_symmetry(config, rng)
+    boxes, ignored = (
+        symmetry.of_boxes(one, window.height, window.width) for one in (boxes, ignored)
+    )
     gain = draw_gain(config.colour_jitter, rng)
-    return PlannedSample(record, part, seen, window, mirrored, turned_over, gain, boxes, ignored)
+    return PlannedSample(record, part, seen, window, pastes, symmetry, gain, boxes, ignored)
 
 
 def draw_gain(strength: float, rng: np.random.Generator) -> Float[ndarray, " 3"] | None:
@@ -165,10 +172,3 @@ def _clipped(boxes: Float[ndarray, "n 4"], window: CropWindow) -> Float[ndarray,
     limit = np.array([window.width, window.height] * 2)
     clipped: Float[ndarray, "n 4"] = np.minimum(np.maximum(shifted, 0), limit)
     return clipped
-
-
-def _flipped(boxes: Float[ndarray, "n 4"], axis: int, length: int) -> Float[ndarray, "n 4"]:
-    """Mirrored along x (axis 0) or y (axis 1) of an image so long there."""
-    mirrored = boxes.copy()
-    mirrored[:, axis], mirrored[:, axis + 2] = length - boxes[:, axis + 2], length - boxes[:, axis]
-    return mirrored

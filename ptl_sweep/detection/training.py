@@ -151,7 +151,7 @@ def plans_ahead(
     for step in range(start, stop + PLANNED_AHEAD):
         if step < stop:
             waiting.append(planned(step))
-            images.expect(sample.record for sample in waiting[-1])
+            images.expect(record for sample in waiting[-1] for record in sample.sources)
         if step >= start + PLANNED_AHEAD:
             yield waiting.popleft()
 

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
+from ptl_sweep.config.detector import IN_KEY_WHEN_GIVEN
 from ptl_sweep.config.schema import (
     Config,
     ConfigError,
@@ -20,7 +21,6 @@ from ptl_sweep.detection.architectures import architecture_of
 from ptl_sweep.detection.initial_weights.files import weights_sha256
 
 NOT_IN_KEY = {"in_key": False}  # of a field that says where something lies, or what it is called
-IN_KEY_WHEN_GIVEN = {"if_given": True}  # empty, it changes no key: stages of before stay valid
 WEIGHTS_FOLDER = "weights"  # below sweep.root: published initial weights, put there by hand
 MISSING_WEIGHTS = "missing"  # no file yet: a plan needs none, a run asks for it first
 

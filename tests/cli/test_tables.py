@@ -12,7 +12,8 @@ import pytest
 
 from ptl_sweep.cli import tables
 from ptl_sweep.pipeline.plan import Plan
-from ptl_sweep.report import paper_tables
+from ptl_sweep.report import paper
+from ptl_sweep.report.paper.layout import GAP
 
 MakePlan = Callable[..., Plan]
 GRID = ("real_count=2", "target=field,karst", "synthetic=off,on")
@@ -33,7 +34,7 @@ def files_in(folder: Path) -> list[str]:
 
 
 def test_names_of_tables_are_those_that_can_be_made() -> None:
-    assert tuple(paper_tables.TABLES) == tables.TABLES
+    assert tuple(paper.TABLES) == tables.TABLES
 
 
 def test_a_table_of_a_sweep_that_never_ran_is_gaps_not_a_failure(plan: Plan, run: Any) -> None:
@@ -48,7 +49,7 @@ def test_a_table_of_a_sweep_that_never_ran_is_gaps_not_a_failure(plan: Plan, run
     with (folder / f"{name}.csv").open() as file:
         lines = list(csv.DictReader(file))
     assert {line["target"] for line in lines} == {"field", "karst"}
-    assert paper_tables.GAP in lines[0].values()
+    assert GAP in lines[0].values()
 
 
 def test_a_sweep_without_the_figure_says_why_and_ends_with_1(plan: Plan, run: Any) -> None:

@@ -252,6 +252,8 @@ IMPOSSIBLE: list[tuple[type, dict[str, Any], str]] = [
     (TrainConfig, {"positive_fraction": 1.5}, "train.positive_fraction"),
     (TrainConfig, {"flip_probability": -0.5}, "train.flip_probability"),
     (TrainConfig, {"vertical_flip_probability": 1.1}, "train.vertical_flip_probability"),
+    (TrainConfig, {"rotate90_probability": -0.1}, "train.rotate90_probability"),
+    (TrainConfig, {"copy_paste": -1}, "train.copy_paste"),
     (TrainConfig, {"real_fraction": -0.1}, "train.real_fraction"),
     (TrainConfig, {"real_fraction": 1.1}, "train.real_fraction"),
     (TrainConfig, {"colour_jitter": 2.0}, "train.colour_jitter"),

@@ -21,9 +21,9 @@ from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.datasets.validation import DataError
 from ptl_sweep.detection.architectures import architecture_of
 from ptl_sweep.detection.detector import Detector
-from ptl_sweep.detection.pixels import View
+from ptl_sweep.detection.pixels import CropWindow, View
 from ptl_sweep.detection.rendering import BatchRenderer, DeviceImages, device_budget
-from ptl_sweep.detection.sampling import CropWindow, plan_batch
+from ptl_sweep.detection.sampling import plan_batch
 from ptl_sweep.detection.training import TrainingRun, arithmetic, plans_ahead
 
 META = torch.device("meta")
@@ -66,7 +66,10 @@ def test_no_step_needs_a_value_on_the_host(
     crop_size: int | None,
 ) -> None:
     """Rendering, forward, losses, backward, clipping and update."""
-    config = training_with(batch_size=4, optimizer=optimizer, crop_size=crop_size)
+    config = training_with(
+        batch_size=4, optimizer=optimizer, crop_size=crop_size, rotate90_probability=0.5,
+        copy_paste=3,
+    )  # fmt: skip
     with META:
         detector = build()
     images = DeviceImages(ImageCache(2**26), META, 2**26)
@@ -85,7 +88,7 @@ def test_every_tensor_of_a_step_lies_on_the_gpu(
     training_with: Callable[..., TrainConfig],
     view: View,
 ) -> None:
-    config = training_with(batch_size=4)
+    config = training_with(batch_size=4, rotate90_probability=0.5, copy_paste=3)
     with FakeTensorMode(allow_non_fake_inputs=True):
         with torch.device("cuda"):
             detector = build()

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from ptl_sweep.config.schema import TilingConfig, TrainConfig
 from ptl_sweep.datasets.images import ImageCache
-from ptl_sweep.detection.pixels import View, load_image
+from ptl_sweep.detection.pixels import CropWindow, View, load_image
 from ptl_sweep.detection.sampling import (
-    CropWindow,
     cut_boxes,
     draw_gain,
     draw_images,

@@ -11,6 +11,7 @@ from torch import Tensor
 from ptl_sweep.config.schema import TrainRecipe
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
+from ptl_sweep.detection.pasting import Donors
 from ptl_sweep.detection.pixels import View
 from ptl_sweep.detection.rendering import Batch, BatchRenderer, DeviceImages
 from ptl_sweep.detection.sampling import plan_batch, plan_sample
@@ -52,6 +53,6 @@ def draw_sample(
     view: View,
 ) -> Sample:
     """One image of a batch."""
-    planned = plan_sample(record, config, rng, view=view)
+    planned = plan_sample(record, config, rng, view=view, donors=Donors([record], view))
     batch = renderer_of(cache, torch.zeros(3, 1, 1)).render([planned], None)
     return Sample(batch.images[0], planned.boxes, planned.ignored)

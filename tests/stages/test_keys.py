@@ -152,6 +152,8 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "train.real_fraction": (0.5, PTL),  # the first detector knows real images only
     "train.flip_probability": (0.4, ALL),
     "train.vertical_flip_probability": (0.5, ALL),
+    "train.rotate90_probability": (0.5, ALL),
+    "train.copy_paste": (2, ALL),
     "train.colour_jitter": (0.2, ALL),
     "train.precision": ("bfloat16", ALL),
     "train.num_threads": (2, ALL),

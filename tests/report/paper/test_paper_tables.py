@@ -8,13 +8,12 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from ptl_sweep.report.paper_tables import (
+from ptl_sweep.report.paper import crossdomain, first_experiments
+from ptl_sweep.report.paper.layout import (
     GAP,
     NOT_COMPARABLE,
     PaperTable,
-    crossdomain,
     csv_text,
-    first_experiments,
     latex,
     markdown,
     write_paper_table,

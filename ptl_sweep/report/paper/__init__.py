@@ -1,0 +1,16 @@
+"""Tables for a paper, made of the tables of a sweep: `python -m ptl_sweep table NAME`."""
+
+from collections.abc import Callable
+
+from ptl_sweep.report.paper.arms import contrasts, effects
+from ptl_sweep.report.paper.crossdomain import crossdomain
+from ptl_sweep.report.paper.first_experiments import first_experiments
+from ptl_sweep.report.paper.layout import PaperTable
+from ptl_sweep.report.paper.source import PaperSource
+
+TABLES: dict[str, Callable[[PaperSource], PaperTable]] = {
+    "crossdomain": lambda source: crossdomain(source.iteration_rows),
+    "first": lambda source: first_experiments(source.iteration_rows, source.score_thresholds),
+    "effects": effects,
+    "contrasts": contrasts,
+}
