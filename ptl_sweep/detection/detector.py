@@ -11,9 +11,15 @@ from torchvision.ops import nms as non_maximum_suppression
 
 from ptl_sweep.config.schema import DetectorConfig, InferenceConfig
 from ptl_sweep.detection.architectures import architecture_of
-from ptl_sweep.detection.loss import Losses
 
 _CANDIDATES_PER_NMS = 2**15  # of several images at once; their comparisons take 128 MB
+
+
+class Losses(NamedTuple):
+    """Means over the images of the batch, each normalised by its number of positive anchors."""
+
+    classification: Float[Tensor, ""]
+    box_regression: Float[Tensor, ""]
 
 
 class Detections(NamedTuple):

@@ -13,7 +13,7 @@ from torchvision.ops import FrozenBatchNorm2d
 from ptl_sweep import __version__
 from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.detection.detector import Detector
-from ptl_sweep.detection.retinanet import RetinaNet
+from ptl_sweep.detection.networks.retinanet import RetinaNet
 from ptl_sweep.predict.published import PublishedDetector
 from ptl_sweep.store import write_atomically
 

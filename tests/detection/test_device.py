@@ -16,10 +16,10 @@ from ptl_sweep.config.schema import DetectorConfig, EvaluateConfig, TilingConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.detection import detector as choosing
-from ptl_sweep.detection import retinanet
 from ptl_sweep.detection.architectures import architecture_of
 from ptl_sweep.detection.detector import Detections, Detector
 from ptl_sweep.detection.inference import detect_and_probe_records
+from ptl_sweep.detection.networks import retinanet
 from ptl_sweep.detection.pixels import View
 from ptl_sweep.distance.gaussian import Gaussian
 from ptl_sweep.ptl import domain_gap

@@ -24,9 +24,8 @@ from ptl_sweep.config.schema import EvaluateConfig, TilingConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.detection import inference
-from ptl_sweep.detection.detector import Detections, Detector, Probes
+from ptl_sweep.detection.detector import Detections, Detector, Losses, Probes
 from ptl_sweep.detection.inference import detect_and_probe_records, detect_records
-from ptl_sweep.detection.loss import Losses
 from ptl_sweep.detection.pixels import View, load_image
 
 SETTING = EvaluateConfig(score_thresholds=[0.05, 0.1, 0.5], score_threshold=0.05, batch_size=2)

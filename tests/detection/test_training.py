@@ -11,8 +11,8 @@ from ptl_sweep.config.schema import ConfigError, TilingConfig
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
 from ptl_sweep.detection.detector import Detector, build_detector
+from ptl_sweep.detection.networks.retinanet import RetinaNet
 from ptl_sweep.detection.pixels import View
-from ptl_sweep.detection.retinanet import RetinaNet
 from ptl_sweep.detection.training import (
     Interrupted,
     TrainingDiverged,

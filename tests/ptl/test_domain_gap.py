@@ -19,8 +19,7 @@ from ptl_sweep.config.schema import (
 )
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
-from ptl_sweep.detection.detector import Detections, Detector, Probes, build_detector
-from ptl_sweep.detection.loss import Losses
+from ptl_sweep.detection.detector import Detections, Detector, Losses, Probes, build_detector
 from ptl_sweep.detection.pixels import View
 from ptl_sweep.distance.gaussian import Gaussian, squared_mahalanobis
 from ptl_sweep.ptl import domain_gap

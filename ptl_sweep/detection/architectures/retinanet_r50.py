@@ -31,8 +31,8 @@ class ResNet50RetinaNet(Architecture):
         """Batch norm is frozen when weights will be loaded."""
         from torchvision.ops import FrozenBatchNorm2d
 
-        from ptl_sweep.detection.backbones import resnet50_fpn
-        from ptl_sweep.detection.retinanet import RetinaNet, head_of
+        from ptl_sweep.detection.networks.backbones import resnet50_fpn
+        from ptl_sweep.detection.networks.retinanet import RetinaNet, head_of
 
         backbone = resnet50_fpn(config.channels, pretrained=config.weights != "none")
         if config.weights == "coco":  # these weights were converted with the epsilon folded in

@@ -19,8 +19,8 @@ class TinyRetinaNet(Architecture):
 
     def build(self, config: DetectorConfig) -> "Detector":
         """Two convolutions in each head, with GroupNorm."""
-        from ptl_sweep.detection.backbones import TinyBackbone, group_norm
-        from ptl_sweep.detection.retinanet import RetinaNet, head_of
+        from ptl_sweep.detection.networks.backbones import TinyBackbone, group_norm
+        from ptl_sweep.detection.networks.retinanet import RetinaNet, head_of
 
         head = head_of(config, norm_layer=group_norm)
         for branch in (head.classification_head, head.regression_head):

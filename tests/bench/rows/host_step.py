@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from ptl_sweep.config.schema import TilingConfig, TrainRecipe, conf_dir
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.detection.architectures import architecture_of
-from ptl_sweep.detection.detector import Detections, Detector, Probes
-from ptl_sweep.detection.loss import Losses, retinanet_losses
+from ptl_sweep.detection.detector import Detections, Detector, Losses, Probes
+from ptl_sweep.detection.networks.retinanet_loss import retinanet_losses
 from ptl_sweep.detection.pixels import View
 from ptl_sweep.detection.rendering import BatchRenderer, DeviceImages
 from ptl_sweep.detection.sampling import plan_batch

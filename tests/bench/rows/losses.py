@@ -7,7 +7,7 @@ from rows.making import random_boxes
 from torch import Tensor
 from torchvision.models.detection import retinanet_resnet50_fpn
 
-from ptl_sweep.detection.loss import retinanet_losses
+from ptl_sweep.detection.networks.retinanet_loss import retinanet_losses
 
 STRIDES = (8, 16, 32, 64, 128)
 

@@ -14,8 +14,8 @@ from torch.nn.utils.rnn import pad_sequence
 from torchvision.models.detection._utils import BoxCoder, Matcher
 from torchvision.ops import box_iou, sigmoid_focal_loss
 
-from ptl_sweep.detection import loss
-from ptl_sweep.detection.loss import (
+from ptl_sweep.detection.networks import retinanet_loss as loss
+from ptl_sweep.detection.networks.retinanet_loss import (
     BACKGROUND,
     BETWEEN,
     encode_boxes,

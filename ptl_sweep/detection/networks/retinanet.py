@@ -17,8 +17,8 @@ from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops import clip_boxes_to_image
 
 from ptl_sweep.config.schema import DetectorConfig, InferenceConfig
-from ptl_sweep.detection.detector import Detections, Detector, Probes, best_of_batch
-from ptl_sweep.detection.loss import Losses, best_anchors, retinanet_losses
+from ptl_sweep.detection.detector import Detections, Detector, Losses, Probes, best_of_batch
+from ptl_sweep.detection.networks.retinanet_loss import best_anchors, retinanet_losses
 
 _CACHED_SIZES = 16  # image sizes whose anchors are kept
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])  # mean and deviation of its channels

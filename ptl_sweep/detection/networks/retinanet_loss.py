@@ -4,13 +4,13 @@ Every tensor has a shape that is known before the values are: nothing waits for 
 one set of kernels, whatever its number of images: boxes are padded to the longest list.
 """
 
-from typing import NamedTuple
-
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
+
+from ptl_sweep.detection.detector import Losses
 
 BACKGROUND = -1  # this and the next as in torchvision's Matcher
 BETWEEN = -2  # no classification loss
@@ -20,13 +20,6 @@ ALPHA = 0.25  # of the focal loss, whose gamma is 2
 # boxes x anchors compared at once: what fits the caches of a CPU, what fills a GPU
 _PAIRS_PER_CHUNK = {"cpu": 2**17, "gpu": 2**27}
 _ANCHORS_AT_ONCE = {"cpu": 2**16, "gpu": 2**24}  # images x anchors whose losses are one batch
-
-
-class Losses(NamedTuple):
-    """Means over the images of the batch, each normalised by its number of positive anchors."""
-
-    classification: Float[Tensor, ""]
-    box_regression: Float[Tensor, ""]
 
 
 def _chunks(anchors: Float[Tensor, "s 4"], num_boxes: int) -> tuple[Tensor, ...]:

@@ -1,0 +1,1 @@
+"""Networks of the detectors: backbones, read-out and losses, one file each."""
