@@ -203,7 +203,7 @@ def test_a_comment_of_two_lines_is_one_meaning_and_choices_show_their_values(hoo
     assert keys["launcher.reduce.gpus"].default == 0  # as the launcher sets it, not its class
     row = re.search(r"^\| `detector.channels` \| (.*?) \|", hooks.configuration_tables(), re.M)
     assert row is not None
-    assert row[1] == "`256`; `retinanet_tiny`: `48`; `retinanet_tiny_fine`: `48`"
+    assert row[1] == "`256`; `fcos_tiny`: `48`; `retinanet_tiny`: `48`; `retinanet_tiny_fine`: `48`"
 
 
 def expanded(pattern: str) -> list[str]:

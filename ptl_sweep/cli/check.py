@@ -76,7 +76,9 @@ def _check(need: Need, sheets: Path | None, decoding: Decoding | None) -> Datase
         if is_disk_full(error):
             raise
         return replace(found, error=f"{error.filename} cannot be used: {error.strerror}")
-    summary = summarise(image_set, seen, found.view.detector)
+    detector = found.view.detector
+    has_anchors = architecture_of(detector).has_anchors
+    summary = summarise(image_set, seen, detector if has_anchors else None)
     return replace(found, image_set=image_set, seen=seen, summary=summary, sheet=sheet)
 
 

@@ -20,7 +20,8 @@ CONTENT = (
 SIZES = ("set", "image px", "input px", "height px", "height at input", "anchors match")
 LEGEND = (
     "with: images with a person; height: quartiles over the persons, in the image as stored and at "
-    "the network's input; anchors match: persons that an anchor overlaps with IoU 0.5 or more"
+    "the network's input; anchors match: persons that an anchor overlaps with IoU 0.5 or more, - "
+    "for a detector without anchors"
 )
 
 

@@ -33,11 +33,12 @@ class DetectorConfig:
     """The network and the geometry it sees."""
 
     name: str = MISSING
-    architecture: str = "retinanet_r50"  # retinanet_r50 | retinanet_tiny, or another file
-    # in ptl_sweep/detection/architectures
+    architecture: str = "retinanet_r50"  # retinanet_r50 | retinanet_tiny | fcos_r50 | fcos_tiny, or
+    # another file in ptl_sweep/detection/architectures
     weights: str = "imagenet"  # none | imagenet | coco | path of a state dict
-    anchor_sizes: list[list[float]] = MISSING  # pixels, one list per pyramid level
-    aspect_ratios: list[float] = MISSING  # height / width
+    anchor_sizes: list[list[float]] = MISSING  # pixels, one list per pyramid level; of FCOS one
+    # size each, the unit of its ranges: a person's farthest side is 4 to 8 of them away
+    aspect_ratios: list[float] = MISSING  # height / width; of FCOS [1.0]
     min_size: int | None = None  # shorter side is resized to this; null: native resolution
     max_size: int | None = None  # upper bound of the longer side after that
     channels: int = 256  # D: pyramid width, and so the dimension of the penultimate feature

@@ -1,5 +1,6 @@
 """What an image set holds, in numbers and as a contact sheet: what the command `check` shows."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,7 +40,7 @@ class SetSummary:
     width_quartiles: Float[ndarray, "3"]  # of the persons' boxes, stored pixels
     height_quartiles: Float[ndarray, "3"]
     input_height_quartiles: Float[ndarray, "3"]  # pixels of the network's input
-    matched_share: float  # of the persons, by the detector's anchors
+    matched_share: float  # of the persons, by the detector's anchors; NaN where it has none
     image_sizes: tuple[tuple[int, int], ...]  # width and height, the most frequent first
     drops: Mapping[str, int]
     warnings: tuple[str, ...]
@@ -51,10 +52,10 @@ class SetSummary:
         return self.num_persons / self.num_images
 
 
-def summarise(image_set: ImageSet, seen: SeenBoxes, detector: DetectorConfig) -> SetSummary:
+def summarise(image_set: ImageSet, seen: SeenBoxes, anchors: DetectorConfig | None) -> SetSummary:
     """Count and measure the boxes of a split; reads no pixels.
 
-    `seen` holds the persons of the set as this detector sees them.
+    `seen` holds the persons of the set as the detector sees them; `anchors` None: it has none.
     """
     records = image_set.records
     boxes = np.concatenate([np.zeros((0, 4)), *(record.boxes for record in records)])
@@ -71,7 +72,7 @@ def summarise(image_set: ImageSet, seen: SeenBoxes, detector: DetectorConfig) ->
         width_quartiles=stored[:, 0],
         height_quartiles=stored[:, 1],
         input_height_quartiles=at_input[:, 1],
-        matched_share=matched_share(seen, detector),
+        matched_share=math.nan if anchors is None else matched_share(seen, anchors),
         image_sizes=tuple(size for size, _ in sizes.most_common()),
         drops=image_set.drops,
         warnings=image_set.warnings,

@@ -16,7 +16,11 @@ _CANDIDATES_PER_NMS = 2**15  # of several images at once; their comparisons take
 
 
 class Losses(NamedTuple):
-    """Means over the images of the batch, each normalised by its number of positive anchors."""
+    """Two parts of equal weight, per positive anchor or location.
+
+    RetinaNet: the mean over the images, each divided by its positive anchors. FCOS: the sum over
+    the batch, divided by its positive locations; the loss of centerness is in box_regression.
+    """
 
     classification: Float[Tensor, ""]
     box_regression: Float[Tensor, ""]
@@ -35,10 +39,13 @@ class Detections(NamedTuple):
 class Probes(NamedTuple):
     """What the detector computes where given boxes of one image should be found."""
 
-    features: Float[Tensor, "m d"]  # at the level and cell of the anchor with the best IoU
+    features: Float[Tensor, "m d"]  # at the level and cell of the anchor with the best IoU;
+    # of FCOS: of the location that learns the box when it is alone, or else of the nearest
     levels: Int[Tensor, " m"]
     cells: Int[Tensor, " m"]
-    iou: Float[Tensor, " m"]  # of that anchor
+    iou: Float[
+        Tensor, " m"
+    ]  # of that anchor; of FCOS: of the box with itself moved to centre there
 
 
 class Detector(nn.Module, ABC):

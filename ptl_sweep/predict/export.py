@@ -13,7 +13,7 @@ from torchvision.ops import FrozenBatchNorm2d
 from ptl_sweep import __version__
 from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.detection.detector import Detector
-from ptl_sweep.detection.networks.retinanet import RetinaNet
+from ptl_sweep.detection.networks.pyramid import PyramidDetector
 from ptl_sweep.predict.published import PublishedDetector
 from ptl_sweep.store import write_atomically
 
@@ -73,7 +73,7 @@ def _content(published: PublishedDetector, detector: Detector) -> dict[str, Any]
             "exported_with": __version__,
         },
     }
-    if isinstance(detector, RetinaNet):
+    if isinstance(detector, PyramidDetector):
         content |= {
             "geometry": _geometry(detector),
             "torchvision": _torchvision(detector, published),
@@ -82,7 +82,7 @@ def _content(published: PublishedDetector, detector: Detector) -> dict[str, Any]
 
 
 @torch.no_grad()
-def _geometry(detector: RetinaNet) -> dict[str, Any]:
+def _geometry(detector: PyramidDetector) -> dict[str, Any]:
     """What a pyramid of torchvision needs beside weights; strides are those of the levels."""
     levels = detector.backbone(torch.zeros(1, 3, SEEN_PX, SEEN_PX)).values()
     norms = (nn.BatchNorm2d, FrozenBatchNorm2d)
@@ -93,8 +93,8 @@ def _geometry(detector: RetinaNet) -> dict[str, Any]:
     }
 
 
-def _torchvision(detector: RetinaNet, published: PublishedDetector) -> dict[str, Any]:
-    """Arguments of torchvision's RetinaNet but backbone and anchors: the same read-out."""
+def _torchvision(detector: PyramidDetector, published: PublishedDetector) -> dict[str, Any]:
+    """Arguments of torchvision's RetinaNet or FCOS but backbone and anchors: the same read-out."""
     inference, resize = published.inference, published.spec.resize
     size = {} if resize is None else {"min_size": resize[0], "max_size": resize[1]}
     return {

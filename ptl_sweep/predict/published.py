@@ -12,7 +12,7 @@ import torch
 
 from ptl_sweep.config.schema import AnalysisConfig, ConfigError
 from ptl_sweep.detection.detector import Detector
-from ptl_sweep.detection.initial_weights.files import PUBLISHED
+from ptl_sweep.detection.initial_weights.published import PUBLISHED
 from ptl_sweep.distance.gaussian import StoredFeatures
 from ptl_sweep.metrics.measure import read_training_features
 from ptl_sweep.pipeline.plan import load_plan
@@ -128,7 +128,7 @@ def _weights_of(spec: dict[str, Any]) -> str:
     sha256 = spec["detector"]["weights_sha256"]
     if sha256 is None:
         return "none"
-    names = (name for name, file in PUBLISHED.items() if sha256.startswith(file.sha256_prefix))
+    names = (file.name for file in PUBLISHED if sha256.startswith(file.sha256_prefix))
     return next(names, "a state dict")
 
 

@@ -8,7 +8,8 @@ import pytest
 import torch
 from helpers.untrained import calibrate, spread_scores
 from numpy import ndarray
-from torchvision.models.detection import RetinaNet
+from torchvision.models.detection import FCOS, RetinaNet
+from torchvision.models.detection.fcos import FCOSHead
 
 from ptl_sweep.config.schema import DetectorConfig, EvaluateConfig, TrainConfig
 from ptl_sweep.datasets.images import ImageCache
@@ -78,6 +79,32 @@ def r50_config(**changes: object) -> DetectorConfig:
     return DetectorConfig(**(values | changes))
 
 
+def fcos_config(**changes: object) -> DetectorConfig:
+    """fcos_tiny with the published size of each level."""
+    values = {
+        "name": "fcos",
+        "architecture": "fcos_tiny",
+        "weights": "none",
+        "anchor_sizes": [[8.0], [16.0]],
+        "aspect_ratios": [1.0],
+        "channels": 48,
+    }
+    return DetectorConfig(**(values | changes))
+
+
+def fcos_r50_config(**changes: object) -> DetectorConfig:
+    """fcos_r50 as torchvision builds it."""
+    values = {
+        "name": "fcos_r50",
+        "architecture": "fcos_r50",
+        "weights": "none",
+        "anchor_sizes": [[8.0], [16.0], [32.0], [64.0], [128.0]],
+        "aspect_ratios": [1.0],
+        "channels": 256,
+    }
+    return DetectorConfig(**(values | changes))
+
+
 def train_config(**changes: object) -> TrainConfig:
     """A short training on the CPU."""
     values = {
@@ -93,9 +120,10 @@ def train_config(**changes: object) -> TrainConfig:
     return TrainConfig(**(values | changes))
 
 
-def stock(detector: Detector, size: tuple[int, int], setting: EvaluateConfig) -> RetinaNet:
-    """torchvision's RetinaNet around the same modules, its own resize without effect."""
-    return RetinaNet(
+def stock(detector: Detector, size: tuple[int, int], setting: EvaluateConfig) -> RetinaNet | FCOS:
+    """torchvision's detector around the same modules, its own resize without effect."""
+    family = FCOS if isinstance(detector.head, FCOSHead) else RetinaNet
+    return family(
         detector.backbone,
         1,
         min_size=min(size),
@@ -139,14 +167,26 @@ def r50_with() -> Callable[..., DetectorConfig]:
 
 
 @pytest.fixture
+def fcos_with() -> Callable[..., DetectorConfig]:
+    """Config of fcos_tiny with changed keys."""
+    return fcos_config
+
+
+@pytest.fixture
+def fcos_r50_with() -> Callable[..., DetectorConfig]:
+    """Config of fcos_r50 with changed keys."""
+    return fcos_r50_config
+
+
+@pytest.fixture
 def training_with() -> Callable[..., TrainConfig]:
     """Config of a short training with changed keys."""
     return train_config
 
 
 @pytest.fixture
-def stock_of() -> Callable[..., RetinaNet]:
-    """torchvision's RetinaNet around the modules of a detector."""
+def stock_of() -> Callable[..., RetinaNet | FCOS]:
+    """torchvision's RetinaNet or FCOS around the modules of a detector."""
     return stock
 
 
@@ -170,7 +210,21 @@ def r50() -> Detector:
     return calibrate(spread_scores(detector), images)
 
 
-@pytest.fixture(params=["tiny", "r50"])
+@pytest.fixture
+def fcos() -> Detector:
+    """An untrained fcos_tiny whose scores differ."""
+    return spread_scores(build_detector(fcos_config(), torch.Generator().manual_seed(0)))
+
+
+@pytest.fixture
+def fcos_r50() -> Detector:
+    """An untrained fcos_r50 whose scores differ."""
+    detector = build_detector(fcos_r50_config(), torch.Generator().manual_seed(0))
+    images = torch.rand(2, 3, 128, 128, generator=torch.Generator().manual_seed(1))
+    return calibrate(spread_scores(detector), images)
+
+
+@pytest.fixture(params=["tiny", "r50", "fcos", "fcos_r50"])
 def detector(request: pytest.FixtureRequest) -> Detector:
     """Each architecture in turn."""
     return request.getfixturevalue(request.param)

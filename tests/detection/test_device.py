@@ -19,7 +19,7 @@ from ptl_sweep.detection import detector as choosing
 from ptl_sweep.detection.architectures import architecture_of
 from ptl_sweep.detection.detector import Detections, Detector
 from ptl_sweep.detection.inference import detect_and_probe_records
-from ptl_sweep.detection.networks import retinanet
+from ptl_sweep.detection.networks import pyramid
 from ptl_sweep.detection.pixels import View
 from ptl_sweep.distance.gaussian import Gaussian
 from ptl_sweep.ptl import domain_gap
@@ -35,7 +35,7 @@ def fake_cuda(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(params=["tiny_with", "r50_with"])
+@pytest.fixture(params=["tiny_with", "r50_with", "fcos_with", "fcos_r50_with"])
 def config(request: pytest.FixtureRequest) -> DetectorConfig:
     return request.getfixturevalue(request.param)()
 
@@ -87,7 +87,7 @@ def test_nothing_but_the_choice_of_detections_waits_when_persons_are_probed(
     wanted = [torch.empty(num, 4, device=CUDA) for num in (2, 0, 5)]
     images_of = torch.zeros(4, dtype=torch.int64, device=CUDA)
     best = choosing.Best(images_of, images_of, [3, 0, 1])
-    monkeypatch.setattr(retinanet, "best_of_batch", lambda *_, **__: best)
+    monkeypatch.setattr(pyramid, "best_of_batch", lambda *_, **__: best)
     detector.detect(images, SETTING)  # makes the anchors
     with counted_waits() as waits:
         found, probed = detector.detect_and_probe(images, wanted, SETTING)

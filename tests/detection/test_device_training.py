@@ -40,7 +40,7 @@ def records(draw: Callable) -> list[ImageRecord]:
     ]
 
 
-@pytest.fixture(params=["tiny", "r50"])
+@pytest.fixture(params=["tiny", "r50", "fcos"])
 def build(request: pytest.FixtureRequest) -> Callable[[], Detector]:
     """Builds each architecture, in training, on the device that is the default."""
     config = request.getfixturevalue(f"{request.param}_with")()

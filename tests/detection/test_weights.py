@@ -11,21 +11,32 @@ import torch
 from helpers.closeness import assert_activations_close
 from safetensors.torch import save_file
 from torchvision.models import ResNet50_Weights, resnet50
-from torchvision.models.detection import RetinaNet_ResNet50_FPN_Weights, retinanet_resnet50_fpn
+from torchvision.models.detection import (
+    FCOS_ResNet50_FPN_Weights,
+    RetinaNet_ResNet50_FPN_Weights,
+    fcos_resnet50_fpn,
+    retinanet_resnet50_fpn,
+)
 from torchvision.ops import FrozenBatchNorm2d
 
 from ptl_sweep.config.schema import ConfigError
+from ptl_sweep.detection.architectures.retinanet_r50 import ResNet50RetinaNet
 from ptl_sweep.detection.detector import build_detector
 from ptl_sweep.detection.initial_weights import files as weights
 from ptl_sweep.detection.initial_weights.files import (
-    PUBLISHED,
-    PublishedWeights,
     WeightsFile,
     resolve_weights,
     weights_path,
     weights_sha256,
 )
 from ptl_sweep.detection.initial_weights.loading import load_weights
+from ptl_sweep.detection.initial_weights.published import (
+    COCO_FCOS,
+    COCO_RETINANET,
+    IMAGENET_R50,
+    PUBLISHED,
+    PublishedWeights,
+)
 from ptl_sweep.store import sha256_of
 
 
@@ -39,9 +50,10 @@ def generator() -> torch.Generator:
 
 
 def test_addresses_are_those_of_torchvision() -> None:
-    assert PUBLISHED["imagenet"].url == ResNet50_Weights.IMAGENET1K_V1.url
-    assert PUBLISHED["coco"].url == RetinaNet_ResNet50_FPN_Weights.COCO_V1.url
-    for published in PUBLISHED.values():
+    assert IMAGENET_R50.url == ResNet50_Weights.IMAGENET1K_V1.url
+    assert COCO_RETINANET.url == RetinaNet_ResNet50_FPN_Weights.COCO_V1.url
+    assert COCO_FCOS.url == FCOS_ResNet50_FPN_Weights.COCO_V1.url
+    for published in PUBLISHED:
         assert published.file_name.endswith(f"-{published.sha256_prefix}.pth")
 
 
@@ -56,18 +68,27 @@ def test_random_weights_need_no_file(tiny_with: Callable, tmp_path: Path) -> Non
     assert weights_sha256(tiny_with(), tmp_path) is None
 
 
-@pytest.mark.parametrize("name", ["imagenet", "coco"])
+@pytest.mark.parametrize(
+    ("network", "published"),
+    [
+        ("r50_with", IMAGENET_R50),
+        ("r50_with", COCO_RETINANET),
+        ("fcos_r50_with", IMAGENET_R50),
+        ("fcos_r50_with", COCO_FCOS),
+    ],
+)
 def test_missing_file_names_its_address_and_its_place(
-    r50_with: Callable, tmp_path: Path, name: str
+    network: str, published: PublishedWeights, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
+    config = request.getfixturevalue(network)(weights=published.name)
     with pytest.raises(ConfigError) as caught:
-        resolve_weights(r50_with(weights=name), tmp_path)
-    assert PUBLISHED[name].url in str(caught.value)
-    assert str(tmp_path / PUBLISHED[name].file_name) in str(caught.value)
+        resolve_weights(config, tmp_path)
+    assert published.url in str(caught.value)
+    assert str(tmp_path / published.file_name) in str(caught.value)
 
 
 def test_another_file_of_that_name_is_refused(r50_with: Callable, tmp_path: Path) -> None:
-    (tmp_path / PUBLISHED["coco"].file_name).write_bytes(b"cut short")
+    (tmp_path / COCO_RETINANET.file_name).write_bytes(b"cut short")
     with pytest.raises(ConfigError, match="SHA-256"):
         resolve_weights(r50_with(weights="coco"), tmp_path)
 
@@ -76,8 +97,10 @@ def test_sha256_of_the_file_is_returned(
     r50_with: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     digest = hashlib.sha256(b"weights").hexdigest()
-    published = PublishedWeights(f"https://example.org/r50-{digest[:8]}.pth", digest[:8])
-    monkeypatch.setitem(weights.PUBLISHED, "imagenet", published)
+    published = PublishedWeights(
+        "imagenet", f"https://example.org/r50-{digest[:8]}.pth", digest[:8]
+    )
+    monkeypatch.setattr(ResNet50RetinaNet, "published_weights", (published,))
     (tmp_path / published.file_name).write_bytes(b"weights")
     assert weights_sha256(r50_with(weights="imagenet"), tmp_path) == digest
 
@@ -114,6 +137,35 @@ def test_coco_weights_keep_the_person_alone(r50_with: Callable, tmp_path: Path) 
         expected = source.head(features)["cls_logits"][..., 1]
         raw = detector._predict(detector._prepare(images))
     assert_activations_close(raw.logits, expected)
+
+
+def test_coco_weights_of_fcos_keep_the_person_alone(
+    fcos_r50_with: Callable, tmp_path: Path
+) -> None:
+    source = fcos_resnet50_fpn(weights=None, weights_backbone=None, num_classes=91).eval()
+    with torch.no_grad():
+        source.head.classification_head.cls_logits.bias.normal_(generator=generator())
+    config = fcos_r50_with(weights="coco")
+    detector = build_detector(config, generator())
+    load_weights(detector, config, save(tmp_path / "coco.pth", source.state_dict()))
+    images = torch.rand(1, 3, 64, 64, generator=generator())
+    with torch.no_grad():
+        features = list(source.backbone((images - detector.mean) / detector.std).values())
+        expected = source.head(features)
+        raw = detector._predict(detector._prepare(images))
+    assert_activations_close(raw.logits, expected["cls_logits"][..., 1])
+    assert_activations_close(raw.offsets, expected["bbox_regression"])
+    assert_activations_close(raw.centerness, expected["bbox_ctrness"][..., 0])
+
+
+def test_coco_weights_of_the_other_family_are_refused(
+    fcos_r50_with: Callable, tmp_path: Path
+) -> None:
+    source = retinanet_resnet50_fpn(weights=None, weights_backbone=None, num_classes=91)
+    config = fcos_r50_with(weights="coco")
+    file = save(tmp_path / "coco.pth", source.state_dict())
+    with pytest.raises(ConfigError, match="does not fit fcos_r50"):
+        load_weights(build_detector(config, generator()), config, file)
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])

@@ -16,6 +16,8 @@ def spread_scores(detector: Detector) -> Detector:
         offsets = detector.head.regression_head.bbox_reg.weight
         offsets.mul_(0.1)
         detector.head.classification_head.cls_logits.bias.fill_(-1.0)
+        if hasattr(detector.head.regression_head, "bbox_ctrness"):  # distances, cut off at zero
+            detector.head.regression_head.bbox_reg.bias.fill_(1.0)
     return detector
 
 

@@ -18,12 +18,14 @@ from helpers.untrained import calibrate, spread_scores
 from PIL import Image
 
 from ptl_sweep.detection.detector import build_detector
-from ptl_sweep.detection.initial_weights.files import PUBLISHED
+from ptl_sweep.detection.initial_weights.published import COCO_FCOS, COCO_RETINANET
 from ptl_sweep.pipeline.plan import Plan
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "predict.md"
-STRIDES = {"retinanet_r50": [8, 16, 32, 64, 128], "retinanet_tiny": [8, 16]}
-R50 = ("detector=retinanet_r50", "detector.weights=none", "synthetic=off", "target=field")
+R50_STRIDES = [8, 16, 32, 64, 128]
+STRIDES = {"retinanet_r50": R50_STRIDES, "fcos_r50": R50_STRIDES, "retinanet_tiny": [8, 16]}
+R50 = ("detector.weights=none", "synthetic=off", "target=field")
+COCO = {"retinanet_r50": COCO_RETINANET, "fcos_r50": COCO_FCOS}
 
 
 def example(architecture: str) -> str:
@@ -32,13 +34,14 @@ def example(architecture: str) -> str:
     loading = [block for block in found if "torch.load" in block]
     (stock,) = [block for block in loading if "ptl_sweep" not in block]
     (own,) = [block for block in loading if "ptl_sweep" in block]
-    return stock if architecture == "retinanet_r50" else own
+    return stock if architecture.endswith("_r50") else own
 
 
 def publish_r50(plan: Plan, images: torch.Tensor, weights: str) -> str:
-    """A ResNet-50 RetinaNet that nobody trained, as a stage that began from these weights."""
+    """A ResNet-50 that nobody trained, as a stage that began from these weights."""
     stage = plan.detector_stage(plan.cells[0].readings[0].detector)
-    sha256 = f"{PUBLISHED[weights].sha256_prefix:0<64}" if weights in PUBLISHED else None
+    published = COCO[stage.detector.architecture]
+    sha256 = f"{published.sha256_prefix:0<64}" if weights == "coco" else None
     spec = replace(stage.detector, weights=weights, weights_sha256=sha256)
     stage = replace(stage, detector=spec)
     built = build_detector(spec.config(), torch.Generator().manual_seed(0))
@@ -70,11 +73,17 @@ def boxes_of(path: Path) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("weights", "sides"),
-    [("none", [None, None]), ("none", [128, 160]), ("coco", [None, None]), ("tiny", [])],
-    ids=["retinanet_r50", "r50 resized", "r50 with frozen batch norm", "retinanet_tiny"],
+    ("architecture", "weights", "sides"),
+    [
+        ("retinanet_r50", "none", [None, None]),
+        ("retinanet_r50", "none", [128, 160]),
+        ("retinanet_r50", "coco", [None, None]),
+        ("fcos_r50", "coco", [None, None]),
+        ("retinanet_tiny", "none", []),
+    ],
 )
 def test_the_documented_loader_finds_what_predict_finds(
+    architecture: str,
     weights: str,
     sides: list[int | None],
     make_plan: Callable[..., Plan],
@@ -89,14 +98,14 @@ def test_the_documented_loader_finds_what_predict_finds(
     if sides:
         names = ("detector.min_size", "detector.max_size")
         sizes = [f"{name}={side or 'null'}" for name, side in zip(names, sides, strict=True)]
-        plan = make_plan(*R50, *sizes, "real_count=2", "evaluate.max_detections=60")
+        words = (f"detector={architecture}", *R50, *sizes, "real_count=2")
+        plan = make_plan(*words, "evaluate.max_detections=60")
         pixels = torch.from_numpy(np.asarray(Image.open(file)) / np.float32(255))
         images = pixels.permute(2, 0, 1)[None].repeat(2, 1, 1, 1)
         root, key = plan.root, publish_r50(plan, images, weights)
     where = f"sweep.root={root}"
     assert run("predict", key, "picture.jpg", "--out", "out", where).code == 0
     assert run("export", key, "person.pt", where).code == 0
-    architecture = "retinanet_r50" if sides else "retinanet_tiny"
     found: dict[str, Any] = {}
     exec(compile(example(architecture), PAGE.name, "exec"), found)
     expected_boxes, expected_scores = boxes_of(tmp_path / "out" / "results.json")

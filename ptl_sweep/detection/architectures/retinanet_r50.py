@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from ptl_sweep.config.schema import ConfigError, DetectorConfig
 from ptl_sweep.detection.architectures.base import Architecture, StageSeconds
+from ptl_sweep.detection.initial_weights.published import COCO_RETINANET, IMAGENET_R50
 
 if TYPE_CHECKING:
     from ptl_sweep.detection.detector import Detector
@@ -13,7 +14,7 @@ class ResNet50RetinaNet(Architecture):
     """The detector of the papers' size; starts from ImageNet or COCO weights."""
 
     num_levels = 5
-    published_weights = ("imagenet", "coco")
+    published_weights = (IMAGENET_R50, COCO_RETINANET)
     default_seconds = StageSeconds(train=3240.0, ptl=7560.0, evaluate=290.0)  # one GPU, paper grid
     needs_gpu = True
 

@@ -9,19 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ptl_sweep.config.schema import ConfigError, DetectorConfig
+from ptl_sweep.detection.architectures import architecture_of
+from ptl_sweep.detection.initial_weights.published import PUBLISHED_NAMES, PublishedWeights
 from ptl_sweep.store import sha256_of
-
-
-class PublishedWeights(NamedTuple):
-    """A file of torchvision; by its convention the name ends in the start of the SHA-256."""
-
-    url: str
-    sha256_prefix: str
-
-    @property
-    def file_name(self) -> str:
-        """Last part of the address."""
-        return self.url.rsplit("/", 1)[1]
 
 
 class WeightsFile(NamedTuple):
@@ -31,22 +21,20 @@ class WeightsFile(NamedTuple):
     sha256: str
 
 
-PUBLISHED = {
-    "imagenet": PublishedWeights(  # ResNet50_Weights.IMAGENET1K_V1
-        "https://download.pytorch.org/models/resnet50-0676ba61.pth", "0676ba61"
-    ),
-    "coco": PublishedWeights(  # RetinaNet_ResNet50_FPN_Weights.COCO_V1
-        "https://download.pytorch.org/models/retinanet_resnet50_fpn_coco-eeacb38b.pth", "eeacb38b"
-    ),
-}
-
-
 def weights_path(config: DetectorConfig, cache_dir: Path) -> Path | None:
     """Where the file of `config.weights` is expected; None for random initial weights."""
     if config.weights == "none":
         return None
-    published = PUBLISHED.get(config.weights)
+    published = _published(config)
     return cache_dir / published.file_name if published else Path(config.weights).expanduser()
+
+
+def _published(config: DetectorConfig) -> PublishedWeights | None:
+    """The file that the architecture has under this name; None for a path. Raises: ConfigError."""
+    if config.weights not in PUBLISHED_NAMES:
+        return None
+    fitting = architecture_of(config).published_weights
+    return next(file for file in fitting if file.name == config.weights)
 
 
 def resolve_weights(config: DetectorConfig, cache_dir: Path) -> WeightsFile | None:
@@ -57,7 +45,7 @@ def resolve_weights(config: DetectorConfig, cache_dir: Path) -> WeightsFile | No
     path = weights_path(config, cache_dir)
     if path is None:
         return None
-    published = PUBLISHED.get(config.weights)
+    published = _published(config)
     if not path.is_file():
         fix = f"download {published.url} to that path" if published else "correct the path"
         raise ConfigError(f"detector.weights={config.weights}: no file at {path}; {fix}")

@@ -1,4 +1,4 @@
-"""Reads a file of initial weights into a detector: ResNet-50, COCO RetinaNet, or a state dict."""
+"""Reads a file of initial weights into a detector: ResNet-50, a COCO detector, or a state dict."""
 
 import pickle
 from pathlib import Path
@@ -14,7 +14,6 @@ from ptl_sweep.detection.initial_weights.files import WeightsFile
 
 NUM_COCO_CLASSES = 91  # of torchvision's COCO detectors, background included
 COCO_PERSON = 1
-NUM_COCO_SHAPES = 9  # anchors per cell
 
 
 def load_weights(detector: Detector, config: DetectorConfig, file: WeightsFile) -> None:
@@ -40,12 +39,12 @@ def load_weights(detector: Detector, config: DetectorConfig, file: WeightsFile) 
 
 
 def only_persons(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """State dict of torchvision's COCO RetinaNet with the person's classifier alone.
+    """State dict of torchvision's COCO RetinaNet or FCOS with the person's classifier alone.
 
     Channels of the classifier run over anchor shapes, then classes.
     """
     prefix = "head.classification_head.cls_logits."
-    by_class = (NUM_COCO_SHAPES, NUM_COCO_CLASSES)
+    by_class = (-1, NUM_COCO_CLASSES)
     persons = {
         prefix + name: torch.unflatten(state[prefix + name], 0, by_class)[:, COCO_PERSON]
         for name in ("weight", "bias")

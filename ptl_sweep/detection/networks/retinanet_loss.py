@@ -1,30 +1,20 @@
-"""Losses of RetinaNet (Lin et al. 2017, eq. 5) for one class, equal to torchvision's.
-
-Every tensor has a shape that is known before the values are: nothing waits for the GPU. A batch is
-one set of kernels, whatever its number of images: boxes are padded to the longest list.
-"""
+"""Losses of RetinaNet (Lin et al. 2017, eq. 5) for one class, equal to torchvision's."""
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 
 from ptl_sweep.detection.detector import Losses
+from ptl_sweep.detection.networks.loss import BACKGROUND, chunk_length, focal_loss, image_slices
 
-BACKGROUND = -1  # this and the next as in torchvision's Matcher
-BETWEEN = -2  # no classification loss
+BETWEEN = -2  # no classification loss; this and BACKGROUND as in torchvision's Matcher
 HIGH_IOU = 0.5
 LOW_IOU = 0.4
-ALPHA = 0.25  # of the focal loss, whose gamma is 2
-# boxes x anchors compared at once: what fits the caches of a CPU, what fills a GPU
-_PAIRS_PER_CHUNK = {"cpu": 2**17, "gpu": 2**27}
-_ANCHORS_AT_ONCE = {"cpu": 2**16, "gpu": 2**24}  # images x anchors whose losses are one batch
 
 
 def _chunks(anchors: Float[Tensor, "s 4"], num_boxes: int) -> tuple[Tensor, ...]:
-    pairs = _PAIRS_PER_CHUNK["cpu" if anchors.is_cpu else "gpu"]
-    return torch.split(anchors, max(1024, pairs // max(1, num_boxes)))
+    return torch.split(anchors, chunk_length(anchors, num_boxes))
 
 
 def _intersections(boxes: Float[Tensor, "*b m 4"], anchors: Float[Tensor, "s 4"]) -> Tensor:
@@ -112,16 +102,6 @@ def encode_boxes(boxes: Float[Tensor, "*_ s 4"], anchors: Float[Tensor, "s 4"]) 
     return torch.cat([shift, growth], -1)
 
 
-def focal_loss(
-    logits: Float[Tensor, "*b s"], positive: Bool[Tensor, "*b s"], counted: Bool[Tensor, "*b s"]
-) -> Float[Tensor, "*b"]:
-    """Sum of the focal loss over the counted anchors; gamma = 2, alpha = 0.25."""
-    probability, softplus = logits.sigmoid(), functional.softplus(logits)
-    background = (1 - ALPHA) * probability.square() * softplus
-    person = ALPHA * (1 - probability).square() * (softplus - logits)
-    return (torch.where(positive, person, background) * counted).sum(-1)
-
-
 def retinanet_losses(
     logits: Float[Tensor, "b s"],
     offsets: Float[Tensor, "b s 4"],
@@ -130,16 +110,15 @@ def retinanet_losses(
     ignored: list[Float[Tensor, "_ 4"]],
 ) -> Losses:
     """Focal loss and L1 box loss of a batch; anchors in ignored regions are never background."""
-    size = max(1, _ANCHORS_AT_ONCE["cpu" if logits.is_cpu else "gpu"] // len(anchors))
     parts = [
         _losses_of_images(
-            logits[first : first + size],
-            offsets[first : first + size],
+            logits[part],
+            offsets[part],
             anchors,
-            pad_sequence(boxes[first : first + size], batch_first=True),
-            pad_sequence(ignored[first : first + size], batch_first=True),
+            pad_sequence(boxes[part], batch_first=True),
+            pad_sequence(ignored[part], batch_first=True),
         )
-        for first in range(0, len(logits), size)
+        for part in image_slices(logits)
     ]
     classification, regression = zip(*parts, strict=True)
     return Losses(torch.cat(classification).mean(), torch.cat(regression).mean())

@@ -1,4 +1,4 @@
-"""Detections and losses against stock torchvision; features; random initial weights."""
+"""Scores from features, random initial weights, and what an architecture refuses."""
 
 from collections.abc import Callable
 
@@ -6,9 +6,6 @@ import pytest
 import torch
 from helpers.closeness import (
     SCORE,
-    assert_gradients_close,
-    assert_losses_close,
-    assert_scored_boxes_close,
 )
 from torch import Tensor, nn
 
@@ -39,51 +36,6 @@ def nothing(count: int) -> list[Tensor]:
     return [torch.zeros(0, 4) for _ in range(count)]
 
 
-def test_detections_equal_stock_torchvision(detector: Detector, stock_of: Callable) -> None:
-    images = random_images()
-    reference = stock_of(detector, SIZE, SETTING).eval()
-    with torch.no_grad():
-        expected = reference(list(images))
-    for theirs, ours in zip(expected, detector.detect(images, SETTING), strict=True):
-        assert len(ours.scores) > 10
-        assert_scored_boxes_close(ours.boxes, ours.scores, theirs["boxes"], theirs["scores"])
-
-
-def test_losses_and_gradients_equal_stock_torchvision(
-    detector: Detector, stock_of: Callable
-) -> None:
-    images, boxes = random_images(3), [random_boxes(4), torch.zeros(0, 4), random_boxes(9)]
-    parameters = list(detector.parameters())
-    reference = stock_of(detector, SIZE, SETTING)
-    reference.train()
-    detector.backbone.eval()  # both passes see the same batch statistics
-    targets = [{"boxes": box, "labels": torch.zeros(len(box), dtype=torch.long)} for box in boxes]
-    theirs = reference(list(images), targets)
-    expected = torch.autograd.grad(sum(theirs.values()), parameters)
-    ours = detector.losses(images, boxes, nothing(3))
-    assert_losses_close(ours.classification, theirs["classification"])
-    assert_losses_close(ours.box_regression, theirs["bbox_regression"])
-    found = torch.autograd.grad(sum(ours), parameters)
-    for a, b in zip(found, expected, strict=True):
-        assert_gradients_close(a, b)
-
-
-def test_feature_is_the_tower_output_at_level_and_cell(detector: Detector) -> None:
-    towers: list[Tensor] = []
-    hook = detector.head.classification_head.cls_logits.register_forward_pre_hook(
-        lambda _, inputs: towers.append(inputs[0])
-    )
-    found = detector.detect(random_images(), SETTING)
-    hook.remove()
-    for image, detections in enumerate(found):
-        assert detections.features.shape[1] == detector.feature_dim
-        rows = zip(detections.levels, detections.cells, detections.features, strict=True)
-        for level, cell, feature in rows:
-            tower = towers[int(level)][image]
-            y, x = divmod(int(cell), tower.shape[2])
-            assert torch.equal(feature, tower[:, y, x])
-
-
 def test_feature_and_its_eight_neighbours_give_the_score(tiny: Detector) -> None:
     images = random_images(1)
     towers: list[Tensor] = []
@@ -96,30 +48,6 @@ def test_feature_and_its_eight_neighbours_give_the_score(tiny: Detector) -> None
         y, x = divmod(int(cell), padded.shape[2] - 2)
         logits = (layer.weight * padded[:, y : y + 3, x : x + 3]).sum((1, 2, 3)) + layer.bias
         assert (logits.sigmoid() - score).abs().min() <= SCORE
-
-
-def test_detections_before_nms_contain_those_after_it(tiny: Detector) -> None:
-    images = random_images(1)
-    (before,) = tiny.detect(images, SETTING, nms=False)
-    (after,) = tiny.detect(images, SETTING)
-    assert len(before.scores) > len(after.scores)
-    assert (before.scores.diff() <= 0).all()
-    rows = {tuple(box) for box in before.boxes.tolist()}
-    assert {tuple(box) for box in after.boxes.tolist()} <= rows
-
-
-def test_boxes_lie_on_the_image_and_not_on_its_padding(tiny: Detector) -> None:
-    for found in tiny.detect(random_images(), SETTING):
-        assert found.boxes.min() >= 0
-        assert found.boxes[:, 2].max() <= SIZE[1]
-        assert found.boxes[:, 3].max() <= SIZE[0]
-
-
-def test_image_without_detections_gives_empty_ones(tiny: Detector) -> None:
-    tiny.head.classification_head.cls_logits.bias.data.fill_(-100.0)
-    (found,) = tiny.detect(random_images(1), SETTING)
-    assert found.boxes.shape == (0, 4)
-    assert found.features.shape == (0, 48)
 
 
 def test_initial_weights_depend_on_the_generator_alone(
