@@ -1,1 +1,1 @@
-"""RetinaNet with a feature per detection: training, inference, matching, average precision."""
+"""Detectors with a feature per detection: training, inference, matching, average precision."""

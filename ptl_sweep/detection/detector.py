@@ -39,13 +39,11 @@ class Detections(NamedTuple):
 class Probes(NamedTuple):
     """What the detector computes where given boxes of one image should be found."""
 
-    features: Float[Tensor, "m d"]  # at the level and cell of the anchor with the best IoU;
-    # of FCOS: of the location that learns the box when it is alone, or else of the nearest
+    features: Float[Tensor, "m d"]  # at the level and cell of the anchor with the best IoU, or, of
+    # FCOS, of the location that learns the box when it is alone
     levels: Int[Tensor, " m"]
     cells: Int[Tensor, " m"]
-    iou: Float[
-        Tensor, " m"
-    ]  # of that anchor; of FCOS: of the box with itself moved to centre there
+    iou: Float[Tensor, " m"]  # of that anchor; of FCOS, of the box moved to be centred there
 
 
 class Detector(nn.Module, ABC):

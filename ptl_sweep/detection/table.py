@@ -46,8 +46,8 @@ class ImageDetections(NamedTuple):
     iou: Float[ndarray, " n"]  # best IoU with any ground truth
     ignored: Bool[ndarray, " n"]  # at least half of the box lies in ignored regions
     truths: Float[ndarray, "m 4"]  # persons, xyxy pixels of the stored image
-    truth_places: Int[ndarray, "m 2"]  # level and cell of the anchor with the best IoU
-    truth_anchor_iou: Float[ndarray, " m"]  # of that anchor
+    truth_places: Int[ndarray, "m 2"]  # level and cell as `Probes` has them
+    truth_anchor_iou: Float[ndarray, " m"]  # of that anchor, or of FCOS's location
     truth_features: Float[ndarray, "m d"]  # of that cell
 
 
@@ -57,7 +57,7 @@ class TruthTable:
 
     image: Int[ndarray, " m"]  # index into `images` of the detections
     boxes: Float[ndarray, "m 4"]  # xyxy pixels of the stored image
-    level: Int[ndarray, " m"]  # of the anchor with the best IoU
+    level: Int[ndarray, " m"]  # of the anchor with the best IoU, or of FCOS's location
     cell: Int[ndarray, " m"]
     anchor_iou: Float[ndarray, " m"]
     features: Float[ndarray, "_ d"]  # float16, at that level and cell; one for each person

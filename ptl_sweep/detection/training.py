@@ -131,7 +131,7 @@ def _check(config: TrainRecipe, records: Sequence[ImageRecord], device: torch.de
 def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
     """Convolutions in float32 exactly, or in TF32 with the other precisions; on CUDA alone.
 
-    A RetinaNet has no other products. bfloat16 is autocast's: weights and losses stay float32.
+    The networks have no other products. bfloat16 is autocast's: weights and losses stay float32.
     """
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = precision != "float32"

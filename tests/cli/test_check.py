@@ -210,6 +210,16 @@ def test_persons_that_no_anchor_can_find_are_reported_with_tiles_that_show_them(
     assert "raise detector.min_size" in warning
 
 
+def test_no_anchors_are_counted_for_a_detector_that_has_none(run: Any, tmp_path: Path) -> None:
+    command = ["check", "target=field", "target.num_images=3", f"sweep.root={tmp_path}"]
+    (entry,) = json.loads(run(*command, "detector=fcos_tiny", "--json", "--strict").output)
+    assert entry["matched_share"] is None
+    assert not entry["warnings"]
+    assert not entry["notes"]
+    (anchored,) = json.loads(run(*command, "--json").output)
+    assert anchored["matched_share"] > 0
+
+
 def test_a_target_that_shows_training_pictures_is_refused_as_by_a_run(
     run: Any, write_yolo: WriteYolo, tmp_path: Path
 ) -> None:

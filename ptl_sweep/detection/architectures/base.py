@@ -1,6 +1,7 @@
 """What an architecture is: how a detector is built, and what a plan must know without torch."""
 
 from abc import ABC, abstractmethod
+from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from ptl_sweep.config.schema import ConfigError, DetectorConfig
@@ -60,15 +61,13 @@ class AnchorFree(Architecture):
                 "each level and detector.aspect_ratios is [1.0], got "
                 f"{config.anchor_sizes} and {config.aspect_ratios}"
             )
-        strides = [self.finest_stride * 2**level for level in range(self.num_levels)]
-        least = [stride / 2 for stride in strides]
-        most = [2 * size for size in sizes[:-1]]
-        if (
-            any(size % 2 for size in sizes)
-            or any(size < low for size, low in zip(sizes, least, strict=True))
-            or any(size > high for size, high in zip(sizes[1:], most, strict=True))
-        ):
+        least = [self.finest_stride * 2**level / 2 for level in range(self.num_levels)]
+        is_even = all(size % 2 == 0 for size in sizes)  # half of it is rounded by torchvision
+        is_near = all(size >= low for size, low in zip(sizes, least, strict=True))
+        is_dense = all(after <= 2 * before for before, after in pairwise(sizes))
+        if not (is_even and is_near and is_dense):
             raise ConfigError(
                 f"detector.anchor_sizes={config.anchor_sizes} does not fit {config.architecture}: "
-                f"sizes must be even, at least {least} pixels, and at most twice the one before"
+                f"sizes must be even, at least half the strides ({least}), and at most twice the "
+                "one before, or some persons are learnt nowhere"
             )

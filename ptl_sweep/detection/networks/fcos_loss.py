@@ -102,29 +102,20 @@ def decode_boxes(
 
 def centerness_of(boxes: Float[Tensor, "b s 4"], locations: Locations) -> Float[Tensor, "b s"]:
     """sqrt(min(l, r) / max(l, r) * min(t, b) / max(t, b)), eq. 3: 1 in the middle of the box."""
-    x1, y1, x2, y2 = boxes.unbind(-1)
-    left, top, right, bottom = (
-        locations.x - x1,
-        locations.y - y1,
-        x2 - locations.x,
-        y2 - locations.y,
-    )
-    across = torch.minimum(left, right) / torch.maximum(left, right)
-    down = torch.minimum(top, bottom) / torch.maximum(top, bottom)
+    places = torch.stack([locations.x, locations.y], -1)
+    before, after = places - boxes[..., :2], boxes[..., 2:] - places
+    across, down = (torch.minimum(before, after) / torch.maximum(before, after)).unbind(-1)
     return (across * down).sqrt()
 
 
 def giou_loss(found: Float[Tensor, "*b 4"], target: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b"]:
     """1 - GIoU (Rezatofighi et al. 2019) of boxes with boxes, one by one."""
-    shared_sides = torch.minimum(found[..., 2:], target[..., 2:]) - torch.maximum(
-        found[..., :2], target[..., :2]
+    first, last, low, high = (
+        corner for one in (found, target) for corner in torch.split(one, 2, -1)
     )
-    hull_sides = torch.maximum(found[..., 2:], target[..., 2:]) - torch.minimum(
-        found[..., :2], target[..., :2]
-    )
-    shared, hull = _area(shared_sides.clamp(min=0)), _area(hull_sides)
-    union = _area(found[..., 2:] - found[..., :2]) + _area(target[..., 2:] - target[..., :2])
-    union = union - shared
+    shared = _area((torch.minimum(last, high) - torch.maximum(first, low)).clamp(min=0))
+    hull = _area(torch.maximum(last, high) - torch.minimum(first, low))
+    union = _area(last - first) + _area(high - low) - shared
     return 1 - shared / (union + EPSILON) + (hull - union) / (hull + EPSILON)
 
 

@@ -102,7 +102,7 @@ def test_r50_has_the_weights_of_torchvisions_and_freezes_what_it_freezes(
         ({"aspect_ratios": [1.0, 2.0]}, r"aspect_ratios is \[1.0\], got"),
         ({"anchor_sizes": [[8.0], [18.0]]}, "at most twice the one before"),
         ({"anchor_sizes": [[7.0], [14.0]]}, "even"),
-        ({"anchor_sizes": [[4.0], [6.0]]}, r"at least \[4.0, 8.0\] pixels"),
+        ({"anchor_sizes": [[4.0], [6.0]]}, r"at least half the strides \(\[4.0, 8.0\]\)"),
         ({"weights": "coco"}, "weights=coco does not fit fcos_tiny: none or a path"),
     ],
 )

@@ -4,9 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from helpers.closeness import (
-    SCORE,
-)
+from helpers.closeness import SCORE
 from torch import Tensor, nn
 
 from ptl_sweep.config.schema import ConfigError, EvaluateConfig
@@ -21,23 +19,8 @@ SETTING = EvaluateConfig(
 SIZE = (90, 150)  # a multiple of neither stride
 
 
-def random_images(count: int = 2, size: tuple[int, int] = SIZE) -> Tensor:
-    return torch.rand(count, 3, *size, generator=torch.Generator().manual_seed(5))
-
-
-def random_boxes(count: int, size: tuple[int, int] = SIZE) -> Tensor:
-    generator = torch.Generator().manual_seed(count)
-    limit = torch.tensor([size[1], size[0]]) - 40.0
-    corner = torch.rand(count, 2, generator=generator) * limit
-    return torch.cat([corner, corner + 5 + 35 * torch.rand(count, 2, generator=generator)], 1)
-
-
-def nothing(count: int) -> list[Tensor]:
-    return [torch.zeros(0, 4) for _ in range(count)]
-
-
 def test_feature_and_its_eight_neighbours_give_the_score(tiny: Detector) -> None:
-    images = random_images(1)
+    images = torch.rand(1, 3, *SIZE, generator=torch.Generator().manual_seed(5))
     towers: list[Tensor] = []
     layer = tiny.head.classification_head.cls_logits
     hook = layer.register_forward_pre_hook(lambda _, inputs: towers.append(inputs[0]))
