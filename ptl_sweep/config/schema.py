@@ -93,19 +93,23 @@ class SyntheticConfig:
 
 @dataclass(kw_only=True, slots=True)
 class TranslatorConfig:
-    """Virtual -> real translation of person crops (PTL section 3.3; CycleGAN recipe)."""
+    """Virtual -> real translation of person crops (PTL section 3.3; CycleGAN and FastCUT)."""
 
     name: str = MISSING
-    method: str = "cyclegan"  # identity | color_stats | cyclegan, or another file in
+    method: str = "cyclegan"  # identity | color_stats | cyclegan | fastcut, or another file in
     # ptl_sweep/ptl/translators
     num_steps: int = 20000  # at iteration 1 and without warm start; ours
     num_warm_steps: int = 5000  # later iterations when warm_start is on; ours
     warm_start: bool = True  # start from the networks of the iteration before
     batch_size: int = 1
     learning_rate: float = 2e-4  # Adam (0.5, 0.999)
-    lambda_cycle: float = 10.0
-    lambda_identity: float = 0.5  # times lambda_cycle
-    image_pool_size: int = 50  # earlier fakes that the discriminators are shown
+    lambda_cycle: float = 10.0  # cyclegan only
+    lambda_identity: float = 0.5  # times lambda_cycle; cyclegan only
+    image_pool_size: int = 50  # earlier fakes that the discriminators are shown; cyclegan only
+    lambda_nce: float = 10.0  # of PatchNCE; fastcut only, as all up to projection_dim; its paper's
+    nce_temperature: float = 0.07  # tau of PatchNCE, in units of cosine similarity
+    num_patches: int = 256  # of each layer that PatchNCE compares, or all where there are fewer
+    projection_dim: int = 256  # of the vectors that stand for patches
     crop: str = "square"  # square: 1.25 longer box sides, ours | tight: the box itself, as in PTL
     load_size: int = 144  # crops are resized to this side, pixels ...
     crop_size: int = 128  # ... and cut to this one, pixels
@@ -124,6 +128,10 @@ class TranslatorConfig:
         at_least("translator.lambda_cycle", self.lambda_cycle, 0)
         at_least("translator.lambda_identity", self.lambda_identity, 0)
         at_least("translator.image_pool_size", self.image_pool_size, 0, 1_000_000)
+        at_least("translator.lambda_nce", self.lambda_nce, 0)
+        positive("translator.nce_temperature", self.nce_temperature, 100)
+        at_least("translator.num_patches", self.num_patches, 2, 1_000_000)
+        at_least("translator.projection_dim", self.projection_dim, 1, 100_000)
         one_of("translator.crop", self.crop, ("square", "tight"))
         at_least("translator.crop_size", self.crop_size, 16, 8192)
         at_least("translator.load_size", self.load_size, self.crop_size, 8192)

@@ -2,15 +2,21 @@
 128 px crops and for the 32 px crops of the miniature world.
 """
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ptl_sweep.ptl.translators.base import GanTranslator
 from ptl_sweep.ptl.translators.cyclegan import CycleGan
 
 SMALL_CROP_PX = 64  # below it one downsampling less, or the bottleneck keeps no layout
 RECEPTIVE_FIELDS = {3: 70, 2: 34, 1: 16}  # of a PatchGAN, pixels, by number of strided layers
 INITIAL_SD = 0.02  # of every convolution weight
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class CycleNetworks(nn.Module):
@@ -51,22 +57,27 @@ class GeneratorBlock(nn.Module):
 
 
 def build_networks(config: CycleGan, generator: torch.Generator) -> CycleNetworks:
-    """The four networks, weights from N(0, 0.02), biases 0.
+    """The four networks, weights from N(0, 0.02), biases 0; see `initialised`."""
+    return initialised(lambda: CycleNetworks(config), generator)
+
+
+def initialised(make: Callable[[], Network], generator: torch.Generator) -> Network:
+    """What `make` makes, weights from N(0, 0.02), biases 0.
 
     The same weights for the same generator seed; the global random state is neither read nor moved.
     """
     with torch.device("meta"):
-        networks = CycleNetworks(config)
-    networks.to_empty(device="cpu")
-    for name, parameter in networks.named_parameters():
+        network = make()
+    network.to_empty(device="cpu")
+    for name, parameter in network.named_parameters():
         if name.endswith("bias"):
             nn.init.zeros_(parameter)
         else:
             nn.init.normal_(parameter, 0.0, INITIAL_SD, generator=generator)
-    return networks
+    return network
 
 
-def generator_network(config: CycleGan) -> nn.Sequential:
+def generator_network(config: GanTranslator) -> nn.Sequential:
     """ResNet generator, [-1, 1] to [-1, 1] of the same size.
 
     Upsampling is nearest + convolution, which leaves no checkerboard. Crops below SMALL_CROP_PX
@@ -88,7 +99,7 @@ def generator_network(config: CycleGan) -> nn.Sequential:
     return nn.Sequential(*layers, last, nn.Tanh())
 
 
-def discriminator_network(config: CycleGan) -> nn.Sequential:
+def discriminator_network(config: GanTranslator) -> nn.Sequential:
     """PatchGAN without a final sigmoid (LSGAN): 70x70, or the largest that fits the crop."""
     fitting = [n for n, field in RECEPTIVE_FIELDS.items() if field <= config.crop_size]
     channels = config.base_channels

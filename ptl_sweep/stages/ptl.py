@@ -51,7 +51,7 @@ class PtlStage(DetectorStage):
     def run(self, ctx: "StageContext") -> Summary:
         """Select from V_t, translate, and train on R_t from the initial weights."""
         from ptl_sweep.checkpoints import remove_checkpoint
-        from ptl_sweep.ptl.cyclegan import CHECKPOINT_NAME
+        from ptl_sweep.ptl.adversarial import CHECKPOINT_NAME
         from ptl_sweep.stages import media
         from ptl_sweep.stages.fitting import fit_detector
         from ptl_sweep.stages.selecting import select_images

@@ -64,7 +64,7 @@ def make_record() -> Callable[..., ImageRecord]:
 
 @pytest.fixture
 def tiny_config() -> TranslatorConfig:
-    """The keys of the smallest CycleGAN that trains."""
+    """The keys of the smallest CycleGAN, or FastCUT, that trains."""
     return TranslatorConfig(
         name="tiny",
         num_steps=6,
@@ -76,6 +76,8 @@ def tiny_config() -> TranslatorConfig:
         crop_size=16,
         base_channels=4,
         num_residual_blocks=1,
+        num_patches=16,
+        projection_dim=8,
         min_crop_px=8,
     )
 

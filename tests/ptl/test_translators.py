@@ -17,6 +17,7 @@ from ptl_sweep.ptl.translators.base import FitRun, FittedTranslator
 from ptl_sweep.ptl.translators.color_stats import ColorStatistics, channel_statistics
 
 METHODS = choice_names("ptl_sweep.ptl.translators")
+LEARNING = ["cyclegan", "fastcut"]  # what trains networks
 
 
 def crop_set(seed: int, n: int, side: int = 18) -> CropSet:
@@ -62,7 +63,9 @@ def test_every_method_gives_crops_of_the_same_shape_and_the_same_again(
 def test_a_method_that_is_no_file_of_the_folder_is_refused_with_those_that_are(
     tiny_config: TranslatorConfig,
 ) -> None:
-    with pytest.raises(ConfigError, match="one of color_stats, cyclegan, identity; got gan"):
+    with pytest.raises(
+        ConfigError, match="one of color_stats, cyclegan, fastcut, identity; got gan"
+    ):
         translator_of(replace(tiny_config, method="gan"), 1)
 
 
@@ -74,11 +77,13 @@ def test_an_option_that_a_method_does_not_have_is_refused(
         translator_of(replace(tiny_config, method=method, options={"strength": 1}), 1)
 
 
+@pytest.mark.parametrize("method", LEARNING)
 def test_only_a_later_iteration_starts_warm_and_only_when_asked_to(
-    tiny_config: TranslatorConfig,
+    method: str, tiny_config: TranslatorConfig
 ) -> None:
+    config = replace(tiny_config, method=method)
     steps = [
-        translator_of(replace(tiny_config, warm_start=warm), iteration).num_warm_steps
+        translator_of(replace(config, warm_start=warm), iteration).num_warm_steps
         for warm in (True, False)
         for iteration in (1, 2)
     ]
@@ -105,7 +110,7 @@ def test_a_flat_crop_is_shifted_and_not_blown_up() -> None:
     assert np.array_equal(translated, np.full_like(translated, 100))
 
 
-@pytest.mark.parametrize("method", ["color_stats", "cyclegan"])
+@pytest.mark.parametrize("method", sorted({*METHODS} - {"identity"}))
 @pytest.mark.parametrize(("source", "target", "missing"), [(0, 3, "virtual"), (3, 0, "real")])
 def test_without_crops_of_one_side_persons_stay_untranslated_with_a_reason(
     method: str,
@@ -126,24 +131,27 @@ def test_without_crops_of_one_side_persons_stay_untranslated_with_a_reason(
     assert f"no {missing} person crop" in translator.reason
 
 
+@pytest.mark.parametrize("method", LEARNING)
 def test_batches_do_not_change_a_translation(
-    tiny_config: TranslatorConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, tiny_config: TranslatorConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    translator = fit(tiny_config, tmp_path)
+    translator = fit(replace(tiny_config, method=method), tmp_path)
     crops = crop_set(2, 7, side=16).pixels
     whole = translator.translate(crops)
-    monkeypatch.setattr("ptl_sweep.ptl.cyclegan.PIXELS_PER_FORWARD", 2 * 16 * 16)
+    monkeypatch.setattr("ptl_sweep.ptl.adversarial.PIXELS_PER_FORWARD", 2 * 16 * 16)
     assert_pixels_close(translator.translate(crops), whole)
 
 
+@pytest.mark.parametrize("method", LEARNING)
 def test_the_saved_networks_warm_start_the_next_iteration_unless_it_is_off(
-    tiny_config: TranslatorConfig, tmp_path: Path
+    method: str, tiny_config: TranslatorConfig, tmp_path: Path
 ) -> None:
-    first = fit(tiny_config, tmp_path / "one")
+    config = replace(tiny_config, method=method)
+    first = fit(config, tmp_path / "one")
     saved = tmp_path / "translator.safetensors"
     first.save(saved)
     crops = crop_set(2, 3, side=16).pixels
-    kept = replace(tiny_config, num_warm_steps=0)
+    kept = replace(config, num_warm_steps=0)
     warm = fit(kept, tmp_path / "two", warm_start=saved, seed=1)
     assert np.array_equal(warm.translate(crops), first.translate(crops))
     cold = fit(replace(kept, warm_start=False), tmp_path / "three", warm_start=saved, seed=1)

@@ -122,6 +122,10 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "translator.lambda_cycle": (5.0, PTL),
     "translator.lambda_identity": (0.1, PTL),
     "translator.image_pool_size": (10, PTL),
+    "translator.lambda_nce": (5.0, NOTHING),  # read by fastcut only, as the next three
+    "translator.nce_temperature": (0.1, NOTHING),
+    "translator.num_patches": (64, NOTHING),
+    "translator.projection_dim": (64, NOTHING),
     "translator.crop": ("tight", PTL),
     "translator.load_size": (40, PTL),
     "translator.crop_size": (28, PTL),
@@ -216,7 +220,8 @@ CONDITIONAL: list[tuple[dict[str, Any], str, Any, set[str]]] = [
         for name, value in {
             "num_steps": 90, "num_warm_steps": 90, "warm_start": False, "batch_size": 4,
             "learning_rate": 1e-4, "lambda_cycle": 5.0, "lambda_identity": 0.1,
-            "image_pool_size": 10, "crop": "tight", "load_size": 40, "crop_size": 28,
+            "image_pool_size": 10, "lambda_nce": 5.0, "nce_temperature": 0.1, "num_patches": 64,
+            "projection_dim": 64, "crop": "tight", "load_size": 40, "crop_size": 28,
             "base_channels": 8, "num_residual_blocks": 2, "min_crop_px": 9,
         }.items()
     ),
@@ -231,6 +236,22 @@ CONDITIONAL: list[tuple[dict[str, Any], str, Any, set[str]]] = [
             ("load_size", 40, PTL),
             ("crop_size", 28, PTL),
             ("min_crop_px", 9, PTL),
+        ]
+    ),
+    *(
+        ({"translator.method": "fastcut"}, f"translator.{name}", value, effect)
+        for name, value, effect in [
+            ("lambda_nce", 5.0, PTL),
+            ("nce_temperature", 0.1, PTL),
+            ("num_patches", 64, PTL),
+            ("projection_dim", 64, PTL),
+            ("num_steps", 90, PTL),
+            ("num_warm_steps", 90, PTL_2),
+            ("warm_start", False, PTL_2),
+            ("crop", "tight", PTL),
+            ("lambda_cycle", 5.0, NOTHING),
+            ("lambda_identity", 0.1, NOTHING),
+            ("image_pool_size", 10, NOTHING),
         ]
     ),
 ]  # fmt: skip

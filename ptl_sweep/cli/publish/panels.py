@@ -16,7 +16,7 @@ SELECTED = ("ptl/effective_sample_size", "ptl/num_selected")
 LOSSES = ("train/loss", "train/loss_classification", "train/loss_box")
 TRANSLATOR_LOSSES = (
     "translate/loss_adversarial", "translate/loss_cycle", "translate/loss_identity",
-    "translate/loss_discriminator",
+    "translate/loss_nce", "translate/loss_discriminator",
 )  # fmt: skip
 SYSTEM = ("train/images_per_second", "train/learning_rate", "train/gpu_memory_mb")
 PICTURES = ("ptl/transformed", "ptl/selected_pool")
@@ -46,7 +46,7 @@ def ptl_panels() -> list[Any]:
         curve(ITERATION, GAPS, "Domain gap, squared Mahalanobis distance"),
         curve(ITERATION, SELECTED, "Selected images and their effective number"),
         curve(TRAIN_STEP, LOSSES, "Training loss"),
-        curve(TRANSLATE_STEP, TRANSLATOR_LOSSES, "CycleGAN losses"),
+        curve(TRANSLATE_STEP, TRANSLATOR_LOSSES, "Translator losses"),
         pictures("Transformed pictures, pool and selection", PICTURES),
     ]
 

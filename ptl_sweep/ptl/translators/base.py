@@ -3,7 +3,7 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, runtime_checkable
 
@@ -135,3 +135,36 @@ class CropTranslator(Translator):
     @abstractmethod
     def fit(self, source: CropSet, target: CropSet, run: FitRun) -> FittedTranslator:
         """Fit from virtual to real crops, both of side load_size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GanTranslator(CropTranslator):
+    """A method that trains a generator against a discriminator, in steps."""
+
+    remedy: ClassVar[str]  # what to change when its losses are no numbers any more
+
+    num_steps: int
+    num_warm_steps: int | None  # from the networks of the iteration before; None: from scratch
+    batch_size: int
+    learning_rate: float
+    base_channels: int
+    num_residual_blocks: int
+
+    @classmethod
+    def of(cls, config: TranslatorConfig, iteration: int) -> "GanTranslator":
+        """Only a later iteration has networks to start from. Raises: ConfigError."""
+        recipe = cls.read(config, config.options)
+        is_warm = config.warm_start and iteration > 1
+        return recipe if is_warm else replace(recipe, num_warm_steps=None)
+
+    def fit(self, source: CropSet, target: CropSet, run: FitRun) -> FittedTranslator:
+        """Train, warm or from scratch. Raises: TranslationDiverged, Interrupted."""
+        if self.num_warm_steps is None:
+            run = run._replace(warm_start=None)
+        return self.train(source.pixels, target.pixels, run)
+
+    @abstractmethod
+    def train(
+        self, source: UInt8[ndarray, "n s s 3"], target: UInt8[ndarray, "m s s 3"], run: FitRun
+    ) -> FittedTranslator:
+        """Train on virtual and real crops. Raises: TranslationDiverged, Interrupted."""

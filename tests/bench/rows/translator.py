@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ptl_sweep.config.schema import TranslatorConfig, conf_dir
-from ptl_sweep.ptl.cyclegan import ImagePool, draw_batch, train_cyclegan
+from ptl_sweep.ptl.adversarial import draw_batch
+from ptl_sweep.ptl.cyclegan import ImagePool, train_cyclegan
 from ptl_sweep.ptl.networks import CycleNetworks, build_networks
 from ptl_sweep.ptl.translators.base import FitRun
 from ptl_sweep.ptl.translators.cyclegan import CycleGan
