@@ -7,6 +7,7 @@ NUMERIC = (
     "detection",
     "distance",
     "metrics",
+    "own_detector",
     "predict",
     "ptl",
     "report",

@@ -50,8 +50,9 @@ def test_the_names_that_users_import_and_call_stay() -> None:
     assert set(ptl_sweep.__all__) == {"Sweep", "__version__", "load_sweep"}
     public = {name for name in dir(Sweep) if not name.startswith("_")}
     assert public == {
-        "cell", "cells", "claims", "detections", "detector", "export_coco", "folder", "gaussian",
-        "measure", "name", "persons", "plan", "results", "summary", "table", "training_images",
+        "cell", "cells", "claims", "detections", "detector", "export_coco", "export_detections",
+        "folder", "gaussian", "measure", "name", "persons", "plan", "results", "summary", "table",
+        "training_images",
     }  # fmt: skip
     with pytest.raises(AttributeError, match="load_sweeps"):
         _ = ptl_sweep.load_sweeps

@@ -120,7 +120,8 @@ def test_a_command_of_the_documentation_has_a_verb_keys_and_values_that_exist(
             (ConfigError, DataError)
         ) as refused:  # its words are right: what it asks for lacks
             COMMANDS[verb](rest)
-        asked = r"no sweep\b|/path/to/data/(archangel|quarry|people)|pool.root is /path/to"
+        data = r"/path/to/data/(archangel|quarry|people)|pool.root is /path/to"
+        asked = rf"no sweep\b|detections is no folder|{data}"
         assert re.match(asked, str(refused.value))
     else:
         overrides = [word for word in arguments if "=" in word and not word.startswith("-")]

@@ -13,14 +13,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from ptl_sweep.detection.table import DetectionTable
-from ptl_sweep.predict.document import (
-    CATEGORIES,
-    GROUND_TRUTH,
-    PERSON,
-    CocoFiles,
-    bounding_boxes,
-    image_entry,
-)
+from ptl_sweep.predict.document import GROUND_TRUTH, CocoFiles, ground_truth
 from ptl_sweep.predict.folder import replaced_folder
 from ptl_sweep.store import write_atomically
 
@@ -42,26 +35,3 @@ def write_coco(
             files.finish([])
         content = json.dumps(ground_truth(table, info)).encode()
         write_atomically(work / GROUND_TRUTH, content)
-
-
-def ground_truth(table: DetectionTable, info: Mapping[str, Any]) -> dict[str, Any]:
-    """COCO's document of the persons of a target; `missed` says whom no detection hits."""
-    boxes = bounding_boxes(table.truths.boxes)
-    persons = zip(table.truths.image.tolist(), boxes, table.missed.tolist(), strict=True)
-    return {
-        "info": dict(info),
-        "categories": CATEGORIES,
-        "images": [image_entry(number, image) for number, image in enumerate(table.images, 1)],
-        "annotations": [
-            {
-                "id": number,
-                "image_id": image + 1,
-                "category_id": PERSON,
-                "bbox": box,
-                "area": box[2] * box[3],
-                "iscrowd": 0,
-                "missed": missed,
-            }
-            for number, (image, box, missed) in enumerate(persons, start=1)
-        ],
-    }

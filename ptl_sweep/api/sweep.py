@@ -19,6 +19,7 @@ from ptl_sweep.datasets import registry
 from ptl_sweep.detection.detector import Detector
 from ptl_sweep.detection.table import ARTIFACTS, DetectionTable, load_detections
 from ptl_sweep.distance.gaussian import Gaussian, GaussianRefusal, fit_gaussian
+from ptl_sweep.own_detector.export import export_detections
 from ptl_sweep.pipeline.graph import CellIteration
 from ptl_sweep.pipeline.plan import Plan, find_plan
 from ptl_sweep.predict.distance import TrainingDistance
@@ -136,6 +137,18 @@ class Sweep:
             "train2test_distance": distance.describe(),
         }
         write_coco(table, frames.distances_of(table, distance.fit), Path(folder), info)
+        return Path(folder)
+
+    def export_detections(
+        self, cell: CellId, folder: str | Path, iteration: int | None = None
+    ) -> Path:
+        """Write what the cell's detector found on every target, with features; returns the folder.
+
+        It holds train/, validation/ and a folder for each target, as docs/own-detector says, and
+        `python -m ptl_sweep measure` reads it. A folder that holds something is refused.
+        Raises: ConfigError, StoreError, OSError.
+        """
+        export_detections(self.plan, self._reading(cell, iteration).detector, Path(folder))
         return Path(folder)
 
     def gaussian(

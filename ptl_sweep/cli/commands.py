@@ -24,6 +24,8 @@ from ptl_sweep.cli.data import (
     pool_command,
 )
 from ptl_sweep.cli.flags.flags import hydra_words, read_flags
+from ptl_sweep.cli.measure.export import export_detections_command
+from ptl_sweep.cli.measure.measure import measure_command
 from ptl_sweep.cli.predict.export import export_command
 from ptl_sweep.cli.predict.predict import predict_command
 from ptl_sweep.cli.publish.publish import publish_command
@@ -185,6 +187,6 @@ COMMANDS: dict[str, Command] = {
         plan_command, status_command, wait_command, cancel_command, logs_command, check_command,
         new_dataset_command, new_target_command, manifest_command, pool_command, rerun_command,
         report_command, table_command, figure_command, publish_command, sync_command, store_command,
-        predict_command, export_command,
+        predict_command, export_command, export_detections_command, measure_command,
     )
 }  # fmt: skip

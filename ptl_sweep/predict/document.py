@@ -17,7 +17,7 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from ptl_sweep.datasets.records import ImageRecord
-from ptl_sweep.detection.table import EvaluatedImage
+from ptl_sweep.detection.table import DetectionTable, EvaluatedImage
 
 DETECTIONS, RESULTS = "detections.json", "results.json"
 GROUND_TRUTH = "ground_truth.json"  # beside them where it is known
@@ -100,6 +100,17 @@ def bounding_boxes(boxes: Float[ndarray, "n 4"]) -> list[list[float]]:
     return [[_short(value) for value in box] for box in sized]
 
 
+def scored_boxes(
+    image: int, boxes: Float[ndarray, "n 4"], scores: Float[ndarray, " n"]
+) -> list[dict[str, Any]]:
+    """COCO results of the picture with this number (boxes: xyxy pixels)."""
+    rows = zip(bounding_boxes(boxes), scores.astype(np.float32), strict=True)
+    return [
+        {"image_id": image, "category_id": PERSON, "bbox": box, "score": _short(score)}
+        for box, score in rows
+    ]
+
+
 def _results(
     image: int,
     boxes: Float[ndarray, "n 4"],
@@ -107,22 +118,39 @@ def _results(
     distance: Float[ndarray, " n"],
 ) -> list[dict[str, Any]]:
     """COCO results of one picture; the distance is null where none exists."""
-    rows = zip(bounding_boxes(boxes), scores.astype(np.float32), distance.tolist(), strict=True)
+    rows = zip(scored_boxes(image, boxes, scores), distance.tolist(), strict=True)
     return [
-        {
-            "image_id": image,
-            "category_id": PERSON,
-            "bbox": box,
-            "score": _short(score),
-            "train2test_distance": float(f"{far:.9g}") if np.isfinite(far) else None,
-        }
-        for box, score, far in rows
+        result | {"train2test_distance": float(f"{far:.9g}") if np.isfinite(far) else None}
+        for result, far in rows
     ]
 
 
 def _short(value: np.float32) -> float:
     """The double with the fewest digits that is this float32."""
     return float(str(value))
+
+
+def ground_truth(table: DetectionTable, info: Mapping[str, Any]) -> dict[str, Any]:
+    """COCO's document of the persons of a target; `missed` says whom no detection hits."""
+    boxes = bounding_boxes(table.truths.boxes)
+    persons = zip(table.truths.image.tolist(), boxes, table.missed.tolist(), strict=True)
+    return {
+        "info": dict(info),
+        "categories": CATEGORIES,
+        "images": [image_entry(number, image) for number, image in enumerate(table.images, 1)],
+        "annotations": [
+            {
+                "id": number,
+                "image_id": image + 1,
+                "category_id": PERSON,
+                "bbox": box,
+                "area": box[2] * box[3],
+                "iscrowd": 0,
+                "missed": missed,
+            }
+            for number, (image, box, missed) in enumerate(persons, start=1)
+        ],
+    }
 
 
 def read_info(folder: Path) -> dict[str, Any] | None:

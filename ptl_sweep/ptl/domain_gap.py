@@ -70,11 +70,26 @@ def collect_training_features(
     features = [np.zeros((0, detector.feature_dim), dtype=np.float32)]
     scores = [np.zeros(0, dtype=np.float32)]
     for record, detections in zip(records, found, strict=True):
-        kept = _found_persons(detections, record, config)
+        kept = found_persons(detections, record.boxes, config)
         features.append(detections.features[kept].float().cpu().numpy())
         scores.append(detections.scores[kept].float().cpu().numpy())
     images = np.repeat(np.arange(len(records)), [len(kept) for kept in scores[1:]])
     return TrainingFeatures(np.concatenate(features), images, np.concatenate(scores))
+
+
+def found_persons(
+    detections: Detections, persons: Float[ndarray, "m 4"], config: FeatureConfig
+) -> Int[Tensor, " k"]:
+    """Indices of the detections of one image that belong to D_c (PTL eq. 1), by falling score."""
+    if len(persons) == 0 or len(detections.boxes) == 0:
+        return torch.zeros(0, dtype=torch.int64)
+    truths = torch.tensor(persons).to(detections.boxes)
+    iou = box_iou(detections.boxes, truths).amax(dim=1)
+    good = ((iou > config.min_iou) & (detections.scores >= config.min_score)).nonzero()[:, 0]
+    places = torch.stack([detections.levels[good], detections.cells[good]], dim=1).cpu().numpy()
+    _, first = np.unique(places, axis=0, return_index=True)
+    kept: Int[Tensor, " k"] = good[torch.from_numpy(np.sort(first))]
+    return kept
 
 
 @torch.no_grad()
@@ -106,21 +121,6 @@ def measure_domain_gap(
                 for block in _blocks(persons, side):
                     _update_min_gap(gap, detector, gaussian, block, side=side, inference=inference)
     return gap
-
-
-def _found_persons(
-    detections: Detections, record: ImageRecord, config: FeatureConfig
-) -> Int[Tensor, " k"]:
-    """Indices of the detections of one image that belong to D_c, by falling score."""
-    if len(record.boxes) == 0 or len(detections.boxes) == 0:
-        return torch.zeros(0, dtype=torch.int64)
-    truths = torch.tensor(record.boxes).to(detections.boxes)
-    iou = box_iou(detections.boxes, truths).amax(dim=1)
-    good = ((iou > config.min_iou) & (detections.scores >= config.min_score)).nonzero()[:, 0]
-    places = torch.stack([detections.levels[good], detections.cells[good]], dim=1).cpu().numpy()
-    _, first = np.unique(places, axis=0, return_index=True)
-    kept: Int[Tensor, " k"] = good[torch.from_numpy(np.sort(first))]
-    return kept
 
 
 def _cut_persons(

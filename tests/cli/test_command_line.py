@@ -224,7 +224,7 @@ def test_a_disk_that_is_too_small_fails_cells_with_a_reason_and_more_space_mends
 
 @pytest.mark.parametrize(
     "command",
-    [name for name in COMMANDS if name not in ("manifest", "new-dataset", "new-target")],
+    [name for name in COMMANDS if name not in ("manifest", "measure", "new-dataset", "new-target")],
 )
 def test_help_of_a_command_says_which_key_value_it_takes(
     command: str, capsys: pytest.CaptureFixture[str]

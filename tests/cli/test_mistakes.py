@@ -161,6 +161,22 @@ OF_COMMANDS = [
     Mistake(
         "predict", "needs a STAGE or a cell, and a FOLDER", "usage: python -m ptl_sweep predict"
     ),
+    Mistake("measure", "needs one folder of detections", "usage: python -m ptl_sweep measure DIR"),
+    Mistake("measure a detections=b", "needs one folder of detections, got b and a", "usage"),
+    Mistake("measure nowhere", "nowhere is no folder of detections", "holds train/ and a folder"),
+    Mistake("measure detections=nowhere", "nowhere is no folder of detections", "fix: name"),
+    Mistake("measure nowhere --catgory x", "measure: there is no flag --catgory", "--category?"),
+    Mistake("measure nowhere --equal-n x", "measure: argument --equal-n: must be a whole number"),
+    Mistake("measure nowhere seed=1", "seed: this command takes detections=DIR, analysis.*, gaus"),
+    Mistake(
+        "measure nowhere analysis.shrinkge=oas",
+        "analysis.shrinkge: this command takes",
+        "did you mean analysis.shrinkage?",
+    ),
+    Mistake("measure nowhere analysis.shrinkage=pinv", "analysis.shrinkage must be one of"),
+    Mistake("measure nowhere analysis.relative_n=4,8", "analysis.relative_n=4,8: one value for"),
+    Mistake("export-detections", "needs a cell and one DIR", "usage: python -m ptl_sweep export-"),
+    Mistake("export-detections seed=0 lab", "no sweep in outputs/sweeps; start one"),
     Mistake("store", "store: needs a verb", "du|verify|clean"),
     Mistake("store duu", "store: unknown verb duu; did you mean du?"),
     Mistake("status nowhere", "no sweep nowhere in outputs/sweeps, which holds none"),

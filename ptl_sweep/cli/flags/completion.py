@@ -18,6 +18,7 @@ OF_GRIDS = {"plan", "check", "pool"}
 def completions(line: str) -> list[str]:
     """List what the last word of a command line may become."""
     from ptl_sweep.cli.commands import COMMANDS  # which --help goes without
+    from ptl_sweep.cli.measure.measure import FOLDER, measure_keys
     from ptl_sweep.cli.store.store import VERBS
 
     words = line.split()[1:]
@@ -29,6 +30,8 @@ def completions(line: str) -> list[str]:
         return _begun(last, [*verbs, *_sweeps(words)])
     if words[0] in OF_GRIDS:
         return keys_of_hydra([*words[1:], last])
+    if words[0] == "measure" and last:  # without a letter, shells list the folders
+        return _begun(last, [f"{key}=" for key in (FOLDER, *measure_keys())])
     return [] if words[0] in COMMANDS else keys_of_hydra([*words, last])
 
 

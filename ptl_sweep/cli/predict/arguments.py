@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ptl_sweep.cli.arguments import cells_of, cells_shown, find_sweep, sweep_root
 from ptl_sweep.cli.store.arguments import find_store
 from ptl_sweep.config.schema import ConfigError
+from ptl_sweep.pipeline.plan import Plan
 
 if TYPE_CHECKING:  # torch comes with it
     from ptl_sweep.predict.published import PublishedDetector
@@ -72,14 +73,19 @@ def _named(
 
         return root, find_detector(store, options.names[0])
     plan = find_sweep(options.sweep, overrides)
-    cells = cells_of(plan, cell)
+    return plan.root, detector_of(plan, cell)
+
+
+def detector_of(plan: Plan, words: Sequence[str]) -> str:
+    """Find the published detector of the cells that these words describe. Raises: ConfigError."""
+    cells = cells_of(plan, words)
     found = list(dict.fromkeys(one.readings[-1].detector for one in cells))
     if len(found) != 1:
         raise ConfigError(
-            f"{len(found)} detectors of {plan.name} are {' '.join(cell)}; for example: "
-            f"{cells_shown(cells or plan.cells)}"
+            f"{len(found)} detectors of {plan.name} are {' '.join(words) or 'meant'}; "
+            f"for example: {cells_shown(cells or plan.cells)}"
         )
     from ptl_sweep.predict.published import require_published
 
     require_published(plan.store, found[0])
-    return plan.root, found[0]
+    return found[0]

@@ -1,34 +1,30 @@
 """COCO instances JSON: images/ and annotations/instances_SPLIT.json; crowds are ignored regions."""
 
-import math
-import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ptl_sweep.config.schema import DatasetConfig
 from ptl_sweep.datasets.images import image_size
 from ptl_sweep.datasets.readers.classes import class_meanings
+from ptl_sweep.datasets.readers.coco_entries import (
+    FIX,
+    Entry,
+    by_id,
+    coco_content,
+    entries_of,
+    is_box,
+    is_set,
+    known_id,
+)
 from ptl_sweep.datasets.readers.coco_layout import Part, find_parts, image_file
 from ptl_sweep.datasets.readers.division import divide
 from ptl_sweep.datasets.readers.validator import Labels, Validator
 from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.datasets.subsets import frame_runs, spread
-from ptl_sweep.datasets.validation import (
-    MAX_COORDINATE_PX,
-    data_error,
-    number,
-    parse_json,
-    quoted,
-    read_text,
-    require_root,
-)
-
-Entry = dict[str, Any]
-
-_FIX = "correct the file or delete the entry"
+from ptl_sweep.datasets.validation import data_error, number, quoted, require_root
 
 
 class _Image(NamedTuple):
@@ -74,7 +70,7 @@ def read_coco(config: DatasetConfig, split: str) -> ImageSet:
 
 def _listed(part: Part, config: DatasetConfig) -> list[_Image]:
     """The images of one file by name. Raises: DataError."""
-    content = _content(part.path)
+    content = coco_content(part.path)
     images = _images(content, part.path)
     categories = _categories(content, part.path, config)
     boxes = _boxes_by_image(content, part.path, set(images), categories)
@@ -91,59 +87,9 @@ def _add(image: _Image, scene: str, root: Path, validator: Validator) -> None:
     validator.add(f"{part.prefix}{image.name}", scene, path, size, labels)
 
 
-def _content(path: Path) -> Entry:
-    content = parse_json(read_text(path), path, "download or export the file again")
-    if not isinstance(content, dict):
-        raise data_error(path, "is not a COCO instances file", "export it as COCO detection JSON")
-    return content
-
-
-def _entries(content: Entry, key: str, fields: tuple[str, ...], path: Path) -> list[Entry]:
-    """The list under `key`, every entry with all of `fields`."""
-    entries = content.get(key)
-    if not isinstance(entries, list):
-        raise data_error(
-            path,
-            f"{key} is {quoted(entries)}, must be a list",
-            "use an instances file with images, annotations and categories",
-        )
-    for index, entry in enumerate(entries):
-        if not isinstance(entry, dict):
-            raise data_error(path, f"{key}[{index}] is {quoted(entry)}, must be an object", _FIX)
-        for field in fields:
-            if field not in entry:
-                raise data_error(path, f"{key}[{index}] has no {field}", _FIX)
-    return entries
-
-
-def _id(value: object) -> int | str | None:
-    """The id that a tool wrote as a number or as its digits; None for anything else."""
-    if isinstance(value, str):
-        return int(value) if re.fullmatch(r"0|[1-9][0-9]{0,17}", value) else value
-    return value if isinstance(value, int) else None
-
-
-def _by_id(
-    entries: list[Entry], key: str, path: Path, fields: tuple[str, ...] = ()
-) -> dict[int | str, Entry]:
-    """The entries by id; one that repeats another in `fields`, if any, is the same."""
-    found: dict[int | str, Entry] = {}
-    for index, entry in enumerate(entries):
-        own = _id(entry["id"])
-        first = entry if own is None else found.setdefault(own, entry)
-        repeats = fields and all(first.get(field) == entry.get(field) for field in fields)
-        if own is None or not (first is entry or repeats):
-            raise data_error(
-                path,
-                f"{key}[{index}].id is {quoted(entry['id'])}, must be a number no other entry has",
-                _FIX,
-            )
-    return found
-
-
 def _images(content: Entry, path: Path) -> dict[int | str, Entry]:
     """The images by id; their file names are unique and stay inside the root."""
-    entries = _entries(content, "images", ("id", "file_name"), path)
+    entries = entries_of(content, "images", ("id", "file_name"), path)
     seen: set[str] = set()
     for index, entry in enumerate(entries):
         name = entry["file_name"]
@@ -153,18 +99,18 @@ def _images(content: Entry, path: Path) -> dict[int | str, Entry]:
                 path,
                 f"images[{index}].file_name is {quoted(name)}, must be a path inside the data "
                 "set that no other image has",
-                _FIX,
+                FIX,
             )
         seen.add(name)
     if not entries:
         raise data_error(path, "images is an empty list", "export the split again")
-    return _by_id(entries, "images", path)
+    return by_id(entries, "images", path)
 
 
 def _categories(content: Entry, path: Path, config: DatasetConfig) -> dict[int | str, str]:
     """person, other or ignore by category id."""
-    entries = _entries(content, "categories", ("id", "name"), path)
-    categories = _by_id(entries, "categories", path, ("name",))  # VIA writes one for each file
+    entries = entries_of(content, "categories", ("id", "name"), path)
+    categories = by_id(entries, "categories", path, ("name",))  # VIA writes one for each file
     names = {key: str(entry["name"]) for key, entry in categories.items()}
     meanings = class_meanings(names.values(), config, path)
     return {key: meanings[name] for key, name in names.items()}
@@ -176,57 +122,26 @@ def _boxes_by_image(
     """Per image id rows of x, y, width, height, is person, is ignored."""
     rows: dict[int | str, list[tuple[float, ...]]] = {image_id: [] for image_id in images}
     fields = ("image_id", "category_id", "bbox")
-    for index, entry in enumerate(_entries(content, "annotations", fields, path)):
-        image_id = _known(entry, "image_id", rows, index, path)
-        category_id = _known(entry, "category_id", categories, index, path)
-        if not _is_box(entry["bbox"]):
+    for index, entry in enumerate(entries_of(content, "annotations", fields, path)):
+        image_id = known_id(entry, "image_id", rows, index, path)
+        category_id = known_id(entry, "category_id", categories, index, path)
+        if not is_box(entry["bbox"]):
             raise data_error(
                 path,
                 f"annotations[{index}].bbox is {quoted(entry['bbox'])}, must be [x, y, width, "
                 "height] in pixels",
-                _FIX,
+                FIX,
             )
         rows[image_id].append((*entry["bbox"], *_meaning(entry, categories[category_id])))
     return rows
 
 
-def _known(
-    entry: Entry, field: str, known: Collection[int | str], index: int, path: Path
-) -> int | str:
-    """Return the id in a field of annotations[index]. Raises: DataError when it is not known."""
-    found = _id(entry[field])
-    if found is not None and found in known:
-        return found
-    where = "images" if field == "image_id" else "categories"
-    raise data_error(
-        path,
-        f"annotations[{index}].{field} is {quoted(entry[field])}, which is not in the file's "
-        f"{where}",
-        _FIX,
-    )
-
-
 def _meaning(entry: Entry, meaning: str) -> tuple[bool, bool]:
     """Say whether an annotation is a person, and whether it is a region to ignore."""
-    is_region = _is_set(entry, "iscrowd") or _is_set(entry, "ignore")
+    is_region = is_set(entry, "iscrowd") or is_set(entry, "ignore")
     if meaning == "person" and is_region:
         return False, True
     return meaning == "person", meaning == "ignore"
-
-
-def _is_set(entry: Entry, flag: str) -> bool:
-    """Read a flag that tools write as a number, as a boolean or as text."""
-    value = entry.get(flag)
-    return str(value).strip().lower() not in ("none", "", "0", "0.0", "false")
-
-
-def _is_box(value: object) -> bool:
-    if not isinstance(value, list) or len(value) != 4:
-        return False
-    if any(isinstance(number, bool) or not isinstance(number, int | float) for number in value):
-        return False
-    inside = all(math.isfinite(number) and abs(number) <= MAX_COORDINATE_PX for number in value)
-    return inside and value[2] >= 0 and value[3] >= 0
 
 
 def _require_declared_size(entry: Entry, size: tuple[int, int], image: Path, path: Path) -> None:

@@ -37,6 +37,12 @@ def test_keys_and_choices_complete_grids(before: str) -> None:
     assert completions(f"ptl-sweep {before}train.num_s") == ["train.num_steps="]
 
 
+def test_measure_completes_the_keys_that_it_takes() -> None:
+    assert completions("ptl-sweep measure out/lab det") == ["detections="]
+    assert completions("ptl-sweep measure analysis.shr") == ["analysis.shrinkage="]
+    assert completions("ptl-sweep measure ") == []
+
+
 @pytest.mark.parametrize("typed", ["plan (", "plan target=[", "--nosuch x", "new-target ", "-m '"])
 def test_what_hydra_cannot_read_completes_to_nothing_and_says_nothing(
     typed: str, capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

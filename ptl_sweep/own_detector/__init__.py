@@ -1,0 +1,1 @@
+"""Detections of any detector, trained anywhere, measured as a sweep measures its own."""
