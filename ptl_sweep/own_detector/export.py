@@ -40,16 +40,7 @@ def export_detections(plan: Plan, detector: str, folder: Path) -> list[str]:
             f"{detector} was not evaluated on any target yet\n"
             "  fix: run the sweep's command again; `status` shows how far it is"
         )
-    settings = plan.settings
-    info = {
-        "tool": "ptl_sweep export-detections",
-        "version": __version__,
-        "stage": detector,
-        "folder": str(plan.folder.resolve()),
-        "splits": stages,
-        "analysis": asdict(settings.analysis),
-        "score_thresholds": list(settings.score_thresholds),
-    }
+    info = _about(plan, detector, stages)
     with replaced_folder(folder, info) as work:
         (work / TRAIN).mkdir()
         stored = plan.store.artifact(detector, TRAINING_FEATURES)
@@ -60,6 +51,19 @@ def export_detections(plan: Plan, detector: str, folder: Path) -> list[str]:
             write_split(load_detections(plan.store.path(key)), work / name, info)
         (work / ABOUT).write_text(json.dumps(info, indent=1))
     return [TRAIN, *stages]
+
+
+def _about(plan: Plan, detector: str, stages: Mapping[str, str]) -> dict[str, Any]:
+    """Where an export is from, and how its sweep measures it."""
+    return {
+        "tool": "ptl_sweep export-detections",
+        "version": __version__,
+        "stage": detector,
+        "folder": str(plan.folder.resolve()),
+        "splits": dict(stages),
+        "analysis": asdict(plan.settings.analysis),
+        "score_thresholds": list(plan.settings.score_thresholds),
+    }
 
 
 def _evaluations(plan: Plan, detector: str) -> Iterator[tuple[str, str]]:

@@ -25,12 +25,18 @@ def read_features(
 
     Raises: DataError for a file that is missing, damaged, of another shape or not finite.
     """
-    path, num = feature_file(folder, stem), len(used)
+    path = feature_file(folder, stem)
     if path is None:
         raise DataError(
-            f"{folder / stem}.npy is not there\n  fix: write one feature for each of the {num} "
-            f"{entries} into it ({PAGE})"
+            f"{folder / stem}.npy is not there\n  fix: write one feature for each of the "
+            f"{len(used)} {entries} into it ({PAGE})"
         )
+    features = _rows(path, len(used), entries)
+    require_finite(features, used, path)
+    return features
+
+
+def _rows(path: Path, num: int, entries: str) -> Float[ndarray, "n d"]:
     array = _array(path)
     if array.ndim != 2 or array.dtype.kind != "f":
         raise data_error(
@@ -45,7 +51,6 @@ def read_features(
             "write one row for each of them, in their order",
         )
     features: Float[ndarray, "n d"] = array
-    require_finite(features, used, path)
     return features
 
 

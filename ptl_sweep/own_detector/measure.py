@@ -72,22 +72,30 @@ def measure_folder(folder: Path, order: MeasureOrder) -> Measured:
             _store(_target(path, order.category), work / "targets" / path.name, training)
             for path in splits.targets
         ]
-        job = DetectorJob(
-            key=folder.name,
-            training_features=work / FEATURES,
-            validation=held_out,
-            evaluations=tuple(map(_evaluation, targets)),
-            settings=order.analysis,
-            score_thresholds=order.score_thresholds,
-            equal_n=_equal_n(training, order),
-            seed=derive_seed(0, "analysis"),
-        )
-        found = measure_detector(job)
+        found = measure_detector(_job(work / FEATURES, held_out, targets, order))
     rows = [
         _row(one, found.cells[one.folder.name], order, _lacking(splits.validation, one.split))
         for one in targets
     ]
     return Measured(training=what, gaussian=found.gaussian, targets=rows)
+
+
+def _job(
+    training: Path, validation: Path | None, targets: Sequence[_Stored], order: MeasureOrder
+) -> DetectorJob:
+    """What the reducer would ask of these files if a sweep had written them."""
+    with np.load(training) as stored:
+        num = len(stored["images"])
+    return DetectorJob(
+        key="own",
+        training_features=training,
+        validation=validation,
+        evaluations=tuple(map(_evaluation, targets)),
+        settings=order.analysis,
+        score_thresholds=order.score_thresholds,
+        equal_n=None if num < order.analysis.equal_n_min else order.equal_n or num,
+        seed=derive_seed(0, "analysis"),
+    )
 
 
 def _require_gaussian(
@@ -131,15 +139,9 @@ def _store(split: Split, folder: Path, training: StoredFeatures) -> _Stored:
 
 
 def _evaluation(target: _Stored) -> Evaluation:
-    """One target; equal images are resampled alike, whatever the detector."""
-    seed = derive_seed(0, "bootstrap", [image.image_id for image in target.split.images])
+    """One target; equal images are resampled alike, whatever the detector and their order."""
+    seed = derive_seed(0, "bootstrap", sorted(image.image_id for image in target.split.images))
     return Evaluation(target.folder.name, target.folder, is_final=True, seed=seed)
-
-
-def _equal_n(training: StoredFeatures, order: MeasureOrder) -> int | None:
-    """Features to compare at; None for a detector with fewer than `analysis.equal_n_min`."""
-    num = len(training.features)
-    return None if num < order.analysis.equal_n_min else order.equal_n or num
 
 
 def _lacking(validation: Path | None, target: Split) -> list[str]:

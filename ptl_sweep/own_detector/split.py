@@ -1,6 +1,6 @@
 """One split of any data set, image by image: its ground truths and what any detector found."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple, TypedDict
@@ -76,31 +76,33 @@ def read_split(folder: Path, category: str | None) -> Split:
     """
     truth = read_ground_truth(ground_truth_file(folder), category)
     results = read_results(results_file(folder), truth)
+    return Split(
+        folder=folder,
+        category=truth.category,
+        images=tuple(_images(truth, results)),
+        num_annotations=len(truth.annotations),
+        num_results=len(results),
+    )
+
+
+def _images(truth: GroundTruth, results: Sequence[Entry]) -> Iterator[OwnImage]:
+    """Each image with what belongs to it, in the order of the file."""
     names = [str(entry["file_name"]) for entry in truth.images.values()]
     runs = frame_runs([str(PurePosixPath(name).with_suffix("")) for name in names])
     persons = _by_image(truth.annotations, truth, lambda entry: not _is_region(entry))
     regions = _by_image(truth.annotations, truth, _is_region)
     found = _by_image(results, truth)
-    return Split(
-        folder=folder,
-        category=truth.category,
-        images=tuple(
-            OwnImage(
-                image_id=name,
-                scene=str(entry.get("scene", run)),
-                width=_side(entry, "width"),
-                height=_side(entry, "height"),
-                truths=own,
-                regions=ignored.boxes,
-                **_by_score(boxes, results),
-            )
-            for entry, name, run, own, ignored, boxes in zip(
-                truth.images.values(), names, runs, persons, regions, found, strict=True
-            )
-        ),
-        num_annotations=len(truth.annotations),
-        num_results=len(results),
-    )
+    rows = zip(truth.images.values(), names, runs, persons, regions, found, strict=True)
+    for entry, name, run, own, ignored, boxes in rows:
+        yield OwnImage(
+            image_id=name,
+            scene=str(entry.get("scene", run)),
+            width=_side(entry, "width"),
+            height=_side(entry, "height"),
+            truths=own,
+            regions=ignored.boxes,
+            **_by_score(boxes, results),
+        )
 
 
 def _by_image(

@@ -30,13 +30,7 @@ ANY_CELL = ("target=field", "synthetic=off", "seed=0")  # which of them changes 
 def measure_command(arguments: list[str]) -> int:
     """Measure any detector from exported detections: AP, train2test distance and AP_t2t."""
     parser = command_parser(measure_command, words=MEASURE_WORDS)
-    parser.add_argument("folder", nargs="?", metavar="DIR", help="exported detections; see below")
-    parser.add_argument("--out", type=Path, metavar="DIR",
-                        help="write measures.csv, .parquet and .json into this folder")  # fmt: skip
-    parser.add_argument("--category", metavar="NAME", help="which category is measured; default: "
-                        "the only one, or person")  # fmt: skip
-    parser.add_argument("--equal-n", type=whole_number, metavar="N", help="training features of "
-                        "the equal_n distance, the same for all that you compare")  # fmt: skip
+    _add_flags(parser)
     overrides, options = parse_overrides(parser, arguments)
     folder = _folder(options.folder, overrides)
     order = _order(options, [one for one in overrides if not one.startswith(f"{FOLDER}=")])
@@ -55,6 +49,16 @@ def measure_command(arguments: list[str]) -> int:
     text = measures_text(content, order.score_thresholds, options.out)
     answer(content, text, as_json=options.json)
     return OK
+
+
+def _add_flags(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", nargs="?", metavar="DIR", help="exported detections; see below")
+    parser.add_argument("--out", type=Path, metavar="DIR",
+                        help="write measures.csv, .parquet and .json into this folder")  # fmt: skip
+    parser.add_argument("--category", metavar="NAME", help="which category is measured; default: "
+                        "the only one, or person")  # fmt: skip
+    parser.add_argument("--equal-n", type=whole_number, metavar="N", help="training features of "
+                        "the equal_n distance, the same for all that you compare")  # fmt: skip
 
 
 def _folder(named: str | None, overrides: Sequence[str]) -> Path:
