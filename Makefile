@@ -30,7 +30,7 @@ BASELINES := experiment=paper synthetic=on \
   arm=off,off_augmented,naive_merge,naive_transform,pretrain_finetune,random,greedy,on
 ARMS := experiment=paper synthetic=on
 N := 25,50,100,200
-TRANSLATORS := identity,color_stats,cyclegan
+TRANSLATORS := identity,color_stats,cyclegan,fastcut
 DETECTORS := retinanet_r50,fcos_r50
 else ifeq ($(WORLD),miniature)
 STUDY := demo
@@ -38,7 +38,7 @@ FIRST := experiment=demo synthetic.num_iterations=1 target=field seed=0,1,2
 BASELINES := experiment=baselines
 ARMS := experiment=demo_controls
 N := 10,20,40,80
-TRANSLATORS := identity,color_stats,cyclegan_tiny
+TRANSLATORS := identity,color_stats,cyclegan_tiny,fastcut_tiny
 DETECTORS := retinanet_tiny,fcos_tiny
 else
 $(error WORLD is real or miniature, not $(WORLD))

@@ -31,6 +31,7 @@ ARMS = {  # target -> arms in the miniature world, in the paper's
     "table-tau": (("off", "on", "random", "greedy"),) * 2,
     "table-n": (("off", "on"),) * 2,
     "table-translators": (("off", "on"),) * 2,
+    "table-detectors": (("off", "on"),) * 2,
 }
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
