@@ -73,6 +73,17 @@ def test_losses_and_gradients_equal_stock_torchvision(
         assert_gradients_close(a, b)
 
 
+def test_losses_are_float32_under_autocast(small: Detector) -> None:
+    images, boxes = random_images(), [random_boxes(4), random_boxes(9)]
+    exact = small.losses(images, boxes, nothing(2))
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = small.losses(images, boxes, nothing(2))
+    for one, other in zip(mixed, exact, strict=True):
+        assert one.dtype == torch.float32
+        assert one != other  # convolutions have fewer digits
+        torch.testing.assert_close(one, other, rtol=0.05, atol=0)
+
+
 def test_feature_is_the_tower_output_at_level_and_cell(detector: Detector) -> None:
     towers: list[Tensor] = []
     hook = detector.head.classification_head.cls_logits.register_forward_pre_hook(
