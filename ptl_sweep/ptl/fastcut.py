@@ -6,8 +6,8 @@ layers of the generator's encoder; projections of 256 dimensions; negatives of t
 identity term; no pool of earlier fakes; half of the steps translate mirrored pictures; the
 discriminator is updated first; Adam 2e-4 with betas (0.5, 0.999). Ours: the networks are those of
 our CycleGAN (six residual blocks instead of nine, no anti-aliased resampling, weights from
-N(0, 0.02) instead of Xavier's), the learning rate does not decay, and later PTL iterations start
-from the networks before.
+N(0, 0.02) instead of Xavier's), pixels are compared without the padding of the first layer, the
+learning rate does not decay, and later PTL iterations start from the networks before.
 """
 
 from dataclasses import dataclass
