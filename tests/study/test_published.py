@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -209,7 +210,22 @@ def test_what_was_chosen_on_test_data_or_varies_a_setting_stands_beside_nothing(
 ) -> None:
     beside = published_beside(rows, NOTHING, "visdrone")
     places = beside.select("paper", "dataset", "target", "real_count").rows()
-    assert set(beside["table"]) == {"1", "4", "not stated"}
+    assert set(beside["table"]) == {"1", "4", "6a"}
     full = [place for place in places if place[0] == PTL]
     assert len(full) == 2 * len(set(full)) == 20  # AP50 and AP of 4 in-domain, 6 cross-domain cells
     assert len(places) - len(full) == 2  # AP alone, second-hand
+
+
+def test_the_fall_that_needs_no_shift_is_what_the_formula_says() -> None:
+    """docs/method.md, section 5, from E[d] = D (n + 1) / (n - D - 2) of section 2."""
+    text = (Path(__file__).parents[2] / "docs" / "method.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (16|32) \|((?: \d+ \|){4}) (\d+) % \| (\d+) % \|$", text, re.MULTILINE)
+    assert len(rows) == 2
+    for persons, distances, fall, fall_of_root in rows:
+        counts = int(persons) * np.array([20, 50, 100, 200])
+        expected = 256 * (counts + 1) / (counts - 256 - 2)
+        np.testing.assert_array_equal(np.rint(expected), [int(d) for d in distances.split("|")[:4]])
+        ratio = expected[-1] / expected[0]
+        assert int(fall) == round(100 * (1 - ratio))
+        assert int(fall_of_root) == round(100 * (1 - ratio**0.5))
+    assert round(100 * (1 - 19.8 / 35.1)) == 44
