@@ -94,7 +94,7 @@ def _whole_seeds(arm: pl.DataFrame) -> pl.DataFrame:
 
 def _of(claims: pl.DataFrame, statement: Statement) -> pl.DataFrame:
     """Rows about AP50 itself, not about what it is compared with."""
-    found = claims.filter(pl.col("part").is_null(), statement=statement, metric=METRIC)
+    found = claims.filter(pl.col("part").fill_null("") == "", statement=statement, metric=METRIC)
     return found.with_columns(cs.float().fill_nan(None))
 
 

@@ -21,10 +21,12 @@ def source_of(results: pl.DataFrame, claims: pl.DataFrame) -> PaperSource:
     return PaperSource(results, results, claims, THRESHOLDS, steps)
 
 
-@pytest.fixture(scope="module")
-def controls() -> PaperSource:
+@pytest.fixture(scope="module", params=["as the reducer writes them", "from a CSV file"])
+def controls(request: pytest.FixtureRequest) -> PaperSource:
     """Eight arms, six worlds, three targets."""
     results, claims = (pl.read_csv(CONTROLS / f"{name}.csv") for name in ("results", "claims"))
+    if request.param == "as the reducer writes them":
+        claims = claims.with_columns(pl.col("part").cast(pl.String).fill_null(""))
     return source_of(results, claims)
 
 
@@ -102,7 +104,7 @@ def test_too_few_seeds_have_a_change_and_no_verdict(controls: PaperSource) -> No
     """Tables of a sweep have NaN where a CSV file has nothing."""
     row = {
         "statement": "effect", "dataset": "miniature", "treated": "on", "reference": "off",
-        "metric": "AP50", "verdict": "open", "value": 0.125, "num_seeds": 1,
+        "part": "", "metric": "AP50", "verdict": "open", "value": 0.125, "num_seeds": 1,
     }  # fmt: skip
     results = controls.results.filter(seed=0)
     table = effects(source_of(results, frame_of([row], CLAIMS)))
