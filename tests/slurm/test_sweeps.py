@@ -306,19 +306,21 @@ def steps_beyond_a_warning(undisturbed: Any) -> int:
 def test_a_time_limit_shorter_than_the_work_is_survived_by_going_back_into_the_queue(
     long: Sweep, cluster: Any, undisturbed: Any, tmp_path: Path
 ) -> None:
-    steps = steps_beyond_a_warning(undisturbed)
-    work = (f"train.num_steps={steps}", "real_count=2", "synthetic=off")
     kept = tuple(a for a in long.arguments if a.split("=")[0] not in
                  {"train.num_steps", "real_count", "synthetic"})  # fmt: skip
-    long.arguments = (*kept, *work)
     limits = ("launcher.time_min=2", "launcher.signal_delay_s=60", "launcher.max_requeues=50")
-    assert long.submit(*limits).code == 0
-    (key,) = long.keys("train")
-    reduced = long.plan.folder / "reduced.json"
-    cluster.wait_until(reduced.exists, timeout_s=600)
-    assert {row["status"] for row in long.rows()} == {"ok"}
-    assert long.wait().code == 0
-    attempts = long.attempts(key)
+    steps = steps_beyond_a_warning(undisturbed)
+    for factor in (1, 3, 9):  # the machine may have become faster still: more work then
+        work = (f"train.num_steps={factor * steps}", "real_count=2", "synthetic=off")
+        long.arguments = (*kept, *work)
+        assert long.submit(*limits).code == 0
+        (key,) = long.keys("train")
+        cluster.wait_until((long.plan.folder / "reduced.json").exists, timeout_s=600)
+        assert {row["status"] for row in long.rows()} == {"ok"}
+        assert long.wait().code == 0
+        attempts = long.attempts(key)
+        if len(attempts) > 1:
+            break
     assert len(attempts) >= 2
     assert {attempt["job"] for attempt in attempts} == {attempts[0]["job"]}
     inline = [*kept, *work, "launcher=inline", f"sweep.root={tmp_path / 'inline'}"]
