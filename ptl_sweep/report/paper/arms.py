@@ -18,6 +18,9 @@ from ptl_sweep.vocabulary import OFF
 
 CHANGE = f"change of {METRIC} [points]"
 VERDICTS = ("found: the change is there. none: no evidence of one. open: fewer than six seeds.",)
+UNADJUSTED = (
+    "p against off is not adjusted for the number of values of synthetic: that of contrasts is."
+)
 ADJUSTED = "p is adjusted for the number of {what} where it says so."
 
 
@@ -36,7 +39,7 @@ def effects(source: PaperSource) -> PaperTable:
         ),
         rows=rows,
         notes=with_gap_note(
-            rows, "steps: of the detector that is tested.", *VERDICTS,
+            rows, "steps: of the detector that is tested.", *VERDICTS, UNADJUSTED,
             ADJUSTED.format(what="values of an axis"),
         ),
     )  # fmt: skip
