@@ -103,7 +103,7 @@ class TrainRecipe:
     # most persons of real images that are pasted on a real image; nought to so many are; ours
     copy_paste: int = field(default=0, metadata=IN_KEY_WHEN_GIVEN)
     colour_jitter: float = 0.0  # largest relative change of brightness and of each channel
-    precision: str = "float32"  # float32 | tf32 | bfloat16 (mixed, beside tf32); these CUDA only
+    precision: str = "float32"  # float32 | tf32 (CUDA only) | bfloat16 (mixed)
     num_threads: int = 1  # CPU threads of every stage; results depend on it
 
     def __post_init__(self) -> None:

@@ -8,7 +8,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from math import cos, pi
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from ptl_sweep.checkpoints import read_checkpoint, save_checkpoint
 from ptl_sweep.config.schema import ConfigError, TrainRecipe
 from ptl_sweep.datasets.images import ImageCache
 from ptl_sweep.datasets.records import ImageRecord
+from ptl_sweep.detection.arithmetic import arithmetic, check_precision
 from ptl_sweep.detection.detector import Detector
 from ptl_sweep.detection.pixels import View
 from ptl_sweep.detection.rendering import Batch, BatchRenderer, DeviceImages, device_budget
@@ -68,8 +68,8 @@ def train_detector(  # noqa: PLR0913 (what a training is made of; all by name bu
     `on_step(step, metrics)` is called after every 20th step and the last one. A checkpoint in
     `folder` is resumed; after that, steps between it and the interruption are reported again.
     A GPU holds `device_cache_mb` of the training images; None: an eighth of its free memory.
-    Raises: TrainingDiverged; Interrupted when `should_stop` says so; ConfigError for bfloat16
-    without CUDA or an empty training set.
+    Raises: TrainingDiverged; Interrupted when `should_stop` says so; ConfigError for a precision
+    that the processor lacks or an empty training set.
     """
     device = detector.mean.device
     _check(config, records, device)
@@ -120,27 +120,7 @@ def _cosine(start: float, end: float, share: float) -> float:
 def _check(config: TrainRecipe, records: Sequence[ImageRecord], device: torch.device) -> None:
     if not records:
         raise ConfigError("the training set holds no image")
-    if config.precision != "float32" and device.type != "cuda":
-        raise ConfigError(
-            f"train.precision={config.precision} needs a CUDA GPU, and this training runs on "
-            f"{device.type}; set train.precision=float32"
-        )
-
-
-@contextmanager
-def arithmetic(precision: str, device: torch.device) -> Iterator[None]:
-    """Convolutions in float32 exactly, or in TF32 with the other precisions; on CUDA alone.
-
-    The networks have no other products. bfloat16 is autocast's: weights and losses stay float32.
-    """
-    before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = precision != "float32"
-    mixed = torch.autocast(device.type, torch.bfloat16) if precision == "bfloat16" else None
-    try:
-        with mixed or nullcontext():
-            yield
-    finally:
-        torch.backends.cudnn.allow_tf32 = before
+    check_precision(config.precision, device.type)
 
 
 def plans_ahead(

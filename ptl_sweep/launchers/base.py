@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
-from ptl_sweep.config.schema import ConfigError, LauncherConfig
+from ptl_sweep.config.schema import LauncherConfig
 from ptl_sweep.detection.architectures import architecture_of
 from ptl_sweep.pipeline.costs import measured_seconds
 from ptl_sweep.pipeline.graph import Task
@@ -42,14 +42,13 @@ class Launcher(ABC):
 
         Raises: ConfigError.
         """
+        from ptl_sweep.detection.arithmetic import check_precision  # torch: only where it is asked
+
         store = self.plan.store
         missing = [one for key, one in self.plan.stages.items() if not store.is_published(key)]
         for stage in missing:
             if isinstance(stage, DetectorStage) and stage.train.precision != "float32":
-                raise ConfigError(
-                    f"train.precision={stage.train.precision} needs a CUDA GPU, and there is none "
-                    "here: set train.precision=float32, or launcher=slurm where jobs get one"
-                )
+                check_precision(stage.train.precision, "cpu")
         slow = [one for one in missing if architecture_of(one.detector.config()).needs_gpu]
         if slow:
             self._warn_of(slow)

@@ -145,7 +145,8 @@ def prepare_process(num_threads: int) -> None:
 
     torch.set_num_threads(num_threads)
     if not torch.cuda.is_available():
-        torch.use_deterministic_algorithms(mode=True)
+        # as use_deterministic_algorithms does, which imports the compiler for it: two seconds
+        torch.set_deterministic_debug_mode("error")
 
 
 def run_task(plan: Plan, task: Task, stop: "StopOnSignal | None" = None) -> ExitCode:

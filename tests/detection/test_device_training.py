@@ -24,7 +24,7 @@ from ptl_sweep.detection.detector import Detector
 from ptl_sweep.detection.pixels import CropWindow, View
 from ptl_sweep.detection.rendering import BatchRenderer, DeviceImages, device_budget
 from ptl_sweep.detection.sampling import plan_batch
-from ptl_sweep.detection.training import TrainingRun, arithmetic, plans_ahead
+from ptl_sweep.detection.training import TrainingRun, plans_ahead
 
 META = torch.device("meta")
 RESIZED, NATIVE = View((96, 200), TilingConfig()), View(None, TilingConfig())
@@ -212,19 +212,3 @@ def test_plans_come_in_order_and_their_images_are_expected_before_they_are_neede
     for number, _ in enumerate(plans_ahead(planned, start, stop, images)):
         assert len(expected) == min(number + 3, stop - start)
     assert seen == list(range(start, stop))
-
-
-def test_the_precision_holds_for_a_step_and_no_longer() -> None:
-    before = torch.backends.cudnn.allow_tf32
-    device = torch.device("cpu")
-    product = torch.ones(2, 2)
-    for precision, allowed, kind in (
-        ("float32", False, torch.float32),
-        ("tf32", True, torch.float32),
-        ("bfloat16", True, torch.bfloat16),
-    ):
-        with arithmetic(precision, device):
-            assert torch.backends.cudnn.allow_tf32 == allowed
-            assert (product @ product).dtype == kind
-        assert torch.backends.cudnn.allow_tf32 == before
-        assert (product @ product).dtype == torch.float32

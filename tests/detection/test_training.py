@@ -168,9 +168,23 @@ def test_non_finite_loss_stops_with_step_and_remedy(
     assert not (tmp_path / "nan" / "checkpoint.pt").exists()
 
 
-def test_bfloat16_without_a_gpu_is_refused(train: Callable) -> None:
-    with pytest.raises(ConfigError, match="bfloat16"):
-        train("bf16", precision="bfloat16")
+def test_a_precision_that_the_processor_lacks_is_refused(train: Callable) -> None:
+    with pytest.raises(ConfigError, match=r"train\.precision=tf32 needs a CUDA GPU"):
+        train("tf32", precision="tf32")
+
+
+def test_bfloat16_on_a_cpu_learns_as_float32_does_and_the_same_twice(
+    train: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    _, exact = train("float32", num_steps=40)
+    first, mixed = train("bfloat16", num_steps=40, precision="bfloat16")
+    again, _ = train("again", num_steps=40, precision="bfloat16")
+    assert same(first, again)
+    assert all(value.dtype == torch.float32 for value in first.parameters())
+    for (step, row), (_, other) in zip(exact, mixed, strict=True):
+        assert row["train/loss"] != other["train/loss"], step
+        assert other["train/loss"] == pytest.approx(row["train/loss"], rel=0.05), step
 
 
 def test_warm_up_is_linear_and_then_constant(training_with: Callable) -> None:

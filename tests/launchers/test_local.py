@@ -257,9 +257,10 @@ def test_a_precision_that_only_gpus_have_is_refused_before_anything_starts(
     launcher: type[InlineLauncher | LocalLauncher], make_plan: MakePlan, workers: Workers,
     no_training: list[str], gpus: Any,
 ) -> None:  # fmt: skip
-    plan = make_plan("real_count=2,3", "target=field", "synthetic=off", "train=paper")
+    overrides = ["real_count=2,3", "target=field", "synthetic=off", "train=paper"]
+    plan = make_plan(*overrides, "train.precision=tf32")
     config = LauncherConfig(name="local")
-    with pytest.raises(ConfigError, match=r"bfloat16 needs a CUDA GPU.* train\.precision=float32"):
+    with pytest.raises(ConfigError, match=r"tf32 needs a CUDA GPU.* train\.precision=float32"):
         launcher(plan, config, Shown().console).run()
     assert not any(map(plan.store.is_published, plan.stages))
     gpus(1)
