@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,12 @@ def software() -> dict[str, Any]:
             **{name: importlib.metadata.version(name) for name in LIBRARIES},
         },
     }
+
+
+def software_text(about: Mapping[str, Any]) -> str:
+    """The same in one line, of what a stage noted about itself."""
+    parts = [f"{name} {version}" for name, version in about.get("versions", {}).items()]
+    return ", ".join([f"commit {about.get('commit') or 'not a git checkout'}", *parts])
 
 
 def git_commit() -> str | None:

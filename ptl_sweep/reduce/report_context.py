@@ -1,12 +1,13 @@
 """What the report shows beside the study: failures, drops, warnings, settings, provenance."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from ptl_sweep.metrics.measure import CellMetrics
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.pipeline.plan_text import axes_note
-from ptl_sweep.pipeline.provenance import software
+from ptl_sweep.pipeline.provenance import software, software_text
 from ptl_sweep.pipeline.queue import QueueSnapshot
 from ptl_sweep.pipeline.status import StageState, States
 from ptl_sweep.pipeline.status_text import what_failed
@@ -39,7 +40,7 @@ def report_context(
         study=study,
         stage_costs=stage_costs(plan, states),
         histograms=list(_histograms(plan, cells)),
-        provenance=_provenance(plan),
+        provenance=_provenance(plan, states),
         feature_dim=dimension,
         toy_note=toy_note(plan),
         settings=plan.settings.shared,
@@ -111,13 +112,19 @@ def _matching_warnings(cells: Mapping[str, CellMetrics]) -> list[str]:
     return [*found[:MAX_WARNINGS], rest]
 
 
-def _provenance(plan: Plan) -> Provenance:
+def _provenance(plan: Plan, states: States) -> Provenance:
     about = software()
+    computed = Counter(
+        software_text(plan.store.meta(key))
+        for key, state in states.items()
+        if state == StageState.PUBLISHED
+    )
     return Provenance(
         command=plan.command,
         commit=about["commit"] or "not a git checkout",
         created=time.strftime("%Y-%m-%d %H:%M:%S %z"),
         versions=about["versions"],
+        computed_with=dict(computed.most_common()),
         stage_keys=list(plan.stages),
     )
 

@@ -22,6 +22,7 @@ from ptl_sweep.reduce.tracked_runs import project_sweep
 from ptl_sweep.reduce.wandb import write_sweep_media
 from ptl_sweep.report import write_report
 from ptl_sweep.report.breaks.marks import marked_sentences
+from ptl_sweep.report.reproduction import write_record
 from ptl_sweep.report.verdicts.answers import answers
 from ptl_sweep.report.verdicts.claim_row import read_claims
 from ptl_sweep.study.claims.table import Statement
@@ -63,6 +64,7 @@ def reduce_sweep(
         cells=reducer.measurements.cells,
     )
     report = write_report(plan.folder, context)
+    write_record(plan.folder, context)
     write_sweep_media(plan, study)
     project_sweep(plan, tracking)
     num_failed = study.rows.filter(pl.col("status") != "ok").height

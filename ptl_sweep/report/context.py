@@ -46,6 +46,7 @@ class Provenance:
     commit: str
     created: str  # date and time
     versions: Mapping[str, str]
+    computed_with: Mapping[str, int]  # commit and versions of published stages: how many
     stage_keys: Sequence[str]
 
 

@@ -74,6 +74,10 @@ def demo_context(folder: Path, num_seeds: int = 3, counts: tuple[int, ...] = (20
             commit="0f3c2d1e9a8b7c6d5e4f30213243546576879800",
             created="2026-01-02 03:04 UTC",
             versions={"python": "3.11.7", "torch": "2.15.0", "numpy": "2.4.6"},
+            computed_with={
+                "commit 0f3c2d1e9a8b, ptl_sweep 0.1.0, torch 2.15.0": 40,
+                "commit 1a2b3c4d5e6f, ptl_sweep 0.1.0, torch 2.15.0": 2,
+            },
             stage_keys=study.rows["evaluate_key"].drop_nulls().unique().sort().to_list(),
         ),
         feature_dim=DIMENSION,
