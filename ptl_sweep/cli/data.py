@@ -24,9 +24,9 @@ from ptl_sweep.compose.grid import check_cells
 from ptl_sweep.compose.own_choices import default_folder, new_choice, search_word
 from ptl_sweep.config.schema import ConfigError, DatasetConfig
 from ptl_sweep.datasets import registry
-from ptl_sweep.datasets.readers.archangel import MANIFESTS
-from ptl_sweep.datasets.readers.build_manifest import ManifestSummary, build_manifest
-from ptl_sweep.datasets.readers.export_pool import export_pool
+from ptl_sweep.datasets.readers.archangel.build_manifest import ManifestSummary, build_manifest
+from ptl_sweep.datasets.readers.archangel.export_pool import export_pool
+from ptl_sweep.datasets.readers.archangel.reader import MANIFESTS
 from ptl_sweep.datasets.validation import data_error
 from ptl_sweep.store import is_disk_full
 from ptl_sweep.terminal import answer, progress_bar, wrap

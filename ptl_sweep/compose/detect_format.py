@@ -12,10 +12,10 @@ from ptl_sweep.config.schema import ConfigError, DatasetConfig
 from ptl_sweep.datasets import registry
 from ptl_sweep.datasets.readers import pairs
 from ptl_sweep.datasets.readers.classes import loose
-from ptl_sweep.datasets.readers.coco_layout import annotation_files
+from ptl_sweep.datasets.readers.coco.layout import annotation_files
 from ptl_sweep.datasets.readers.validator import Validator
-from ptl_sweep.datasets.readers.voc_xml import parse_voc
-from ptl_sweep.datasets.readers.yolo_layout import class_names, names_file
+from ptl_sweep.datasets.readers.voc.xml import parse_voc
+from ptl_sweep.datasets.readers.yolo.layout import class_names, names_file
 from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.datasets.validation import DataError, nearest, parse_json, read_text
 

@@ -128,7 +128,7 @@ def _sources() -> str:
     """Hex digest of the readers' code, and of what they are made of."""
     digest = hashlib.sha256()
     folder = Path(__file__).parent
-    for path in sorted([*folder.glob("*.py"), *folder.glob("readers/*.py")]):
+    for path in sorted([*folder.glob("*.py"), *folder.glob("readers/**/*.py")]):
         digest.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
     return digest.hexdigest()
 

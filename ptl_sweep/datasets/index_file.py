@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ptl_sweep.datasets.images import FileImage
-from ptl_sweep.datasets.readers.archangel import PersonMask, PoolImage
+from ptl_sweep.datasets.readers.archangel.reader import PersonMask, PoolImage
 from ptl_sweep.datasets.records import ImageRecord, ImageSet, PixelSource
 
 

@@ -19,16 +19,16 @@ from ptl_sweep.datasets.miniature import (
     read_miniature,
     read_miniature_pool,
 )
-from ptl_sweep.datasets.readers.archangel import read_archangel
-from ptl_sweep.datasets.readers.coco import read_coco
+from ptl_sweep.datasets.readers.archangel.reader import read_archangel
+from ptl_sweep.datasets.readers.coco.reader import read_coco
 from ptl_sweep.datasets.readers.heridal import read_heridal
 from ptl_sweep.datasets.readers.icg import read_icg
-from ptl_sweep.datasets.readers.okutama import read_okutama
+from ptl_sweep.datasets.readers.okutama.reader import read_okutama
 from ptl_sweep.datasets.readers.sard import read_sard
-from ptl_sweep.datasets.readers.visdrone import read_visdrone
-from ptl_sweep.datasets.readers.visdrone_vid import read_visdrone_vid
-from ptl_sweep.datasets.readers.voc import read_voc
-from ptl_sweep.datasets.readers.yolo import read_yolo
+from ptl_sweep.datasets.readers.visdrone.images import read_visdrone
+from ptl_sweep.datasets.readers.visdrone.videos import read_visdrone_vid
+from ptl_sweep.datasets.readers.voc.reader import read_voc
+from ptl_sweep.datasets.readers.yolo.reader import read_yolo
 from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.datasets.validation import nearest
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ptl_sweep.datasets.readers.coco_entries import (
+from ptl_sweep.datasets.readers.coco.entries import (
     FIX,
     Entry,
     by_id,

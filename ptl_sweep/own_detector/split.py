@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from ptl_sweep.datasets.readers.coco_entries import Entry, id_of, is_set
+from ptl_sweep.datasets.readers.coco.entries import Entry, id_of, is_set
 from ptl_sweep.datasets.subsets import frame_runs
 from ptl_sweep.own_detector.documents import GroundTruth, Key, read_ground_truth, read_results
 from ptl_sweep.own_detector.layout import ground_truth_file, results_file

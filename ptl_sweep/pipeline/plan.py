@@ -139,11 +139,7 @@ def plan_sweep(cells: Sequence[Config], command: str) -> Plan:
     root = Path(cells[0].sweep.root)
     graph = Graph(root)
     planned = plan_cells(graph, cells)
-    names = [item.name for item in fields(CellIteration)]
-    readings = {
-        cell.id: [{name: getattr(r, name) for name in names} for r in cell.readings]
-        for cell in planned
-    }
+    readings = {cell.id: list(map(asdict, cell.readings)) for cell in planned}
     content = canonical_json(sorted([list(id_), found] for id_, found in readings.items()))
     digest = hashlib.sha256(content.encode()).hexdigest()[:8]
     plan = Plan(

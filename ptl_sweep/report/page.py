@@ -18,7 +18,7 @@ from ptl_sweep.report.figures import (
     series_class,
     write_figures,
 )
-from ptl_sweep.report.figures.style import line_style
+from ptl_sweep.report.figures.drawing.style import line_style
 from ptl_sweep.report.pictures import crop_plates, sample_plates
 from ptl_sweep.report.verdicts.answers import answer_of, arms
 from ptl_sweep.report.verdicts.headline import headlines

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ptl_sweep.config.schema import DatasetConfig, PoolConfig
 from ptl_sweep.datasets.index import list_files, look_up, read_indexed
-from ptl_sweep.datasets.readers.manifest import COLUMNS
+from ptl_sweep.datasets.readers.archangel.manifest import COLUMNS
 from ptl_sweep.datasets.registry import POOL_READERS, READERS
 
 NUM_VISDRONE = 6_471  # images of VisDrone2019-DET-train

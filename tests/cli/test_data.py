@@ -14,7 +14,7 @@ from PIL import Image
 
 from ptl_sweep.compose import compose
 from ptl_sweep.config.schema import conf_dir
-from ptl_sweep.datasets.readers.manifest import read_manifest
+from ptl_sweep.datasets.readers.archangel.manifest import read_manifest
 
 EXTENDING = Path(__file__).parents[2] / "docs" / "extending.md"
 PATTERN = r"images/(?P<character>[a-z]+)(?=_\d)_(?P<altitude_m>\d+)"  # holds a =, as no override

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from ptl_sweep.config.schema import DatasetConfig
-from ptl_sweep.datasets.readers.visdrone import read_visdrone
-from ptl_sweep.datasets.readers.yolo import read_yolo
+from ptl_sweep.datasets.readers.visdrone.images import read_visdrone
+from ptl_sweep.datasets.readers.yolo.reader import read_yolo
 from ptl_sweep.datasets.records import ImageRecord
 
 SIZE = (100, 80)  # width, height of every fixture image

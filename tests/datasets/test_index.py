@@ -17,7 +17,7 @@ from PIL import Image
 from ptl_sweep.config.schema import Config, DatasetConfig, PoolConfig, SweepConfig
 from ptl_sweep.datasets import index
 from ptl_sweep.datasets.index import list_files, look_up, read_indexed
-from ptl_sweep.datasets.readers.visdrone import read_visdrone
+from ptl_sweep.datasets.readers.visdrone.images import read_visdrone
 from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.datasets.validation import DataError
 

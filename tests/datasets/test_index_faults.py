@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from ptl_sweep.config.schema import DatasetConfig
 from ptl_sweep.datasets import index
 from ptl_sweep.datasets.index import look_up, read_indexed
-from ptl_sweep.datasets.readers.visdrone import read_visdrone
+from ptl_sweep.datasets.readers.visdrone.images import read_visdrone
 from ptl_sweep.datasets.records import ImageSet
 
 KEY = "0123456789abcdef"

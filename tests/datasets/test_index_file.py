@@ -19,9 +19,9 @@ from ptl_sweep.config.schema import DatasetConfig, PoolConfig
 from ptl_sweep.datasets.images import FileImage
 from ptl_sweep.datasets.index import look_up, read_indexed
 from ptl_sweep.datasets.index_file import NotIndexedError, decode, encode
-from ptl_sweep.datasets.readers.archangel import PersonMask, PoolImage
+from ptl_sweep.datasets.readers.archangel.manifest import COLUMNS
+from ptl_sweep.datasets.readers.archangel.reader import PersonMask, PoolImage
 from ptl_sweep.datasets.readers.icg import BOXES
-from ptl_sweep.datasets.readers.manifest import COLUMNS
 from ptl_sweep.datasets.records import ImageRecord, ImageSet
 from ptl_sweep.datasets.registry import MADE, POOL_READERS, READERS
 

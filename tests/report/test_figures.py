@@ -17,9 +17,26 @@ from matplotlib.text import Text
 
 from ptl_sweep.report.figures import FigureFile, inline_svg, series_class, write_figures
 from ptl_sweep.report.figures.bands import band_figure, claim_sentence
+from ptl_sweep.report.figures.drawing.saving import (
+    ENLARGED,
+    HREF,
+    SVG,
+    finished_svg,
+    mark,
+    save_figure,
+)
+from ptl_sweep.report.figures.drawing.style import (
+    OFF_HATCH,
+    OFF_STYLE,
+    OTHER_HATCHES,
+    OTHER_STYLES,
+    STYLE,
+    WIDTH,
+    line_style,
+    wrapped,
+)
 from ptl_sweep.report.figures.equivalent import Scale, equivalent_figure
 from ptl_sweep.report.figures.errors import error_figure, mean_over_seeds, precision_figure
-from ptl_sweep.report.figures.kinds import kind_figure
 from ptl_sweep.report.figures.levels import (
     count_figure,
     effect_figure,
@@ -31,19 +48,9 @@ from ptl_sweep.report.figures.prediction import (
     prediction_figure,
 )
 from ptl_sweep.report.figures.published import Comparison, comparisons
-from ptl_sweep.report.figures.saving import ENLARGED, HREF, SVG, finished_svg, mark, save_figure
-from ptl_sweep.report.figures.selection import gap_figure, height_figure, pose_figure
+from ptl_sweep.report.figures.selection.kinds import kind_figure
+from ptl_sweep.report.figures.selection.poses import gap_figure, height_figure, pose_figure
 from ptl_sweep.report.figures.spreads import spread_figure, spread_rows
-from ptl_sweep.report.figures.style import (
-    OFF_HATCH,
-    OFF_STYLE,
-    OTHER_HATCHES,
-    OTHER_STYLES,
-    STYLE,
-    WIDTH,
-    line_style,
-    wrapped,
-)
 from ptl_sweep.report.figures.writing import PLANNERS, _sources
 from ptl_sweep.study import schemas
 from ptl_sweep.study.schemas import frame_of

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ptl_sweep.config.schema import PoolConfig
 from ptl_sweep.datasets.images import decode, decode_rgba, image_size, list_images
-from ptl_sweep.datasets.readers.masks import read_mask
+from ptl_sweep.datasets.readers.archangel.masks import read_mask
 from ptl_sweep.datasets.validation import DataError, data_error
 
 MASK_ENDS = ("_mask", ".mask")  # of the stem of a mask's name, beside its picture

@@ -12,7 +12,7 @@ from ptl_sweep.datasets.readers.pairs import (
     only_listed,
 )
 from ptl_sweep.datasets.readers.validator import Validator
-from ptl_sweep.datasets.readers.voc_xml import Classes, add_voc
+from ptl_sweep.datasets.readers.voc.xml import Classes, add_voc
 from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.datasets.subsets import spread
 from ptl_sweep.datasets.validation import (

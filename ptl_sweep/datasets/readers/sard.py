@@ -15,9 +15,9 @@ from ptl_sweep.datasets.readers.pairs import (
     labelled,
 )
 from ptl_sweep.datasets.readers.validator import Validator
-from ptl_sweep.datasets.readers.voc_xml import Classes, add_voc
-from ptl_sweep.datasets.readers.yolo import add_yolo, class_numbers, list_split
-from ptl_sweep.datasets.readers.yolo_layout import class_names
+from ptl_sweep.datasets.readers.voc.xml import Classes, add_voc
+from ptl_sweep.datasets.readers.yolo.layout import class_names
+from ptl_sweep.datasets.readers.yolo.reader import add_yolo, class_numbers, list_split
 from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.datasets.subsets import frame_runs, originals, spread
 from ptl_sweep.datasets.validation import data_error, refuse_scene_fractions, require_root

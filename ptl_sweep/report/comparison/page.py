@@ -16,8 +16,8 @@ from ptl_sweep.report.comparison.sentences import Finding, Names, findings, note
 from ptl_sweep.report.comparison.settings import Settings, compared_values, differing_settings
 from ptl_sweep.report.evidence import off_first
 from ptl_sweep.report.figures import FigureFile
-from ptl_sweep.report.figures.saving import mark, save_figure, slug
-from ptl_sweep.report.figures.style import INK, line_style
+from ptl_sweep.report.figures.drawing.saving import mark, save_figure, slug
+from ptl_sweep.report.figures.drawing.style import INK, line_style
 from ptl_sweep.report.page import Shown, all_series, assets, chosen_figures, environment
 from ptl_sweep.store import write_atomically
 from ptl_sweep.study.claims.between import ARMS, PLACE, Values, pair_cells, sweep_contrasts

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ptl_sweep.report.evidence import Bounds, Contrast, axes_of, bounded_text, read_contrasts
-from ptl_sweep.report.figures.series import Point, draw_series
-from ptl_sweep.report.figures.style import (
+from ptl_sweep.report.figures.drawing.series import Point, draw_series
+from ptl_sweep.report.figures.drawing.style import (
     INK,
     dodge,
     finish,

@@ -12,8 +12,8 @@ from numpy import ndarray
 
 from ptl_sweep.distance.train2test import DistanceHistogram
 from ptl_sweep.report.evidence import axes_of
-from ptl_sweep.report.figures.saving import mark
-from ptl_sweep.report.figures.style import (
+from ptl_sweep.report.figures.drawing.saving import mark
+from ptl_sweep.report.figures.drawing.style import (
     INK,
     LineStyle,
     finish,

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator
 
 from ptl_sweep.report.evidence import GroupSummary, axes_of, by_group, count_text
-from ptl_sweep.report.figures.saving import mark
-from ptl_sweep.report.figures.style import (
+from ptl_sweep.report.figures.drawing.saving import mark
+from ptl_sweep.report.figures.drawing.style import (
     INK,
     POINT_SIZE,
     SOFT,

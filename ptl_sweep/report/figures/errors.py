@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ptl_sweep.report.evidence import axes_of, plural
-from ptl_sweep.report.figures.saving import mark
-from ptl_sweep.report.figures.style import (
+from ptl_sweep.report.figures.drawing.saving import mark
+from ptl_sweep.report.figures.drawing.style import (
     bar_style,
     dodge,
     finish,

@@ -9,9 +9,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ptl_sweep.report.evidence import UNKNOWN, Axis, axes_of, by_group
-from ptl_sweep.report.figures.saving import mark
-from ptl_sweep.report.figures.series import Point, draw_series
-from ptl_sweep.report.figures.style import (
+from ptl_sweep.report.figures.drawing.saving import mark
+from ptl_sweep.report.figures.drawing.series import Point, draw_series
+from ptl_sweep.report.figures.drawing.style import (
     INK,
     WIDTH,
     LineStyle,

@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ptl_sweep.report.evidence import Axis, axes_of, bounded_text, read_correlations
-from ptl_sweep.report.figures.saving import mark
-from ptl_sweep.report.figures.style import (
+from ptl_sweep.report.figures.drawing.saving import mark
+from ptl_sweep.report.figures.drawing.style import (
     INK,
     WIDTH,
     LineStyle,

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from ptl_sweep.report.evidence import by_group
-from ptl_sweep.report.figures.saving import mark
-from ptl_sweep.report.figures.style import INK, WIDTH, LineStyle, line_style
+from ptl_sweep.report.figures.drawing.saving import mark
+from ptl_sweep.report.figures.drawing.style import INK, WIDTH, LineStyle, line_style
 from ptl_sweep.vocabulary import OFF, Group
 
 METRICS = ("AP50", "AP")  # the first that both have

@@ -6,8 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ptl_sweep.report.evidence import Axis, axes_of
-from ptl_sweep.report.figures.series import Point, draw_series
-from ptl_sweep.report.figures.style import (
+from ptl_sweep.report.figures.drawing.series import Point, draw_series
+from ptl_sweep.report.figures.drawing.style import (
     count_axis,
     dodge,
     finish,

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from ptl_sweep.report.evidence import Axis, axes_of
 from ptl_sweep.report.figures.bands import band_figure, claim_sentence
 from ptl_sweep.report.figures.distances import CellHistogram, distance_figure
+from ptl_sweep.report.figures.drawing.saving import FigureFile, save_figure
 from ptl_sweep.report.figures.equivalent import equivalent_figure, equivalent_rows
 from ptl_sweep.report.figures.errors import error_figure, precision_figure
 from ptl_sweep.report.figures.levels import (
@@ -25,8 +26,7 @@ from ptl_sweep.report.figures.prediction import (
     prediction_figure,
 )
 from ptl_sweep.report.figures.published import comparisons, published_figure
-from ptl_sweep.report.figures.saving import FigureFile, save_figure
-from ptl_sweep.report.figures.selected import (
+from ptl_sweep.report.figures.selection.available import (
     BACKGROUNDS,
     CHARACTERS,
     GAPS,

@@ -16,7 +16,7 @@ from ptl_sweep.datasets.cutouts.library import find_cutouts
 from ptl_sweep.datasets.cutouts.recipe import CutoutRecipe
 from ptl_sweep.datasets.cutouts.scene import place_persons
 from ptl_sweep.datasets.images import decode_all
-from ptl_sweep.datasets.readers.masks import mask_box
+from ptl_sweep.datasets.readers.archangel.masks import mask_box
 from ptl_sweep.datasets.validation import DataError
 
 Make = Callable[..., PoolConfig]

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ptl_sweep.config.schema import PoolConfig
-from ptl_sweep.datasets.readers import archangel
-from ptl_sweep.datasets.readers.archangel import read_archangel
-from ptl_sweep.datasets.readers.build_manifest import build_manifest
-from ptl_sweep.datasets.readers.manifest import COLUMNS
+from ptl_sweep.datasets.readers.archangel import reader as archangel
+from ptl_sweep.datasets.readers.archangel.build_manifest import build_manifest
+from ptl_sweep.datasets.readers.archangel.manifest import COLUMNS
+from ptl_sweep.datasets.readers.archangel.reader import read_archangel
 from ptl_sweep.datasets.validation import DataError
 from ptl_sweep.ptl.compositing import composite
 from ptl_sweep.ptl.crops import square_region

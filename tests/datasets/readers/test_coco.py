@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ptl_sweep.config.schema import ConfigError, DatasetConfig
-from ptl_sweep.datasets.readers.coco import read_coco
+from ptl_sweep.datasets.readers.coco.reader import read_coco
 from ptl_sweep.datasets.validation import DataError
 
 Write = Callable[[dict[str, Any]], Path]

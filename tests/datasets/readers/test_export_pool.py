@@ -7,7 +7,7 @@ import pytest
 
 from ptl_sweep.config.schema import PoolConfig
 from ptl_sweep.datasets import registry
-from ptl_sweep.datasets.readers.export_pool import export_pool
+from ptl_sweep.datasets.readers.archangel.export_pool import export_pool
 from ptl_sweep.datasets.validation import DataError
 
 MINIATURE = PoolConfig(name="miniature", reader="miniature", num_images=6)

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from ptl_sweep.config.schema import ConfigError
-from ptl_sweep.datasets.readers.build_manifest import build_manifest
-from ptl_sweep.datasets.readers.manifest import COLUMNS, ManifestRow, read_manifest
-from ptl_sweep.datasets.readers.masks import mask_box, read_mask, require_mask
+from ptl_sweep.datasets.readers.archangel.build_manifest import build_manifest
+from ptl_sweep.datasets.readers.archangel.manifest import COLUMNS, ManifestRow, read_manifest
+from ptl_sweep.datasets.readers.archangel.masks import mask_box, read_mask, require_mask
 from ptl_sweep.datasets.validation import DataError
 
 SIZE = (100, 80)

@@ -13,7 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ptl_sweep.config.schema import ConfigError, DatasetConfig
-from ptl_sweep.datasets.readers.okutama import NUM_SEQUENCES, TEST_SEQUENCES, read_okutama
+from ptl_sweep.datasets.readers.okutama.layout import NUM_SEQUENCES, TEST_SEQUENCES
+from ptl_sweep.datasets.readers.okutama.reader import read_okutama
 from ptl_sweep.datasets.validation import DataError
 
 SIZE = (128, 72)  # a thirtieth of 3840x2160

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ptl_sweep.config.schema import ConfigError, DatasetConfig
-from ptl_sweep.datasets.readers.visdrone import read_visdrone
+from ptl_sweep.datasets.readers.visdrone.images import read_visdrone
 from ptl_sweep.datasets.validation import DataError
 
 ID = "0000002_00005_d_0000014"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ptl_sweep.config.schema import ConfigError, DatasetConfig
-from ptl_sweep.datasets.readers.visdrone_vid import read_visdrone_vid
+from ptl_sweep.datasets.readers.visdrone.videos import read_visdrone_vid
 from ptl_sweep.datasets.validation import DataError
 
 ROWS = (

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ptl_sweep.config.schema import ConfigError, DatasetConfig
-from ptl_sweep.datasets.readers.voc import read_voc
+from ptl_sweep.datasets.readers.voc.reader import read_voc
 from ptl_sweep.datasets.validation import DataError
 
 WriteImage = Callable[..., Path]

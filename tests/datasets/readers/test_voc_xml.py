@@ -13,7 +13,7 @@ from PIL import ExifTags, Image
 from ptl_sweep.config.schema import ConfigError, DatasetConfig
 from ptl_sweep.datasets.readers.pairs import Pairs
 from ptl_sweep.datasets.readers.validator import Validator
-from ptl_sweep.datasets.readers.voc_xml import Classes, add_voc
+from ptl_sweep.datasets.readers.voc.xml import Classes, add_voc
 from ptl_sweep.datasets.validation import DataError
 
 # As LabelImg writes it; the image is 100 x 80. Line 1 is <annotation>.

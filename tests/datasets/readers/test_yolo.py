@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ptl_sweep.config.schema import ConfigError, DatasetConfig
-from ptl_sweep.datasets.readers.yolo import read_yolo
+from ptl_sweep.datasets.readers.yolo.reader import read_yolo
 from ptl_sweep.datasets.validation import DataError
 
 ROW = "0 0.5 0.5 0.2 0.5"  # of 100 x 80: 40, 20, 60, 60

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ptl_sweep.datasets.images import IMAGE_SUFFIXES
-from ptl_sweep.datasets.readers.yolo_data import (
+from ptl_sweep.datasets.readers.yolo.data import (
     NAMES_FIX,
     data_file,
     image_lists,

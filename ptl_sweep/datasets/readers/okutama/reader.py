@@ -1,8 +1,7 @@
 """Okutama-Action: frames of 4K drone videos, one label file per sequence in 3840x2160 pixels."""
 
-import logging
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -16,11 +15,19 @@ from ptl_sweep.config.schema import DatasetConfig
 from ptl_sweep.datasets.boxes import box_iou
 from ptl_sweep.datasets.images import IMAGE_SUFFIXES, image_size
 from ptl_sweep.datasets.readers.delimited import FIX_ROW, DelimitedTable, parse_table
+from ptl_sweep.datasets.readers.okutama.layout import (
+    LABEL_SIZE,
+    NUM_SEQUENCES,
+    frame_folders,
+    label_files,
+    nothing_there,
+    of_split,
+    the_one,
+)
 from ptl_sweep.datasets.readers.validator import Labels, Validator
 from ptl_sweep.datasets.records import ImageSet
 from ptl_sweep.datasets.subsets import spread
 from ptl_sweep.datasets.validation import (
-    DataError,
     data_error,
     quoted,
     refuse_categories,
@@ -28,29 +35,14 @@ from ptl_sweep.datasets.validation import (
     require_root,
 )
 
-log = logging.getLogger(__name__)
-
 NUMBERS = (
     "track_id", "xmin", "ymin", "xmax", "ymax", "frame", "lost", "occluded", "generated",
 )  # fmt: skip
 ROW = f'{" ".join(NUMBERS)} "Person" ["action" ...]'
-LABEL_SIZE = (3840, 2160)  # width and height, pixels, of the pictures that the boxes were drawn on
-LABEL_KINDS = (
-    "MultiActionLabels",
-    "SingleActionLabels",
-    "SingleActionTrackingLabels",
-)  # best first
-TEST_SEQUENCES = frozenset(  # content of the official TestSetFrames.zip
-    ["1.1.8", "1.1.9", "1.2.1", "1.2.3", "1.2.10", "2.1.8", "2.1.9", "2.2.1", "2.2.3", "2.2.10"]
-)
-NUM_SEQUENCES = {"train": 33, "test": 10, "all": 43}
 TRACK_FRAMES = 180  # annotators changed here, and with them every track id
 MIN_CHANGE_IOU = 0.2  # of the last box of one annotator with the first box of the next one
 MAX_WHOLE = 10**9
-_SEQUENCE = re.compile(r"[12]\.[12]\.\d+", re.ASCII)  # drone, part of the day, scenario
 _LABELS = re.compile(r'[ \t]"Person"([ \t]+"[^"]*")*[ \t]*')
-
-Files = dict[str, list[Path]]  # by sequence
 
 
 class _Sequence(NamedTuple):
@@ -98,10 +90,10 @@ def _sequences(
     root: Path, config: DatasetConfig, split: str, validator: Validator
 ) -> Iterator[_Sequence]:
     """The sequences of the split that have frames and labels, by name; counts the others."""
-    folders = _only(_frame_folders(root), split)
+    folders = of_split(frame_folders(root), split)
     if not folders:
-        raise _nothing_there(root, config, split)
-    labels = _only(_label_files(root, config, validator), split)
+        raise nothing_there(root, config, split)
+    labels = of_split(label_files(root, config, validator), split)
     for name in sorted(labels.keys() - folders.keys()):
         validator.warn("label files without frames", f"{name}.txt")
     validator.warn(
@@ -110,85 +102,12 @@ def _sequences(
         max(0, NUM_SEQUENCES[split] - len(folders)),
     )
     for name, places in sorted(folders.items()):
-        frames = _frames(_the_one(places), validator)
+        frames = _frames(the_one(places), validator)
         if name in labels:
-            yield _Sequence(name, frames, _the_one(labels[name]))
+            yield _Sequence(name, frames, the_one(labels[name]))
         else:
             validator.drop("image of a sequence without label file", len(frames))
             validator.warn("sequences without label file, left out", name)
-
-
-def _only(files: Files, split: str) -> Files:
-    """The sequences of one split."""
-    wanted = {"train": (False,), "test": (True,), "all": (False, True)}[split]
-    return {name: found for name, found in files.items() if (name in TEST_SEQUENCES) in wanted}
-
-
-def _bases(root: Path) -> list[Path]:
-    """Where Drone1, Drone2 and Labels may lie: the root and the folders in it."""
-    inside = (path for path in sorted(root.iterdir()) if path.is_dir())
-    return [root, *(path for path in inside if not path.name.startswith((".", "_")))]
-
-
-def _by_sequence(paths: Iterable[tuple[str, Path]]) -> Files:
-    files: Files = {}
-    for name, path in paths:
-        if _SEQUENCE.fullmatch(name):
-            files.setdefault(name, []).append(path)
-    return files
-
-
-def _frame_folders(root: Path) -> Files:
-    found = (
-        path
-        for base in _bases(root)
-        for path in sorted(base.glob("Drone*/*/Extracted-Frames-*/*"))
-        if path.is_dir()
-    )
-    return _by_sequence((path.name, path) for path in found)
-
-
-def _label_files(root: Path, config: DatasetConfig, validator: Validator) -> Files:
-    """The label files of the first kind of LABEL_KINDS that is there."""
-    place = "x".join(map(str, LABEL_SIZE))
-    for kind in LABEL_KINDS:
-        found = (
-            path
-            for base in _bases(root)
-            for path in sorted((base / "Labels" / kind / place).glob("*.txt"))
-        )
-        files = _by_sequence((path.stem, path) for path in found)
-        if files:
-            log.info("%s: boxes from %s", config.name, kind)
-            if kind != LABEL_KINDS[0]:
-                validator.warn(f"no {LABEL_KINDS[0]}, read {kind}", "Labels")
-            return files
-    raise data_error(
-        root,
-        f"no label file in Labels/{LABEL_KINDS[0]}/{place}, nor one of "
-        f"{' or '.join(LABEL_KINDS[1:])}",
-        "unpack the Labels folder of TrainSetFrames.zip or TestSetFrames.zip beside Drone1",
-    )
-
-
-def _nothing_there(root: Path, config: DatasetConfig, split: str) -> DataError:
-    there = sorted(_frame_folders(root))
-    listed = f"there are {', '.join(there)}" if there else "none of any other either"
-    return data_error(
-        root,
-        f"no frames of split {split!r} in Drone1/Morning/Extracted-Frames-1280x720 and the like "
-        f"({listed})",
-        f"unpack TrainSetFrames.zip or TestSetFrames.zip of okutama-action.org into root of data "
-        f"set {config.name!r}; frames cut from the videos do not fit the labels",
-    )
-
-
-def _the_one(paths: list[Path]) -> Path:
-    if len(paths) > 1:
-        raise data_error(
-            paths[1], f"is there twice, also as {paths[0]}", "delete one of the two copies"
-        )
-    return paths[0]
 
 
 def _frames(folder: Path, validator: Validator) -> dict[int, Path]:
@@ -201,7 +120,7 @@ def _frames(folder: Path, validator: Validator) -> dict[int, Path]:
             frames.setdefault(int(path.stem), []).append(path)
         else:
             validator.warn("images that are named after no frame number, left out", path.name)
-    return {number: _the_one(paths) for number, paths in frames.items()}
+    return {number: the_one(paths) for number, paths in frames.items()}
 
 
 def _add_sequence(

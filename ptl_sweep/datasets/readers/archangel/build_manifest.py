@@ -13,8 +13,8 @@ from numpy import ndarray
 
 from ptl_sweep.config.checks import ConfigError
 from ptl_sweep.datasets.images import image_size, list_images
-from ptl_sweep.datasets.readers.manifest import COLUMNS, GROUPS, MEASURES
-from ptl_sweep.datasets.readers.masks import mask_box, read_mask
+from ptl_sweep.datasets.readers.archangel.manifest import COLUMNS, GROUPS, MEASURES
+from ptl_sweep.datasets.readers.archangel.masks import mask_box, read_mask
 from ptl_sweep.datasets.validation import data_error, nearest, number, quoted
 from ptl_sweep.store import write_atomically
 

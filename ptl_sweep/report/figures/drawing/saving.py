@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-from ptl_sweep.report.figures.style import STYLE
+from ptl_sweep.report.figures.drawing.style import STYLE
 from ptl_sweep.store import write_atomically
 
 SVG = "http://www.w3.org/2000/svg"

@@ -5,7 +5,7 @@ from ptl_sweep.config.schema import DatasetConfig
 from ptl_sweep.datasets.images import image_size
 from ptl_sweep.datasets.readers.pairs import Pairs, annotation_files, image_files, labelled
 from ptl_sweep.datasets.readers.validator import Validator
-from ptl_sweep.datasets.readers.visdrone_rows import (
+from ptl_sweep.datasets.readers.visdrone.rows import (
     COLUMNS,
     SUFFIXES,
     category_meanings,

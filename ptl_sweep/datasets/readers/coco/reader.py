@@ -9,7 +9,7 @@ import numpy as np
 from ptl_sweep.config.schema import DatasetConfig
 from ptl_sweep.datasets.images import image_size
 from ptl_sweep.datasets.readers.classes import class_meanings
-from ptl_sweep.datasets.readers.coco_entries import (
+from ptl_sweep.datasets.readers.coco.entries import (
     FIX,
     Entry,
     by_id,
@@ -19,7 +19,7 @@ from ptl_sweep.datasets.readers.coco_entries import (
     is_set,
     known_id,
 )
-from ptl_sweep.datasets.readers.coco_layout import Part, find_parts, image_file
+from ptl_sweep.datasets.readers.coco.layout import Part, find_parts, image_file
 from ptl_sweep.datasets.readers.division import divide
 from ptl_sweep.datasets.readers.validator import Labels, Validator
 from ptl_sweep.datasets.records import ImageSet

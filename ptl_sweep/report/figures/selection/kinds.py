@@ -7,9 +7,15 @@ from typing import NamedTuple
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ptl_sweep.report.figures.saving import mark
-from ptl_sweep.report.figures.selection import rows_and_columns, selections_of
-from ptl_sweep.report.figures.style import INK, LineStyle, finish, grid_of_panels, line_style
+from ptl_sweep.report.figures.drawing.saving import mark
+from ptl_sweep.report.figures.drawing.style import (
+    INK,
+    LineStyle,
+    finish,
+    grid_of_panels,
+    line_style,
+)
+from ptl_sweep.report.figures.selection.poses import rows_and_columns, selections_of
 from ptl_sweep.study.study import PoolSelection
 
 MOST_KINDS = 10  # that have a line of their own

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from ptl_sweep.report.figures.kinds import MOST_KINDS, has_common_kinds, kind_figure
-from ptl_sweep.report.figures.selection import (
+from ptl_sweep.report.figures.selection.kinds import MOST_KINDS, has_common_kinds, kind_figure
+from ptl_sweep.report.figures.selection.poses import (
     ATTRIBUTES,
     HEIGHT,
     gap_figure,

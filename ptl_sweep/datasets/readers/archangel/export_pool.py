@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ptl_sweep.datasets.images import write_png
-from ptl_sweep.datasets.readers.manifest import COLUMNS, CORNERS, MEASURES, TEXTS
+from ptl_sweep.datasets.readers.archangel.manifest import COLUMNS, CORNERS, MEASURES, TEXTS
 from ptl_sweep.datasets.records import ImageRecord, ImageSet
 from ptl_sweep.datasets.validation import data_error
 from ptl_sweep.store import write_atomically

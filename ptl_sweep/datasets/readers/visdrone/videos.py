@@ -13,7 +13,7 @@ from ptl_sweep.config.schema import DatasetConfig
 from ptl_sweep.datasets.images import image_size, list_images
 from ptl_sweep.datasets.readers.delimited import DelimitedTable
 from ptl_sweep.datasets.readers.validator import Validator
-from ptl_sweep.datasets.readers.visdrone_rows import (
+from ptl_sweep.datasets.readers.visdrone.rows import (
     COLUMNS,
     SUFFIXES,
     category_meanings,

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from matplotlib.axes import Axes
 
-from ptl_sweep.report.figures.saving import mark
-from ptl_sweep.report.figures.style import POINT_SIZE, LineStyle
+from ptl_sweep.report.figures.drawing.saving import mark
+from ptl_sweep.report.figures.drawing.style import POINT_SIZE, LineStyle
 
 
 class Point(NamedTuple):

@@ -14,14 +14,14 @@ from numpy import ndarray
 from ptl_sweep.config.schema import PoolConfig
 from ptl_sweep.datasets.contents import hash_files
 from ptl_sweep.datasets.images import decode, image_size
-from ptl_sweep.datasets.readers.manifest import (
+from ptl_sweep.datasets.readers.archangel.manifest import (
     FIX,
     MEASURES,
     TEXTS,
     ManifestRow,
     read_manifest,
 )
-from ptl_sweep.datasets.readers.masks import mask_box, read_mask, require_mask
+from ptl_sweep.datasets.readers.archangel.masks import mask_box, read_mask, require_mask
 from ptl_sweep.datasets.records import ImageRecord, ImageSet
 from ptl_sweep.datasets.subsets import spread
 from ptl_sweep.datasets.validation import (

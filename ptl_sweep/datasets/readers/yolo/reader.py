@@ -16,7 +16,7 @@ from ptl_sweep.datasets.readers.classes import class_meanings
 from ptl_sweep.datasets.readers.delimited import DelimitedTable, parse_table
 from ptl_sweep.datasets.readers.division import UNUSED_SHARES, divide, is_divided
 from ptl_sweep.datasets.readers.validator import Labels, Validator
-from ptl_sweep.datasets.readers.yolo_layout import (
+from ptl_sweep.datasets.readers.yolo.layout import (
     Folder,
     class_names,
     flat_folder,

@@ -1,0 +1,1 @@
+"""The virtual pool: a manifest of images, masks and poses, read, built and exported."""

@@ -1,0 +1,1 @@
+"""COCO files: their layouts, their entries, and the records they become."""

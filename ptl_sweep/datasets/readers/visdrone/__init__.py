@@ -1,0 +1,1 @@
+"""VisDrone: pictures and video sequences, whose rows are the same."""

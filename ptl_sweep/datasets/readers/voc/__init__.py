@@ -1,0 +1,1 @@
+"""Pascal VOC: one XML file an image."""

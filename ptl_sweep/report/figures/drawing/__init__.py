@@ -1,0 +1,1 @@
+"""What all figures share: style, series with intervals, and files."""

@@ -1,0 +1,1 @@
+"""What PTL selected from the virtual pool, by pose, gap and kind."""
