@@ -12,10 +12,10 @@ export OMP_NUM_THREADS ?= 1
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-seeds demo-controls paper first-experiments table-crossdomain
 .PHONY: table-baselines table-tau table-n table-translators table-detectors
-.PHONY: figure-t2t figure-apt2t figure-curve faults test test-slow test-kernels test-wandb test-slurm
+.PHONY: figure-t2t figure-apt2t figure-curve figure-dose faults test test-slow test-kernels test-wandb test-slurm
 .PHONY: check docs bench bench-gpu build clean lock
 
-# What the targets from `paper` to `figure-curve` are about, and where it runs:
+# What the targets from `paper` to `figure-dose` are about, and where it runs:
 #   make table-crossdomain WORLD=miniature
 #   make paper LAUNCHER=slurm ARGS="data_root=/path/to/data launcher.partition=gpu"
 WORLD ?= real
@@ -26,6 +26,9 @@ SHARE ?= 1
 ifeq ($(WORLD),real)
 STUDY := paper
 FIRST := experiment=first
+DOSE := experiment=paper synthetic=on arm=off,on synthetic.num_iterations=1 \
+  synthetic.images_per_iteration=25,50,100,200,500 train.real_fraction=null,0.5 \
+  target=okutama,icg,heridal,sard,source
 BASELINES := experiment=paper synthetic=on \
   arm=off,off_augmented,naive_merge,naive_transform,pretrain_finetune,random,greedy,on
 ARMS := experiment=paper synthetic=on
@@ -36,6 +39,7 @@ else ifeq ($(WORLD),miniature)
 STUDY := demo
 FIRST := experiment=demo synthetic.num_iterations=1 target=field seed=0,1,2
 BASELINES := experiment=baselines
+DOSE := experiment=dose
 ARMS := experiment=demo_controls
 N := 10,20,40,80
 TRANSLATORS := identity,color_stats,cyclegan_tiny,fastcut_tiny
@@ -131,6 +135,11 @@ figure-apt2t: setup  ## AP_t2t at the three score thresholds against real images
 figure-curve: setup  ## AP50 against PTL iteration
 	$(call sweep,experiment=$(STUDY),$(STUDY))
 	$(PY) -m ptl_sweep figure curve $(STUDY) $(ROOT)
+
+figure-dose: setup  ## AP50 by the number of virtual images, and the fewest that are enough
+	$(call sweep,$(DOSE),dose)
+	$(PY) -m ptl_sweep table dose dose $(ROOT)
+	$(PY) -m ptl_sweep figure dose dose $(ROOT)
 
 test: setup  ## The fast tests; those of the report in a browser skip without chromium
 	$(PY) -m pytest -n 2 -m "not slow and not slurm and not wandb and not faults"

@@ -71,6 +71,20 @@ def test_the_sweep_of_a_target_composes_and_its_verbs_name_that_sweep(
         assert f"no sweep {cells[0].sweep.name} in" in str(refused.value)
 
 
+def test_a_dose_is_chosen_on_the_sources_own_pictures_at_three_numbers_or_more() -> None:
+    for world in WORLDS:
+        (run, wait, table, figure) = commands("figure-dose", f"WORLD={world}", "ARGS=data_root=x")
+        cells = compose_grid(run[1:])
+        numbers = {c.synthetic.images_per_iteration for c in cells if c.synthetic.name != "off"}
+        assert len(numbers) >= 3
+        assert {cell.synthetic.num_iterations for cell in cells} == {1}
+        assert any(cell.target.name.endswith("-validation") for cell in cells)
+        assert len({cell.seed for cell in cells}) == 6
+        assert {cell.train.real_fraction for cell in cells} >= {0.5, None}
+        assert [table[:3], figure[:3]] == [["table", "dose", "dose"], ["figure", "dose", "dose"]]
+        assert wait[1] == cells[0].sweep.name == "dose"
+
+
 def test_first_experiments_are_one_iteration_to_one_target_with_three_seeds() -> None:
     for world in WORLDS:
         cells = compose_grid(commands("first-experiments", f"WORLD={world}")[0][1:])

@@ -18,17 +18,19 @@ if TYPE_CHECKING:
     from ptl_sweep.report.paper.source import PaperSource
 
 # keys of report.paper.TABLES, which is slow to import
-TABLES = ("crossdomain", "first", "effects", "contrasts")
+TABLES = ("crossdomain", "first", "effects", "contrasts", "dose")
 FIGURES = {  # name -> first word of the files that the reducer writes into figures/
     "t2t": "distances",
     "apt2t": "ap_t2t",
     "curve": "iterations",
+    "dose": "dose",
 }
 WHY_NONE = {
     "t2t": "no detection has a train2test distance (see `reason` in results.csv)",
     "apt2t": "no cell has a result",
     "curve": "no cell with synthetic images was evaluated after a PTL iteration "
     "(synthetic=on, evaluate.iterations=all)",
+    "dose": "it has no cells with several numbers of virtual images",
 }
 
 
@@ -65,6 +67,7 @@ def _paper_source(plan: Plan) -> "PaperSource":
         claims=read_table(plan.folder / "claims.parquet"),
         score_thresholds=plan.settings.score_thresholds,
         steps=steps,
+        axes=plan.axes,
     )
 
 
@@ -75,6 +78,10 @@ def figure_command(arguments: list[str]) -> int:
     plan, options = parse_sweep(parser, arguments)
     _require_known("figure", options.name, FIGURES)
     reduce_where_needed(plan, "figures")
+    from ptl_sweep.report import paper
+
+    if options.name in paper.FIGURES:
+        paper.FIGURES[options.name](_paper_source(plan), plan.folder / "figures")
     paths = figure_files(plan.folder / "figures", options.name)
     reason = "" if paths else f"{plan.name} has no figure {options.name}: {WHY_NONE[options.name]}"
     files = [str(path) for path in paths]

@@ -1,9 +1,11 @@
 """Tables for a paper, made of the tables of a sweep: `python -m ptl_sweep table NAME`."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 from ptl_sweep.report.paper.arms import contrasts, effects
 from ptl_sweep.report.paper.crossdomain import crossdomain
+from ptl_sweep.report.paper.dose import dose, write_dose_figures
 from ptl_sweep.report.paper.first_experiments import first_experiments
 from ptl_sweep.report.paper.layout import PaperTable
 from ptl_sweep.report.paper.source import PaperSource
@@ -13,4 +15,8 @@ TABLES: dict[str, Callable[[PaperSource], PaperTable]] = {
     "first": lambda source: first_experiments(source.iteration_rows, source.score_thresholds),
     "effects": effects,
     "contrasts": contrasts,
+    "dose": dose,
 }
+
+# what is drawn when it is asked for; the reducer draws the others
+FIGURES: dict[str, Callable[[PaperSource, Path], None]] = {"dose": write_dose_figures}

@@ -14,3 +14,4 @@ class PaperSource(NamedTuple):
     claims: pl.DataFrame  # claims.csv
     score_thresholds: Sequence[float]  # of AP_t2t
     steps: Mapping[tuple[str, str], Set[int]]  # of the tested detector, by dataset and synthetic
+    axes: Sequence[str] = ()  # of the sweep: columns of results
