@@ -131,7 +131,7 @@ def _shared_values(cell: Mapping[str, object], axes: Sequence[str]) -> Iterator[
 
 
 def _response(arms: Sequence[pl.DataFrame]) -> DoseResponse:
-    arms = sorted(arms, key=lambda arm: int(arm["foreign_total"].max() or 0))
+    arms = sorted(arms, key=_total)
     whole = [
         set(arm.filter(pl.col("foreign").is_finite() & pl.col("held_out").is_finite())["seed"])
         for arm in arms
@@ -139,8 +139,12 @@ def _response(arms: Sequence[pl.DataFrame]) -> DoseResponse:
     seeds = sorted(set.intersection(*whole))
     kept = [arm.filter(pl.col("seed").is_in(seeds)).sort("seed") for arm in arms]
     return DoseResponse(
-        totals=[int(arm["foreign_total"].max() or 0) for arm in arms],
+        totals=[_total(arm) for arm in arms],
         seeds=seeds,
         held_out=np.array([arm["held_out"].to_numpy() for arm in kept]),
         foreign=np.array([arm["foreign"].to_numpy() for arm in kept]),
     )
+
+
+def _total(arm: pl.DataFrame) -> int:
+    return max(arm["foreign_total"].to_list())
