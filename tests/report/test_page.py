@@ -82,7 +82,7 @@ def test_the_page_is_whole_small_and_refers_to_nothing_outside(html: str) -> Non
     assert len(found.ids) == len(set(found.ids))
     assert len(html) < 5_000_000
     outside = [a for a in found.addresses if not a.startswith(("data:", "#"))]
-    assert all(re.fullmatch(r"[\w./-]+\.(csv|svg|png)", address) for address in outside)
+    assert all(re.fullmatch(r"[\w./-]+\.(csv|svg|png|md)", address) for address in outside)
     assert {a[1:] for a in found.addresses if a.startswith("#")} <= set(found.ids)
     names = re.sub(r'xmlns(:xlink)?="http://www.w3.org/[^"]+"', "", html)  # names, not addresses
     assert not re.search(r"https?://|@import|url\((?!#)", names)
