@@ -147,4 +147,5 @@ def _response(arms: Sequence[pl.DataFrame]) -> DoseResponse:
 
 
 def _total(arm: pl.DataFrame) -> int:
-    return max(arm["foreign_total"].to_list())
+    totals: list[int] = arm["foreign_total"].to_list()
+    return max(totals)
