@@ -24,23 +24,34 @@ def test_the_precision_holds_for_a_step_and_no_longer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("precision", "device", "capability", "wants"),
+    ("precision", "device", "has", "wants"),
     [
-        ("float32", "cpu", "DEFAULT", None),
-        ("tf32", "cuda", "AVX2", None),
-        ("bfloat16", "cuda", "AVX2", None),
-        ("bfloat16", "cpu", "AVX512", None),
-        ("bfloat16", "cpu", "AVX2", "a CUDA GPU or a CPU with AVX-512"),
-        ("bfloat16", "cpu", "DEFAULT", "a CUDA GPU or a CPU with AVX-512"),
-        ("tf32", "cpu", "AVX512", "a CUDA GPU"),
+        ("float32", "cpu", {}, None),
+        ("tf32", "cuda", {}, None),
+        ("bfloat16", "cuda", {}, None),
+        ("bfloat16", "cpu", {"amx_bf16": True}, None),
+        ("bfloat16", "cpu", {"amx_bf16": False, "avx512_bf16": True}, None),
+        ("bfloat16", "cpu", {"avx512_f": True}, "a CUDA GPU or a CPU with AMX or AVX512-BF16"),
+        ("bfloat16", "cpu", {}, "a CUDA GPU or a CPU with AMX or AVX512-BF16"),
+        ("tf32", "cpu", {"amx_bf16": True}, "a CUDA GPU"),
     ],
 )
-def test_a_precision_is_refused_where_the_processor_lacks_it(
-    precision: str, device: str, capability: str, wants: str | None, monkeypatch: pytest.MonkeyPatch
+def test_a_precision_is_refused_where_the_processor_lacks_it_or_only_imitates_it(
+    precision: str,
+    device: str,
+    has: dict[str, bool],
+    wants: str | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
     if wants is None:
         check_precision(precision, device)
         return
     with pytest.raises(ConfigError, match=rf"needs {wants}, .* train\.precision=float32"):
         check_precision(precision, device)
+
+
+def test_a_torch_that_does_not_know_its_processor_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    with pytest.raises(ConfigError, match="AVX512-BF16"):
+        check_precision("bfloat16", "cpu")

@@ -21,7 +21,7 @@ PTL = {
     "gaussian.min_iou": "0.5",
     "synthetic.temperature": "5.0",
     "synthetic.scales": "[128, 256, 384, 512]",
-    "translator.warm_start": "False",
+    "translator.crop": "tight",
 }
 
 

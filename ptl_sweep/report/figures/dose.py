@@ -13,6 +13,7 @@ from ptl_sweep.report.figures.drawing.series import Point, draw_series
 from ptl_sweep.report.figures.drawing.style import (
     SOFT,
     LineStyle,
+    dodge,
     finish,
     from_zero,
     grid_of_panels,
@@ -34,11 +35,13 @@ def dose_figure(responses: Mapping[DosePlace, DoseResponse]) -> Figure:
     figure, panels = grid_of_panels(titles, 2, 1.75)
     panels[0][0].set_ylabel("AP50 [%]\nother domains")
     panels[1][0].set_ylabel("AP50 [%]\nheld out")
+    widest = max(max(response.totals) for response in responses.values())
     for place, response in responses.items():
+        shift = dodge(names.index(place.synthetic), len(names), 0.02 * widest)
         style = line_style(place.synthetic, names)
         upper, lower = (line[counts.index(place.real_count)] for line in panels)
-        _draw(upper, place, response, response.foreign, style)
-        _draw(lower, place, response, response.held_out, style)
+        _draw(upper, place, response, response.foreign, style, shift)
+        _draw(lower, place, response, response.held_out, style, shift)
     for line in panels:
         from_zero(line[0])
     finish(figure, panels, "virtual images")
@@ -51,12 +54,14 @@ def _draw(
     response: DoseResponse,
     values: Float[ndarray, "t s"],
     style: LineStyle,
+    shift: float,
 ) -> None:
+    """Means with intervals, `shift` beside the numbers: bars of two places are told apart."""
     points = []
     for total, row in zip(response.totals, values, strict=True):
         mean = mean_interval(np.asarray(row))
         bounds = (100 * mean.mean, 100 * mean.low, 100 * mean.high)
         tip = f"{place.synthetic}, {total} virtual images: {with_bounds(mean)}"
-        points.append(Point(total, *bounds, tip))
+        points.append(Point(total + shift, *bounds, tip))
     draw_series(axes, points, style, place.synthetic)
     axes.axvline(response.totals[response.enough], color=SOFT, linewidth=0.8, zorder=0)

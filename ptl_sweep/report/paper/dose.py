@@ -88,10 +88,10 @@ def _rows(place: DosePlace, response: DoseResponse) -> Iterator[tuple[str, ...]]
 def _sentence(place: DosePlace, response: DoseResponse, claim: Claim) -> str:
     """What choosing so brings, with its verdict."""
     total = response.totals[response.enough]
-    start = (
-        f"{place.dataset}, {place.real_count} real images, {place.synthetic}: "
-        f"{total} virtual images are {CHOSEN}"
-    )
+    enough = f"{total} virtual images are {CHOSEN}"
+    if not total:
+        enough = "no number of virtual images is needed: real images alone are enough"
+    start = f"{place.dataset}, {place.real_count} real images, {place.synthetic}: {enough}"
     if not claim.num_seeds:
         return f"{start}; {WORDS[Verdict.OPEN]}."
     value, low, high = (PERCENT * one for one in (claim.value, claim.low, claim.high))

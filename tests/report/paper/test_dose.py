@@ -45,6 +45,15 @@ def test_each_place_has_a_sentence_with_its_verdict() -> None:
     assert sum("open: a verdict needs six seeds" in note for note in two) == 4
 
 
+def test_where_real_images_alone_are_enough_the_sentence_says_so() -> None:
+    worse = pl.when(pl.col("synthetic") == "off").then(0.9).otherwise(pl.col("AP50"))
+    table = dose(source_of(dose_grid(AP50=worse)))
+    found = [note for note in table.notes if note.startswith("here, ")]
+    assert len(found) == 4
+    assert all("no number of virtual images is needed" in note for note in found)
+    assert all(note.endswith("there is no evidence of a change.") for note in found)
+
+
 def test_a_sweep_without_a_dose_is_told_which_one_has_it(tmp_path: Path) -> None:
     source = source_of(dose_grid().filter(pl.col("target") != "own"))
     for make in (dose, lambda source: write_dose_figures(source, tmp_path)):
