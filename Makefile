@@ -12,10 +12,11 @@ export OMP_NUM_THREADS ?= 1
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-seeds demo-controls paper first-experiments table-crossdomain
 .PHONY: table-baselines table-tau table-n table-translators table-detectors
-.PHONY: figure-t2t figure-apt2t figure-curve figure-dose faults test test-slow test-kernels test-wandb test-slurm
+.PHONY: figure-t2t figure-apt2t figure-curve figure-dose open-questions
+.PHONY: faults test test-slow test-kernels test-wandb test-slurm
 .PHONY: check docs bench bench-gpu build clean lock
 
-# What the targets from `paper` to `figure-dose` are about, and where it runs:
+# What the targets from `paper` to `open-questions` are about, and where it runs:
 #   make table-crossdomain WORLD=miniature
 #   make paper LAUNCHER=slurm ARGS="data_root=/path/to/data launcher.partition=gpu"
 WORLD ?= real
@@ -26,6 +27,7 @@ SHARE ?= 1
 ifeq ($(WORLD),real)
 STUDY := paper
 FIRST := experiment=first
+QUESTIONS := experiment=paper
 DOSE := experiment=paper synthetic=on arm=off,on synthetic.num_iterations=1 \
   synthetic.images_per_iteration=25,50,100,200,500 train.real_fraction=null,0.5 \
   target=okutama,icg,heridal,sard,source
@@ -40,6 +42,7 @@ STUDY := demo
 FIRST := experiment=demo synthetic.num_iterations=1 target=field seed=0,1,2
 BASELINES := experiment=baselines
 DOSE := experiment=dose
+QUESTIONS := experiment=questions
 ARMS := experiment=demo_controls
 N := 10,20,40,80
 TRANSLATORS := identity,color_stats,cyclegan_tiny,fastcut_tiny
@@ -140,6 +143,12 @@ figure-dose: setup  ## AP50 by the number of virtual images, and the fewest that
 	$(call sweep,$(DOSE),dose)
 	$(PY) -m ptl_sweep table dose dose $(ROOT)
 	$(PY) -m ptl_sweep figure dose dose $(ROOT)
+
+open-questions: figure-dose  ## Which distance predicts AP, which errors change, a new target: what papers leave open
+	$(call sweep,$(QUESTIONS),questions)
+	$(PY) -m ptl_sweep table predictors questions $(ROOT)
+	$(PY) -m ptl_sweep table errors questions $(ROOT)
+	$(PY) -m ptl_sweep table forecast questions $(ROOT)
 
 test: setup  ## The fast tests; those of the report in a browser skip without chromium
 	$(PY) -m pytest -n 2 -m "not slow and not slurm and not wandb and not faults"

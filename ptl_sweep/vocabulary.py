@@ -111,6 +111,8 @@ SHRUNK_DISTANCE = Distance("tp", "mean", "shrunk")  # not comparable across gaus
 COMPARABLE_DISTANCE = Distance("tp", "mean", "equal_n")
 RELATIVE_DISTANCE = "d_relative"  # mean over all ground truths; comparable across training sets
 NEG_LOG_P = "neg_log_p"  # the same mean of -log p, nats up to a constant
+KNN_DISTANCE = "d_knn"  # to the k-th nearest real training feature, mean over the same persons
+RELATIVE_MAHALANOBIS = "d_rmd"  # the same mean of d minus the distance to whatever is detected
 
 
 def band_name(band: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 from ptl_sweep.cli.commands import COMMANDS
 from ptl_sweep.compose.compose import compose_grid
 from ptl_sweep.config.schema import ConfigError, conf_dir
+from ptl_sweep.study.questions.forecast import MIN_TARGETS
 
 ROOT = Path(__file__).resolve().parent.parent
 CELLS = {  # target -> cells in the miniature world, in the paper's
@@ -83,6 +84,21 @@ def test_a_dose_is_chosen_on_the_sources_own_pictures_at_three_numbers_or_more()
         assert {cell.train.real_fraction for cell in cells} >= {0.5, None}
         assert [table[:3], figure[:3]] == [["table", "dose", "dose"], ["figure", "dose", "dose"]]
         assert wait[1] == cells[0].sweep.name == "dose"
+
+
+def test_open_questions_are_the_dose_and_three_tables_of_one_sweep_with_six_seeds() -> None:
+    for world in WORLDS:
+        args = (f"WORLD={world}", "ARGS=data_root=x")
+        found, dose = (commands(name, *args) for name in ("open-questions", "figure-dose"))
+        assert found[: len(dose)] == dose
+        run, wait, *tables = found[len(dose) :]
+        cells = compose_grid(run[1:])
+        assert wait[1] == cells[0].sweep.name == "questions"
+        named = [(table[1], table[2]) for table in tables]
+        assert named == [(name, "questions") for name in ("predictors", "errors", "forecast")]
+        assert len({cell.target.name for cell in cells}) >= MIN_TARGETS
+        assert len({cell.seed for cell in cells}) == 6
+        assert {cell.synthetic.name for cell in cells} == {"off", "on"}
 
 
 def test_first_experiments_are_one_iteration_to_one_target_with_three_seeds() -> None:

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from ptl_sweep.report.paper.source import PaperSource
 
 # keys of report.paper.TABLES, which is slow to import
-TABLES = ("crossdomain", "first", "effects", "contrasts", "dose")
+TABLES = (
+    "crossdomain", "first", "effects", "contrasts", "dose", "predictors", "errors", "forecast",
+)  # fmt: skip
 FIGURES = {  # name -> first word of the files that the reducer writes into figures/
     "t2t": "distances",
     "apt2t": "ap_t2t",
@@ -65,10 +67,22 @@ def _paper_source(plan: Plan) -> "PaperSource":
         iteration_rows=read_table(plan.folder / "iterations.parquet"),
         results=read_table(plan.folder / "results.parquet"),
         claims=read_table(plan.folder / "claims.parquet"),
+        spreads=read_table(plan.folder / "train2test.parquet"),
         score_thresholds=plan.settings.score_thresholds,
         steps=steps,
         axes=plan.axes,
     )
+
+
+def _has_all_columns(plan: Plan) -> bool:
+    import polars as pl
+
+    from ptl_sweep.study.schemas import results_schema
+
+    path = plan.folder / "results.parquet"
+    settings = plan.settings
+    wanted = results_schema(settings.score_thresholds, settings.analysis.ap_t2t.equal_counts)
+    return path.exists() and set(wanted) <= set(pl.read_parquet_schema(path))
 
 
 def figure_command(arguments: list[str]) -> int:
@@ -103,8 +117,11 @@ def _require_known(kind: str, name: str, known: Iterable[str]) -> None:
 
 
 def reduce_where_needed(plan: Plan, product: str) -> None:
-    """Reduce a sweep that is incomplete, was never reduced, or lacks `product`; tracks nothing."""
-    if status.is_complete(plan) and (plan.folder / product).exists():
+    """Reduce a sweep that is incomplete, was never reduced, or lacks `product`; tracks nothing.
+
+    So is one whose tables an older version wrote, which knew fewer columns.
+    """
+    if status.is_complete(plan) and (plan.folder / product).exists() and _has_all_columns(plan):
         return
     from ptl_sweep.reduce.run import reduce_sweep
 

@@ -25,7 +25,7 @@ class DatasetConfig:
     num_images: int | None = None  # use only so many images of the split; null: all
     index_root: str | None = None  # folder of cached indexes; null: <sweep.root>/index
     frame_stride: int = 1  # okutama, sard, visdrone_vid: every k-th frame only
-    domain: str | None = None  # miniature world: town, field, karst or yard
+    domain: str | None = None  # miniature world: town, field, karst, ...
     world_seed: int = 0  # miniature world: which world
     licence: str = ""
     citation: str = ""

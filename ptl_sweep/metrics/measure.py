@@ -16,6 +16,7 @@ from ptl_sweep.config.analysis import AnalysisConfig
 from ptl_sweep.detection.table import FEATURE_MIN_SCORE, DetectionTable, load_detections
 from ptl_sweep.distance.diagnostics import diagnose
 from ptl_sweep.distance.gaussian import GaussianRefusal, StoredFeatures
+from ptl_sweep.distance.other_distances import OtherDistances, fit_others
 from ptl_sweep.distance.relative import RelativeDistance, fit_relative
 from ptl_sweep.distance.train2test import (
     DistanceHistogram,
@@ -65,6 +66,15 @@ class DetectorJob:
     score_thresholds: tuple[float, ...]
     equal_n: int | None  # features of every compared detector; None: this one has fewer
     seed: int  # of subsets and random orders, the same for every detector
+    num_real: int | None = None  # the first training images, which are real; None: all of them
+
+
+class _Distances(NamedTuple):
+    """By what the detections and persons of a detector are measured."""
+
+    measures: Measures
+    relative: RelativeDistance
+    others: OtherDistances
 
 
 class ErrorBox(NamedTuple):
@@ -113,6 +123,25 @@ def measure_detector(job: DetectorJob) -> DetectorMetrics:
     training = read_training_features(job.training_features)
     held_out = None if job.validation is None else load_detections(job.validation)
     validation = None if held_out is None else _true_positives(held_out)
+    fits = _fit_distances(job, training, held_out, validation)
+    scores = UNKNOWN if held_out is None else reliability(held_out, job.score_thresholds[1])
+    return DetectorMetrics(
+        key=job.key,
+        gaussian=diagnose(fits.measures, training, validation)
+        | fits.relative.columns()
+        | scores.columns(),
+        cells={
+            evaluation.key: _measure_cell(job, evaluation, fits) for evaluation in job.evaluations
+        },
+    )
+
+
+def _fit_distances(
+    job: DetectorJob,
+    training: StoredFeatures,
+    held_out: DetectionTable | None,
+    validation: Float[ndarray, "m d"] | None,
+) -> _Distances:
     measures = fit_measures(
         training,
         job.settings,
@@ -126,15 +155,14 @@ def measure_detector(job: DetectorJob) -> DetectorMetrics:
         validation=None if held_out is None else held_out.truths.features,
         rng=np.random.default_rng([job.seed, 2]),
     )
-    scores = UNKNOWN if held_out is None else reliability(held_out, job.score_thresholds[1])
-    return DetectorMetrics(
-        key=job.key,
-        gaussian=diagnose(measures, training, validation) | relative.columns() | scores.columns(),
-        cells={
-            evaluation.key: _measure_cell(job, evaluation, measures, relative)
-            for evaluation in job.evaluations
-        },
+    others = fit_others(
+        training,
+        measures.shrunk,
+        held_out,
+        shrinkage=job.settings.shrinkage,
+        num_real=job.num_real,
     )
+    return _Distances(measures, relative, others)
 
 
 def read_training_features(path: Path) -> StoredFeatures:
@@ -149,9 +177,8 @@ def _true_positives(table: DetectionTable) -> Float[ndarray, "m d"]:
     return found.astype(np.float32)
 
 
-def _measure_cell(
-    job: DetectorJob, evaluation: Evaluation, measures: Measures, relative: RelativeDistance
-) -> CellMetrics:
+def _measure_cell(job: DetectorJob, evaluation: Evaluation, fits: _Distances) -> CellMetrics:
+    measures, relative, others = fits
     table = load_detections(evaluation.folder)
     thresholds, rule = job.score_thresholds, job.settings.ap_t2t
     distances, persons = measures.distances(table.features), relative.of(table)
@@ -171,12 +198,14 @@ def _measure_cell(
             **_gaussian_columns(measures),
             "t2t_auroc": summaries["shrunk"].auroc,
             **persons.means(),
+            **others.means(table),
         },
         reasons=(
             *_reasons(table, summaries["shrunk"]),
             *by_distance.reasons,
             *measures.reasons,
             *relative.reasons(),
+            *others.reasons(),
         ),
         warnings=by_distance.warnings,
         histogram=distance_histogram(table, shrunk, thresholds),

@@ -77,7 +77,14 @@ def detector_jobs(plan: Plan, states: States) -> Iterator[DetectorJob]:
             score_thresholds=tuple(plan.settings.score_thresholds),
             equal_n=equal_n[detector],
             seed=derive_seed(0, "analysis"),
+            num_real=_num_real(plan, detector),
         )
+
+
+def _num_real(plan: Plan, detector: str) -> int:
+    """Real images of the training set; the virtual ones come behind them."""
+    trained = plan.store.meta(detector)["summary"]
+    return int(trained["num_train_images"]) - int(trained["num_synthetic"])
 
 
 def _equal_n(plan: Plan, sources: Mapping[str, str]) -> dict[str, int | None]:

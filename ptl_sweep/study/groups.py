@@ -21,11 +21,19 @@ def seeds_of(results: pl.DataFrame) -> list[int]:
     return results["seed"].unique().sort().to_list()
 
 
-def split_domains(results: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def split_domains(
+    results: pl.DataFrame, *, with_unlabelled: bool = False
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The cells that means over targets are about, and the others: parts of the source itself.
 
-    A source without any foreign target keeps its own, because its grid asks about nothing else.
+    A source without any foreign target keeps its own, because its grid asks about nothing else. A
+    target that shows nobody, so that it has no AP, is in neither, unless it is asked for or its
+    source has no other: one target without labels would leave no mean over targets.
     """
+    if not with_unlabelled:
+        count = pl.col("num_ground_truth").fill_null(1).max().over("dataset", "target")
+        has_labels = (count > 0).any().over("dataset")
+        results = results.filter((count > 0) | ~has_labels)
     is_own = pl.col("domain").fill_null(Domain.CROSS) != Domain.CROSS
     is_kept = ~is_own | is_own.all().over("dataset")
     return results.filter(is_kept), results.filter(~is_kept)

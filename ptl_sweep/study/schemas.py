@@ -11,8 +11,10 @@ from ptl_sweep.vocabulary import (
     AT_COUNT,
     BANDS,
     DISTANCES,
+    KNN_DISTANCE,
     NEG_LOG_P,
     RELATIVE_DISTANCE,
+    RELATIVE_MAHALANOBIS,
     VARIANTS,
     ApT2t,
     ApT2tAtCount,
@@ -72,6 +74,7 @@ def results_schema(
             "domain": TEXT,  # vocabulary.Domain
             **_numbers(RELATIVE_DISTANCE, NEG_LOG_P),
             **_numbers(*(ApT2tAtCount(n, kind).name for kind in AT_COUNT for n in equal_counts)),
+            **_numbers(KNN_DISTANCE, RELATIVE_MAHALANOBIS),
         }
     )
 

@@ -8,9 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
+from PIL import Image
 
 from ptl_sweep.cli import tables
+from ptl_sweep.datasets.miniature.scene import render_scene
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.report import paper
 from ptl_sweep.report.paper.layout import GAP
@@ -143,3 +146,55 @@ def test_what_the_reducer_has_not_written_is_reduced_first(
     (sweep.plan.folder / "reduced.json").unlink()
     assert run("table", "first", root_of(sweep.plan)).code == 0
     assert (sweep.plan.folder / "reduced.json").is_file()
+
+
+def test_tables_of_an_older_version_are_written_again(
+    tiny_sweep: Any, copy_of: Any, run: Any
+) -> None:
+    """It knew no distance to neighbours, and predictors cannot do without."""
+    sweep = copy_of(tiny_sweep)
+    path = sweep.plan.folder / "results.parquet"
+    now = pl.read_parquet(path)
+    now.drop("d_knn", "d_rmd").write_parquet(path)
+    outcome = run("table", "predictors", root_of(sweep.plan))
+    assert outcome.code == 0
+    assert "(d_knn)" in outcome.output
+    assert pl.read_parquet(path).equals(now, null_equal=True)
+
+
+def test_a_later_target_without_labels_trains_nothing_and_changes_no_claim(
+    tiny_sweep: Any, copy_of: Any, run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = copy_of(tiny_sweep)
+    monkeypatch.chdir(tmp_path)
+    bare = tmp_path / "bare"
+    for folder in ("images", "labels"):
+        (bare / folder).mkdir(parents=True)
+    (bare / "data.yaml").write_text("names: {0: person}\n")
+    for index in range(3):
+        picture = render_scene("yard", 0, index, 128, (24, 36)).image
+        Image.fromarray(picture).save(bare / "images" / f"{index}.png")
+    (tmp_path / "conf" / "target").mkdir(parents=True)
+    (tmp_path / "conf" / "target" / "bare.yaml").write_text(
+        f"name: bare\nreader: yolo\nroot: {bare}\nsplit: all\n"
+    )
+    words = [word.replace("target=field,karst", "target=field,karst,bare")
+             for word in sweep.arguments]  # fmt: skip
+    outcome = run(*words, "dataset=miniature")
+    assert outcome.code == 0, outcome.errors
+    published = [line for line in outcome.output.splitlines() if line.startswith("published")]
+    assert published
+    assert all(line.startswith("published evaluate-") for line in published)
+    folders = {path.name: path for path in (sweep.root / "sweeps").iterdir()}
+    (later,) = folders.keys() - {sweep.plan.name}
+    first, second = (pl.read_parquet(folders[name] / "claims.parquet")
+                     for name in (sweep.plan.name, later))  # fmt: skip
+    assert second.equals(first, null_equal=True)
+    results = pl.read_parquet(folders[later] / "results.parquet").filter(target="bare")
+    assert results["num_ground_truth"].to_list() == [0, 0]
+    assert results["AP50"].null_count() == 2
+    table = run("table", "forecast", later, root_of(sweep.plan), "--json")
+    rows = {row[2]: row for row in json.loads(table.output)["rows"]}
+    assert rows["bare"][4] == GAP
+    assert rows["bare"][5] != GAP
+    assert {row[4] == GAP for name, row in rows.items() if name != "bare"} == {False}

@@ -29,7 +29,7 @@ from ptl_sweep.datasets.miniature.terrain import noise_tile
 from ptl_sweep.datasets.records import ImageRecord, ImageSet
 
 COVERED = 63  # of 255: the mask value above which a box encloses a pixel
-DATASETS = ("town", "field", "karst", "yard")
+DATASETS = ("town", "field", "karst", "yard", "meadow", "gorge")
 
 # First box of the first four pictures of seed 0, and the mean colour of the first picture.
 PINNED = {
@@ -48,6 +48,14 @@ PINNED = {
     "yard": (
         [(0, 16, 20, 35), (21, 63, 50, 115), (75, 32, 102, 52), (62, 0, 96, 20)],
         (118.5, 119.8, 124.8),
+    ),
+    "meadow": (
+        [(71, 38, 113, 62), (28, 30, 71, 55), (27, 0, 49, 37), (23, 41, 38, 76)],
+        (70.0, 89.7, 56.5),
+    ),
+    "gorge": (
+        [(29, 21, 48, 51), (53, 94, 68, 114), (22, 12, 41, 41), (16, 27, 32, 43)],
+        (146.5, 122.4, 96.4),
     ),
     "virtual": (
         [(50, 22, 60, 40), (30, 78, 40, 88), (46, 58, 77, 84), (98, 27, 127, 49)],
@@ -140,7 +148,7 @@ def test_splits_share_no_picture_even_when_full() -> None:
     assert len(ranges) == 3
     assert len(set().union(*ranges)) == 3 * world.SPLIT_CAPACITY
     streams = [DOMAINS[domain].stream for domain in (*DATASETS, POOLS[0])]
-    assert len(set(streams)) == len(streams) == 5
+    assert len(set(streams)) == len(streams) == 7
     assert {DOMAINS[domain].stream for domain in POOLS} == {streams[-1]}  # one of them a sweep
 
 

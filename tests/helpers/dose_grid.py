@@ -26,6 +26,7 @@ def dose_grid(**changes: object) -> pl.DataFrame:
         {
             "dataset": "here", "real_count": count, "synthetic": arm_name(total, share),
             "target": target, "seed": seed, "num_synthetic": total, "domain": TARGETS[target],
+            "num_ground_truth": 40,
             "AP50": count / 1000 + total / 1000 + seed / 100 + (target == "hill") / 10
             + (share or 0),
             AXES[0]: total or None, AXES[1]: share,

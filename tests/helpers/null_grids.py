@@ -88,6 +88,7 @@ def _cells(shape: tuple[int, int, int, int]) -> pl.DataFrame:
     numbers = [name for name, kind in schema.items() if kind == pl.Float64()]
     return axes.with_columns(
         pl.lit("town").alias("dataset"), pl.lit(Domain.CROSS.value).alias("domain"),
+        pl.lit(40).alias("num_ground_truth"),
         *(pl.lit(np.nan).alias(name) for name in numbers),
     )  # fmt: skip
 

@@ -106,7 +106,7 @@ def test_without_a_validation_split_only_distances_in_its_unit_are_missing(
     (cell,) = measure_detector(make_job(validation=None)).cells.values()
     missing = {name for name, value in cell.columns.items() if np.isnan(value)}
     calibrated = {f"t2t_{k}_{m}_calibrated" for k in ("tp", "fp") for m in ("mean", "median")}
-    assert missing == calibrated | {"d_relative"}
+    assert missing == calibrated | {"d_relative", "d_knn", "d_rmd"}
     for kind in ("calibrated", "relative"):
         assert f"no {kind} distances: no validation split was evaluated" in cell.reasons
 
@@ -118,7 +118,9 @@ def test_relative_is_a_multiple_of_what_all_persons_of_the_validation_split_have
     found = measure_detector(make_job())
     (cell,) = found.cells.values()
     assert cell.columns["d_relative"] == pytest.approx(1)
+    assert cell.columns["d_knn"] == pytest.approx(1)
     assert np.isfinite(cell.columns["neg_log_p"])
+    assert np.isfinite(cell.columns["d_rmd"])
     assert (found.gaussian["relative_n"], found.gaussian["num_relative"]) == (8, 200)
 
 

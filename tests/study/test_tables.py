@@ -66,7 +66,7 @@ def test_columns_are_in_the_order_of_the_architecture() -> None:
         "AP_t2t_20_per_image_null", "AP_t2t_5_per_image_null", "AP_t2t_1_per_image_null",
         "AP_t2t_20_per_image_matched", "AP_t2t_5_per_image_matched", "AP_t2t_1_per_image_matched",
         "AP_t2t_20_per_image_matched_lift", "AP_t2t_5_per_image_matched_lift",
-        "AP_t2t_1_per_image_matched_lift",
+        "AP_t2t_1_per_image_matched_lift", "d_knn", "d_rmd",
     )  # fmt: skip
 
 

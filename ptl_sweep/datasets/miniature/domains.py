@@ -123,6 +123,40 @@ DOMAINS = {
     ),
 }
 
+# Further shifted targets, so that a law over targets can be asked for (experiment=questions).
+DOMAINS |= {
+    "meadow": Domain(
+        stream=5,
+        ground=("lawn", "drygrass"),
+        altitude_m=(24, 38),
+        pitch_deg=(34, 60),
+        poses=_EVERY_POSE,
+        num_people=(1, 4),
+        clutter={"bush": 2.2, "dog": 0.6},
+        cloth_saturation=(0.1, 0.6),
+        sun_elevation_deg=(15, 35),
+        shadow=0.5,
+        haze=0.14,
+        gain=(0.97, 1.02, 1.02),
+        contrast=0.9,
+    ),
+    "gorge": Domain(
+        stream=6,
+        ground=("gravel", "scree"),
+        altitude_m=(28, 44),
+        pitch_deg=(50, 80),
+        poses=_UPRIGHT,
+        num_people=(1, 4),
+        clutter={"rock": 3.0, "pole": 0.8, "bollard": 0.5},
+        cloth_value=(0.2, 1.0),
+        sun_elevation_deg=(40, 70),
+        shadow=0.65,
+        gain=(1.08, 1.0, 0.88),
+        contrast=1.1,
+        noise=0.03,
+    ),
+}
+
 # Pools that play against `virtual`, with its random numbers and so, poses apart, its scenes.
 DOMAINS |= {
     "virtual_null": replace(DOMAINS["virtual"], boxes_on_ground=True),

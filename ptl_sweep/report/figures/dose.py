@@ -20,7 +20,7 @@ from ptl_sweep.report.figures.drawing.style import (
     line_style,
     with_bounds,
 )
-from ptl_sweep.study.dose import DosePlace, DoseResponse
+from ptl_sweep.study.questions.dose import DosePlace, DoseResponse
 from ptl_sweep.study.statistics import mean_interval
 
 

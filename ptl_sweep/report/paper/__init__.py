@@ -6,8 +6,11 @@ from pathlib import Path
 from ptl_sweep.report.paper.arms import contrasts, effects
 from ptl_sweep.report.paper.crossdomain import crossdomain
 from ptl_sweep.report.paper.dose import dose, write_dose_figures
+from ptl_sweep.report.paper.errors import errors
 from ptl_sweep.report.paper.first_experiments import first_experiments
+from ptl_sweep.report.paper.forecast import forecast
 from ptl_sweep.report.paper.layout import PaperTable
+from ptl_sweep.report.paper.predictors import predictors
 from ptl_sweep.report.paper.source import PaperSource
 
 TABLES: dict[str, Callable[[PaperSource], PaperTable]] = {
@@ -16,6 +19,9 @@ TABLES: dict[str, Callable[[PaperSource], PaperTable]] = {
     "effects": effects,
     "contrasts": contrasts,
     "dose": dose,
+    "predictors": predictors,
+    "errors": errors,
+    "forecast": forecast,
 }
 
 # what is drawn when it is asked for; the reducer draws the others

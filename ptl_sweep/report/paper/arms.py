@@ -49,7 +49,7 @@ def contrasts(source: PaperSource) -> PaperTable:
     """Every two values of `synthetic` that are not off, the first minus the second."""
     found = _of(source.claims, Statement.CONTRAST).filter(pl.col("target").is_null())
     rows = tuple(
-        (row["dataset"], row["treated"], row["reference"], *_judged(row))
+        (row["dataset"], row["treated"], row["reference"], *judged_cells(row))
         for row in found.iter_rows(named=True)
     )
     return PaperTable(
@@ -74,7 +74,7 @@ def _effect_row(source: PaperSource, arm: pl.DataFrame) -> tuple[str, ...]:
     seeds = _whole_seeds(arm)
     judged = (GAP, GAP, GAP, str(len(seeds)))
     if len(found):
-        judged = _judged(found.row(0, named=True))
+        judged = judged_cells(found.row(0, named=True))
     return (
         dataset,
         name,
@@ -96,13 +96,17 @@ def _whole_seeds(arm: pl.DataFrame) -> pl.DataFrame:
 
 
 def _of(claims: pl.DataFrame, statement: Statement) -> pl.DataFrame:
-    """Rows about AP50 itself, not about what it is compared with."""
-    found = claims.filter(pl.col("part").fill_null("") == "", statement=statement, metric=METRIC)
+    return rows_about(claims, statement).filter(metric=METRIC)
+
+
+def rows_about(claims: pl.DataFrame, statement: Statement) -> pl.DataFrame:
+    """Rows of a statement itself, not of what it is judged by; NaN as null."""
+    found = claims.filter(pl.col("part").fill_null("") == "", statement=statement)
     return found.with_columns(cs.float().fill_nan(None))
 
 
-def _judged(row: dict[str, Any]) -> tuple[str, str, str, str]:
-    """Change with interval, p, verdict, seeds."""
+def judged_cells(row: dict[str, Any]) -> tuple[str, str, str, str]:
+    """Change with interval, p, verdict and seeds of a row of `rows_about`, as printed."""
     text = f"{PERCENT * row['value']:+.1f}"
     if row["low"] is not None:
         text += f" [{PERCENT * row['low']:+.1f}, {PERCENT * row['high']:+.1f}]"

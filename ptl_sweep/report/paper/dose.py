@@ -17,7 +17,7 @@ from ptl_sweep.report.paper.layout import (
 )
 from ptl_sweep.report.paper.source import PaperSource
 from ptl_sweep.study.claims.claim import Claim, Verdict
-from ptl_sweep.study.dose import DosePlace, DoseResponse, dose_claims, dose_responses
+from ptl_sweep.study.questions.dose import DosePlace, DoseResponse, dose_claims, dose_responses
 
 CHOSEN = "the fewest that are enough"
 WORDS = {

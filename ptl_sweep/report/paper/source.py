@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import polars as pl
 
+from ptl_sweep.study.schemas import TRAIN2TEST
+
 
 class PaperSource(NamedTuple):
     """Tables of a sweep, and what its plan knows of the trainings."""
@@ -15,3 +17,4 @@ class PaperSource(NamedTuple):
     score_thresholds: Sequence[float]  # of AP_t2t
     steps: Mapping[tuple[str, str], Set[int]]  # of the tested detector, by dataset and synthetic
     axes: Sequence[str] = ()  # of the sweep: columns of results
+    spreads: pl.DataFrame = TRAIN2TEST.to_frame()  # train2test.csv

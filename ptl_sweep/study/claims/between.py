@@ -48,7 +48,7 @@ def pair_cells(
     What the reference says has the suffix `_reference`. `is_shared`: one stage of the store is the
     cell of both, so no difference of it says anything.
     """
-    columns = ["synthetic", "domain", "status", *KEYS, *metrics]
+    columns = ["synthetic", "domain", "status", "num_ground_truth", *KEYS, *metrics]
     own, other = (
         rows.filter(synthetic=name).select(*PLACE, *columns)
         for rows, name in zip((treated, reference), values, strict=True)

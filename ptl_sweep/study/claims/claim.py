@@ -97,12 +97,13 @@ def family_claims(
     values = np.array([[one.get(seed, np.nan) for one in effects.values()] for seed in seeds])
     adjusted = step_down_p(values.reshape(len(seeds), len(effects)), rng)
     return {
-        name: _adjusted(claim_over_seeds(one, rng), family, float(p))
+        name: in_family(claim_over_seeds(one, rng), family, float(p))
         for (name, one), p in zip(effects.items(), adjusted, strict=True)
     }
 
 
-def _adjusted(claim: Claim, family: str, p: float) -> Claim:
+def in_family(claim: Claim, family: str, p: float) -> Claim:
+    """The claim judged by `p`, which is adjusted over the tests of a family."""
     verdict = judge(claim.low, claim.high, p, claim.num_seeds)
     return replace(claim, family=family, p_family=p, verdict=verdict)
 

@@ -1,5 +1,6 @@
 """Claims on train2test distances: they predict AP50; synthetic images bring targets nearer."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import permutations
 
@@ -13,11 +14,14 @@ from ptl_sweep.study.claims.claim import (
     SeedValues,
     claim_over_seeds,
     in_every_reading,
+    in_family,
     judge,
 )
+from ptl_sweep.study.statistics import holm
 
 MAX_EXACT_SEEDS = 7  # 7! = 5,040 orders are enumerated
 NUM_DRAWN_ORDERS = 10_000  # beyond
+PREDICTORS = "predictors"  # family of claims
 
 
 def nearer_targets(relative_distance: SeedValues, minus_log_p: SeedValues) -> Claim:
@@ -62,6 +66,23 @@ def prediction(
         found = replace(found, value=np.nan)
     p = _permutation_p(cosines, np.random.default_rng(0) if rng is None else rng)
     return replace(found, p=p, verdict=judge(found.low, found.high, p, found.num_seeds))
+
+
+def predictions(
+    seeds: tuple[int, ...],
+    distances: Mapping[str, Float[ndarray, "s g"]],
+    ap50: Float[ndarray, "s g"],
+) -> dict[str, Claim]:
+    """Judge several distances as `prediction` does, by p adjusted over all of them (Holm).
+
+    Six seeds have 720 orders, so that five adjusted tests can still reach 0.05.
+    """
+    each = {name: prediction(seeds, one, ap50) for name, one in distances.items()}
+    adjusted = holm(np.array([claim.p for claim in each.values()]))
+    return {
+        name: in_family(claim, PREDICTORS, float(p))
+        for (name, claim), p in zip(each.items(), adjusted, strict=True)
+    }
 
 
 def _complete(measured: Bool[ndarray, "s g"]) -> tuple[Bool[ndarray, " s"], Bool[ndarray, " g"]]:

@@ -130,6 +130,19 @@ def test_images_without_any_label_file_are_refused_unless_an_empty_folder_says_s
     assert _read(tmp_path, "test").num_persons == 0
 
 
+def test_pictures_without_folders_are_told_where_labels_would_be_read(
+    tmp_path: Path, write_image: Callable[..., Path]
+) -> None:
+    (tmp_path / "data.yaml").write_text("names: [person]")
+    picture = write_image(tmp_path / "q0.png")
+    with pytest.raises(DataError, match=r"beside it, or the images into .*images and these into"):
+        _read(tmp_path, "all")
+    for folder in ("images", "labels"):  # as told
+        (tmp_path / folder).mkdir()
+    picture.rename(tmp_path / "images" / "q0.png")
+    assert _read(tmp_path, "all").num_persons == 0
+
+
 def test_two_label_files_of_one_image_are_refused(yolo: Read, tmp_path: Path) -> None:
     yolo({"1": ROW})
     (tmp_path / "images" / "1.txt").write_text(ROW)

@@ -154,15 +154,19 @@ def _images(folder: Folder, validator: Validator) -> Iterator[ListedImage]:
 
 def _require_labels(folder: Folder, labels: list[Path]) -> None:
     """Raises: DataError when every image would be a negative for want of label files."""
-    is_made = folder.labels != folder.images and folder.labels.is_dir()
-    if not is_made and not any(path.is_file() for path in labels):
-        raise data_error(
-            folder.images,
-            f"holds {len(labels)} images and no label file is there, neither in {folder.labels} "
-            "nor beside them",
-            f"put NAME.txt of each image into {folder.images.parent / 'labels'}, or read XML files "
-            "with reader=voc; an empty folder of that name says that no image shows a person",
-        )
+    is_flat = folder.labels == folder.images
+    if any(path.is_file() for path in labels) or (not is_flat and folder.labels.is_dir()):
+        return
+    where = f"into {folder.images.parent / 'labels'}"
+    if is_flat:
+        where = f"beside it, or the images into {folder.images / 'images'} and these into labels"
+    raise data_error(
+        folder.images,
+        f"holds {len(labels)} images and no label file is there, neither in {folder.labels} "
+        "nor beside them",
+        f"put NAME.txt of each image {where}, or read XML files with reader=voc; an empty folder "
+        "labels says that no image shows a person",
+    )
 
 
 def class_numbers(root: Path, config: DatasetConfig) -> dict[int, str]:

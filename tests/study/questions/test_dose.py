@@ -5,7 +5,7 @@ import polars as pl
 import pytest
 
 from ptl_sweep.study.claims.claim import Verdict
-from ptl_sweep.study.dose import (
+from ptl_sweep.study.questions.dose import (
     DosePlace,
     DoseResponse,
     dose_claims,

@@ -1,0 +1,44 @@
+"""Which errors synthetic images change: AP50 that each type costs, with its verdict."""
+
+import polars as pl
+
+from ptl_sweep.report.paper.arms import judged_cells, rows_about
+from ptl_sweep.report.paper.layout import PaperTable, with_gap_note
+from ptl_sweep.report.paper.source import PaperSource
+from ptl_sweep.study.claims.table import Statement
+from ptl_sweep.vocabulary import ERROR_TYPES, MISSED, UNHIT, cost_name
+
+WORDS = {
+    MISSED: "missed persons",
+    UNHIT: "persons that no detection hits",
+}
+
+
+def errors(source: PaperSource) -> PaperTable:
+    """Every type of error by value of `synthetic`: what it costs more than with real images."""
+    kinds = {cost_name(kind): kind for kind in ERROR_TYPES}
+    found = rows_about(source.claims, Statement.ERROR_COST).filter(
+        pl.col("metric").is_in(list(kinds))
+    )
+    rows = tuple(
+        (row["dataset"], row["treated"], _words(kinds[row["metric"]]), *judged_cells(row))
+        for row in found.iter_rows(named=True)
+    )
+    return PaperTable(
+        title="Errors",
+        caption="AP50 that the errors of each type cost, beside what they cost with real images "
+        "alone: the change in points with its 95 % interval, over targets of another domain and "
+        "numbers of real images.",
+        header=("trained on", "synthetic", "errors", "change [points]", "p", "verdict", "seeds"),
+        rows=rows,
+        notes=with_gap_note(
+            rows,
+            "A cost is AP50 with these errors fixed, as TIDE defines it, minus AP50; costs do not "
+            "add up.",
+            "p is adjusted for the types of error.",
+        ),
+    )
+
+
+def _words(kind: str) -> str:
+    return WORDS.get(kind, f"{kind} errors")

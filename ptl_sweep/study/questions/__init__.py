@@ -1,0 +1,1 @@
+"""Questions that the papers leave open: what each asks of results.csv, and its claim."""

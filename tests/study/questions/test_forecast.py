@@ -1,0 +1,176 @@
+"""The forecast of a target without labels: exact on a line, seldom believed where there is none."""
+
+from itertools import product
+
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from ptl_sweep.config.analysis import EQUAL_COUNTS
+from ptl_sweep.config.schema import ConfigError
+from ptl_sweep.report.paper import forecast
+from ptl_sweep.report.paper.source import PaperSource
+from ptl_sweep.study.claims.claim import Verdict
+from ptl_sweep.study.claims.table import Thresholds, claims
+from ptl_sweep.study.questions.forecast import (
+    ForecastPlace,
+    forecasts,
+    left_out_errors,
+    line_forecast,
+    order_p,
+)
+from ptl_sweep.study.schemas import CLAIMS, frame_of, results_schema
+from ptl_sweep.vocabulary import Domain
+
+TARGETS = ("bay", "dune", "fen", "hill", "moor")
+COUNTS = (20, 50)
+THRESHOLDS = (0.01, 0.1, 0.5)
+ON = ForecastPlace("here", "on")
+
+
+def tables(
+    log_distance: np.ndarray,
+    effect: np.ndarray,
+    *,
+    num_seeds: int = 6,
+    noise: float = 0.0,
+    unlabelled: tuple[str, ...] = (),
+    rng: np.random.Generator | None = None,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """results.csv and train2test.csv of targets that lie so far and change so much."""
+    rng = rng or np.random.default_rng(0)
+    rows, spreads = [], []
+    places = product(range(num_seeds), COUNTS, enumerate(TARGETS[: len(effect)]), ("off", "on"))
+    for seed, count, (place, target), name in places:
+        cell = {
+            "dataset": "here", "real_count": count, "synthetic": name, "target": target,
+            "seed": seed, "iteration": 0,
+        }  # fmt: skip
+        ap50 = 0.2 + (name == "on") * effect[place] + noise * rng.normal()
+        is_known = target not in unlabelled
+        rows.append(cell | {
+            "domain": Domain.CROSS, "status": "ok", "num_ground_truth": 40 if is_known else 0,
+            "AP50": ap50 if is_known else np.nan,
+        })  # fmt: skip
+        far = float(np.exp(log_distance[place])) * (1 if name == "off" else 7)
+        kind = {"kind": "all", "band": "", "num": 9}
+        spreads.append(cell | kind | {"variant": "calibrated", "median": far})
+        spreads.append(cell | kind | {"variant": "raw", "median": 1.0})
+    return pl.DataFrame(rows), pl.DataFrame(spreads)
+
+
+FAR = np.log([2.0, 3.0, 4.0, 6.0, 9.0])
+LINE = 0.1 - 0.04 * FAR
+
+
+def table_of(results: pl.DataFrame, spreads: pl.DataFrame):
+    source = PaperSource(results, results, CLAIMS.to_frame(), THRESHOLDS, {}, spreads=spreads)
+    return forecast(source)
+
+
+def test_a_line_is_that_of_least_squares() -> None:
+    rng = np.random.default_rng(0)
+    far, effect, at = rng.normal(size=7), rng.normal(size=7), rng.normal(size=3)
+    fit = stats.linregress(far, effect)
+    np.testing.assert_allclose(line_forecast(far, effect, at), fit.intercept + fit.slope * at)
+    np.testing.assert_allclose(line_forecast(np.ones(7), effect, at), effect.mean())
+
+
+def test_each_target_is_forecast_from_the_others() -> None:
+    rng = np.random.default_rng(1)
+    far, effect = rng.normal(size=5), rng.normal(size=5)
+    by_line, by_mean = left_out_errors(far, effect)
+    fit = stats.linregress(far[1:], effect[1:])
+    assert by_line[0] == pytest.approx(fit.intercept + fit.slope * far[0] - effect[0])
+    assert by_mean[0] == pytest.approx(effect[1:].mean() - effect[0])
+    one_apart = left_out_errors(np.array([1.0, 1.0, 1.0, 2.0]), effect[:4])
+    assert one_apart[0, 3] == one_apart[1, 3] == pytest.approx(effect[:3].mean() - effect[3])
+    alike = left_out_errors(np.ones(4), effect[:4])
+    np.testing.assert_array_equal(alike[0], alike[1])
+
+
+def test_effects_on_a_line_are_forecast_exactly_and_found() -> None:
+    found = forecasts(*tables(FAR, LINE, noise=1e-3))[ON]
+    np.testing.assert_allclose(found.distance, FAR)
+    np.testing.assert_allclose(found.by_distance, LINE, atol=3e-3)
+    line, mean = found.errors
+    assert line < mean / 10
+    assert found.p == pytest.approx(1 / 120)
+    assert found.verdict is Verdict.FOUND
+
+
+def test_a_target_without_labels_is_forecast_by_all_the_others() -> None:
+    results, spreads = tables(FAR, LINE, unlabelled=("fen",))
+    found = forecasts(results, spreads)[ON]
+    assert found.labelled.tolist() == [True, True, False, True, True]
+    assert found.by_distance[2] == pytest.approx(LINE[2])
+    assert found.by_mean[2] == pytest.approx(np.delete(LINE, 2).mean())
+    assert not found.beyond.any()
+    rows = {row[2]: row for row in table_of(results, spreads).rows}
+    assert rows["fen"][3:6] == ("4.00", "\N{EN DASH}", f"{100 * LINE[2]:+.1f}")
+    outside = forecasts(*tables(FAR, LINE, unlabelled=("moor",)))[ON]
+    assert outside.beyond.tolist() == [False, False, False, False, True]
+    notes = table_of(*tables(FAR, LINE, unlabelled=("moor",))).notes
+    assert any("moor lies nearer or farther than every target with labels" in one for one in notes)
+
+
+def test_a_target_without_labels_changes_no_claim() -> None:
+    """Its AP50 is missing in every seed, and no mean over targets would be left."""
+    points = Thresholds(THRESHOLDS, EQUAL_COUNTS)
+    some = tables(FAR, LINE, noise=0.01, unlabelled=("moor",))[0]
+    with_it = frame_of(some.to_dicts(), results_schema(THRESHOLDS))
+    without = with_it.filter(pl.col("target") != "moor")
+    found, expected = claims(with_it, points), claims(without, points)
+    assert found.equals(expected, null_equal=True)
+    assert found.filter(statement="effect")["num_seeds"].to_list() == [6]
+
+
+def chance(num_targets: int, num_studies: int) -> tuple[float, float]:
+    """How often the forecast, and its trainings alone, are believed where effects are no line.
+
+    Effects differ between targets for reasons of their own, which all trainings share.
+    """
+    rng = np.random.default_rng(num_targets)
+    believed, by_trainings = [], []
+    for _ in range(num_studies):
+        far, effect = rng.normal(size=num_targets), 0.1 * rng.normal(size=num_targets)
+        (one,) = forecasts(*tables(far, effect, noise=0.01, rng=rng)).values()
+        believed.append(one.verdict is Verdict.FOUND)
+        by_trainings.append(one.gain.direction == 1)
+    return float(np.mean(believed)), float(np.mean(by_trainings))
+
+
+@pytest.mark.parametrize("num_targets", [4, 5])
+def test_effects_unrelated_to_distance_are_forecast_in_at_most_six_percent(
+    num_targets: int,
+) -> None:
+    believed, by_trainings = chance(num_targets, 200)
+    assert believed <= 0.06
+    assert by_trainings > 0.1  # the same few targets in every training: no evidence of a law
+
+
+def test_p_over_the_orders_of_the_targets_is_exact() -> None:
+    rng = np.random.default_rng(5)
+    p = np.array([order_p(*rng.normal(size=(2, 5))) for _ in range(600)])
+    for level in (0.05, 0.2, 0.5):
+        assert np.mean(p <= level) == pytest.approx(level, abs=3 * np.sqrt(level / 600))
+    rng = np.random.default_rng(6)
+    far = rng.normal(size=9)
+    assert order_p(far, 2 * far + 0.01 * rng.normal(size=9)) < 0.01  # drawn, beyond seven
+
+
+@pytest.mark.parametrize(("num_seeds", "num_targets"), [(5, 5), (6, 3)])
+def test_too_few_seeds_or_targets_have_numbers_and_no_verdict(
+    num_seeds: int, num_targets: int
+) -> None:
+    far, effect = FAR[:num_targets], LINE[:num_targets]
+    results, spreads = tables(far, effect, noise=1e-3, num_seeds=num_seeds)
+    assert forecasts(results, spreads)[ON].verdict is Verdict.OPEN
+    assert any("is open: that needs 4 targets" in one for one in table_of(results, spreads).notes)
+
+
+def test_a_sweep_that_forecasts_nothing_is_told_what_it_lacks() -> None:
+    results, spreads = tables(FAR[:1], LINE[:1])
+    with pytest.raises(ConfigError, match=r"two targets of other domains .* analysis\.calibration"):
+        table_of(results, spreads)

@@ -1,0 +1,84 @@
+"""Which distance predicts AP50, and how often the table would say one does where none does."""
+
+import numpy as np
+import polars as pl
+import pytest
+from helpers import null_grids as grids
+
+from ptl_sweep.report.paper import predictors
+from ptl_sweep.report.paper.source import PaperSource
+from ptl_sweep.study.claims.cells import strata
+from ptl_sweep.study.claims.claim import Verdict
+from ptl_sweep.study.claims.distances import prediction
+from ptl_sweep.study.questions.predictors import PREDICTORS, predictor_claims
+from ptl_sweep.study.schemas import CLAIMS
+from ptl_sweep.study.statistics import holm
+
+NUM_STUDIES = 1000
+
+
+def study(
+    rng: np.random.Generator, weights: dict[str, float] | None = None, num_seeds: int = 6
+) -> pl.DataFrame:
+    """AP50 of detectors minus `weights` times each distance; synthetic images shift everything."""
+    columns = {name: grids.levels(num_seeds, 3, rng, shift=grids.SHIFT) for name in PREDICTORS}
+    ap50 = grids.levels(num_seeds, 3, rng, rise=grids.RISE, shift=-grids.SHIFT)
+    for name, weight in (weights or {}).items():
+        ap50 = ap50 - weight * columns[name]
+    return grids.results({"AP50": ap50, **columns})
+
+
+def table_of(results: pl.DataFrame):
+    return predictors(PaperSource(results, results, CLAIMS.to_frame(), (0.01, 0.1, 0.5), {}))
+
+
+def test_each_distance_is_judged_as_alone_and_its_p_adjusted_over_all() -> None:
+    results = study(np.random.default_rng(0), {"d_knn": 1.0})
+    (claims,) = predictor_claims(results).values()
+    alone = {
+        name: prediction(tuple(range(6)), strata(results, name), strata(results, "AP50"))
+        for name in PREDICTORS
+    }
+    adjusted = holm(np.array([one.p for one in alone.values()]))
+    for (name, claim), p in zip(claims.items(), adjusted, strict=True):
+        assert (claim.value, claim.low, claim.p) == (
+            alone[name].value,
+            alone[name].low,
+            alone[name].p,
+        )
+        assert claim.p_family == p
+
+
+def test_the_one_that_predicts_is_named_and_no_other() -> None:
+    table = table_of(study(np.random.default_rng(0), {"d_rmd": 5.0}))
+    (sentence,) = [note for note in table.notes if note.startswith("town: ")]
+    assert sentence.endswith(
+        "AP50 is predicted by the relative Mahalanobis distance of all persons (nearer is better)."
+    )
+    verdicts = {row[1].split("(")[-1].rstrip(")"): row[4] for row in table.rows}
+    assert verdicts["d_rmd"] == Verdict.FOUND
+    assert list(verdicts) == list(PREDICTORS)
+
+
+def test_where_no_distance_predicts_one_is_named_in_at_most_six_percent() -> None:
+    """Arms and targets move both, which alone would make every distance predict."""
+    rng = np.random.default_rng(2)
+    named = [
+        any(one.verdict is Verdict.FOUND for one in claims.values())
+        for _ in range(NUM_STUDIES)
+        for claims in predictor_claims(study(rng)).values()
+    ]
+    assert np.mean(named) <= 0.06
+
+
+@pytest.mark.parametrize("num_seeds", [1, 5])
+def test_fewer_than_six_seeds_have_numbers_and_no_verdict(num_seeds: int) -> None:
+    table = table_of(study(np.random.default_rng(3), {"d_knn": 5.0}, num_seeds))
+    assert {row[4] for row in table.rows} == {"open"}
+    assert any(note.endswith("is open: a verdict needs six seeds.") for note in table.notes)
+
+
+def test_a_distance_that_was_not_measured_is_a_gap() -> None:
+    results = study(np.random.default_rng(4)).with_columns(d_knn=pl.lit(np.nan))
+    row = next(row for row in table_of(results).rows if "d_knn" in row[1])
+    assert row[2:] == ("\N{EN DASH}", "\N{EN DASH}", "open", "0")
