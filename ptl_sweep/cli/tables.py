@@ -26,6 +26,7 @@ FIGURES = {  # name -> first word of the files that the reducer writes into figu
     "apt2t": "ap_t2t",
     "curve": "iterations",
     "dose": "dose",
+    "clusters": "clusters",
 }
 WHY_NONE = {
     "t2t": "no detection has a train2test distance (see `reason` in results.csv)",
@@ -33,6 +34,7 @@ WHY_NONE = {
     "curve": "no cell with synthetic images was evaluated after a PTL iteration "
     "(synthetic=on, evaluate.iterations=all)",
     "dose": "it has no cells with several numbers of virtual images",
+    "clusters": "no cell has enough false positives whose pictures are there",
 }
 
 
@@ -96,6 +98,10 @@ def figure_command(arguments: list[str]) -> int:
 
     if options.name in paper.FIGURES:
         paper.FIGURES[options.name](_paper_source(plan), plan.folder / "figures")
+    elif options.name == "clusters":
+        from ptl_sweep.reduce.cluster_sheets import write_cluster_sheets
+
+        write_cluster_sheets(plan, plan.folder / "figures")
     paths = figure_files(plan.folder / "figures", options.name)
     reason = "" if paths else f"{plan.name} has no figure {options.name}: {WHY_NONE[options.name]}"
     files = [str(path) for path in paths]

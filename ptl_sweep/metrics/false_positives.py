@@ -106,12 +106,12 @@ def sheet_rows(
     every = _per_row(table, distance)
     wrong = (false_positive_types(table) >= 0) & (table.score >= min_score)
     return {
-        MOST_CONFIDENT: _first_of_images(table, np.flatnonzero(wrong), -table.score, count),
-        NEAREST: _first_of_images(table, np.flatnonzero(wrong & ~np.isnan(every)), every, count),
+        MOST_CONFIDENT: first_of_images(table, np.flatnonzero(wrong), -table.score, count),
+        NEAREST: first_of_images(table, np.flatnonzero(wrong & ~np.isnan(every)), every, count),
     }
 
 
-def _first_of_images(
+def first_of_images(
     table: DetectionTable, rows: Int[ndarray, " m"], key: Float[ndarray, " n"], count: int
 ) -> Int[ndarray, " k"]:
     """The first rows by rising key, never more than PER_IMAGE of one image."""

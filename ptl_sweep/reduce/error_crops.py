@@ -36,15 +36,15 @@ def cut_errors(plan: Plan, cells: Mapping[str, CellMetrics]) -> list[ErrorCrop]:
     without both it is left out.
     """
     crops: list[ErrorCrop] = []
-    for cell in _chosen(plan.cells):
+    for cell in shown_cells(plan.cells):
         metrics = cells.get(cell.readings[-1].evaluate)
         if metrics is not None:
             crops += _of_cell(plan, cell, metrics.boxes)
     return crops
 
 
-def _chosen(cells: Sequence[Cell]) -> list[Cell]:
-    """One cell per source, target and value of synthetic."""
+def shown_cells(cells: Sequence[Cell]) -> list[Cell]:
+    """One cell per source, target and value of synthetic: largest real count, first seed."""
     first: dict[tuple[str, str, str], Cell] = {}
     for cell in sorted(cells, key=lambda cell: (-cell.id.real_count, cell.id.seed)):
         first.setdefault((cell.id.dataset, cell.id.target, cell.id.synthetic), cell)
@@ -57,7 +57,7 @@ def _of_cell(plan: Plan, cell: Cell, boxes: Sequence[ErrorBox]) -> list[ErrorCro
         folder / f"{cell.readings[-1].evaluate}-{index:02d}.png" for index in range(len(boxes))
     ]
     if not all(path.exists() for path in places):
-        records = _records(plan, cell)
+        records = records_of(plan, cell)
         for box, path in zip(boxes, places, strict=True):
             if box.image_id in records:
                 _try_to_cut(records[box.image_id], box, path)
@@ -68,7 +68,8 @@ def _of_cell(plan: Plan, cell: Cell, boxes: Sequence[ErrorBox]) -> list[ErrorCro
     ]
 
 
-def _records(plan: Plan, cell: Cell) -> dict[str, ImageRecord]:
+def records_of(plan: Plan, cell: Cell) -> dict[str, ImageRecord]:
+    """The images of a cell's target by name; empty where they are gone or have changed."""
     data = plan.evaluate_stage(cell.readings[-1].evaluate).data
     try:
         target = registry.read_split(data.config(), data.split)
@@ -84,16 +85,20 @@ def _records(plan: Plan, cell: Cell) -> dict[str, ImageRecord]:
 def _try_to_cut(record: ImageRecord, box: ErrorBox, path: Path) -> None:
     """A picture that is missing or damaged costs its crop, not the report."""
     try:
-        _cut_one(record, box, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cut_out(record, box.box).save(path)
     except (DataError, OSError) as error:
         if is_disk_full(error):
             raise
         logger.warning("a false positive in %s is not shown: %s", record.image_id, error)
 
 
-def _cut_one(record: ImageRecord, box: ErrorBox, path: Path) -> None:
-    """A square around the box, with the box and the persons that are labelled there drawn in."""
-    corners = np.array(box.box, dtype=np.float32)
+def cut_out(record: ImageRecord, box: Sequence[float]) -> Image.Image:
+    """A square around the box, with the box and the persons that are labelled there drawn in.
+
+    Raises: DataError, OSError for a picture that is missing or damaged.
+    """
+    corners = np.array(box, dtype=np.float32)
     region = square_region(corners, CONTEXT, record.width, record.height)
     picture = Image.fromarray(cut(record.pixels.read(), region))
     scale = SIDE_PX / region.side
@@ -105,8 +110,7 @@ def _cut_one(record: ImageRecord, box: ErrorBox, path: Path) -> None:
     ):
         left, top, right, bottom = (one - np.array([region.left, region.top] * 2)) * scale
         draw.rectangle((left, top, right, bottom), outline=colour)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path)
+    return picture
 
 
 def _caption(cell: Cell, box: ErrorBox) -> str:

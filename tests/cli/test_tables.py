@@ -14,6 +14,7 @@ from PIL import Image
 
 from ptl_sweep.cli import tables
 from ptl_sweep.datasets.miniature.scene import render_scene
+from ptl_sweep.metrics import clusters
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.report import paper
 from ptl_sweep.report.paper.layout import GAP
@@ -198,3 +199,25 @@ def test_a_later_target_without_labels_trains_nothing_and_changes_no_claim(
     assert rows["bare"][4] == GAP
     assert rows["bare"][5] != GAP
     assert {row[4] == GAP for name, row in rows.items() if name != "bare"} == {False}
+
+
+def test_clusters_are_sheets_of_each_target_and_value_of_synthetic(
+    tiny_sweep: Any, copy_of: Any, run: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sweep = copy_of(tiny_sweep)
+    monkeypatch.setattr(clusters, "MIN_CLUSTERED", 4)  # its detectors find little
+    outcome = run("figure", "clusters", root_of(sweep.plan))
+    assert outcome.code == 0
+    names = {Path(path).stem for path in outcome.output.split()}
+    arms = [f"clusters-miniature-{target}-{synthetic}"
+            for target in ("field", "karst") for synthetic in ("off", "on")]  # fmt: skip
+    assert names == set(arms)
+    drawn = Path(outcome.output.split()[1]).read_text()
+    assert "false positives by their features: " in drawn
+    assert drawn.count("<image") >= 4
+
+
+def test_a_sweep_without_pictures_of_false_positives_says_so(plan: Plan, run: Any) -> None:
+    outcome = run("figure", "clusters", root_of(plan))
+    assert outcome.code == 1
+    assert f"{plan.name} has no figure clusters: no cell has enough" in outcome.output
