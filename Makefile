@@ -149,6 +149,7 @@ open-questions: figure-dose  ## Which distance predicts AP, which errors change,
 	$(PY) -m ptl_sweep table predictors questions $(ROOT)
 	$(PY) -m ptl_sweep table errors questions $(ROOT)
 	$(PY) -m ptl_sweep table forecast questions $(ROOT)
+	$(PY) -m ptl_sweep figure clusters questions $(ROOT)
 
 test: setup  ## The fast tests; those of the report in a browser skip without chromium
 	$(PY) -m pytest -n 2 -m "not slow and not slurm and not wandb and not faults"

@@ -91,11 +91,12 @@ def test_open_questions_are_the_dose_and_three_tables_of_one_sweep_with_six_seed
         args = (f"WORLD={world}", "ARGS=data_root=x")
         found, dose = (commands(name, *args) for name in ("open-questions", "figure-dose"))
         assert found[: len(dose)] == dose
-        run, wait, *tables = found[len(dose) :]
+        run, wait, *tables, figure = found[len(dose) :]
         cells = compose_grid(run[1:])
         assert wait[1] == cells[0].sweep.name == "questions"
         named = [(table[1], table[2]) for table in tables]
         assert named == [(name, "questions") for name in ("predictors", "errors", "forecast")]
+        assert figure[:3] == ["figure", "clusters", "questions"]
         assert len({cell.target.name for cell in cells}) >= MIN_TARGETS
         assert len({cell.seed for cell in cells}) == 6
         assert {cell.synthetic.name for cell in cells} == {"off", "on"}

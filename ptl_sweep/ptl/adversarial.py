@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy import ndarray
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ptl_sweep.checkpoints import read_checkpoint, save_checkpoint
+from ptl_sweep.checkpoints import read_checkpoint, save_checkpoint, save_weights
 from ptl_sweep.detection.training import Interrupted
 from ptl_sweep.ptl.translators.base import FitRun, GanTranslator
 
@@ -168,6 +169,23 @@ def discriminator_loss(
 def squared_error(verdict: Tensor, wanted: float) -> Tensor:
     """Mean squared distance of a discriminator's verdicts from 1 (real) or 0 (fake)."""
     return ((verdict - wanted) ** 2).mean()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedGenerator:
+    """The generator virtual -> real; all networks are kept for the warm start."""
+
+    networks: nn.Module  # `to_real`, and what it was trained with
+    reason: str | None = None
+    changes_pixels: bool = True
+
+    def translate(self, crops: UInt8[ndarray, "n s s 3"]) -> UInt8[ndarray, "n s s 3"]:
+        """Run the generator once per crop, in batches of bounded memory."""
+        return translate_crops(self.networks.get_submodule("to_real"), crops)
+
+    def save(self, path: Path) -> None:
+        """Write all networks as safetensors."""
+        save_weights(path, self.networks)
 
 
 @torch.no_grad()

@@ -4,7 +4,6 @@ LSGAN losses, cycle and identity terms in L1, discriminators shown earlier fakes
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ from numpy import ndarray
 from torch import Tensor
 from torch.nn import functional
 
-from ptl_sweep.checkpoints import save_weights
 from ptl_sweep.ptl.adversarial import (
     Training,
     adam,
@@ -23,7 +21,6 @@ from ptl_sweep.ptl.adversarial import (
     resume,
     squared_error,
     take_steps,
-    translate_crops,
     update,
 )
 from ptl_sweep.ptl.networks import CycleNetworks, build_networks
@@ -166,20 +163,3 @@ def _generator_losses(
         "translate/loss_identity": config.lambda_cycle * config.lambda_identity * identity,
     }
     return losses, fake_real, fake_virtual
-
-
-@dataclass(frozen=True, slots=True)
-class TrainedCycleGan:
-    """The generator virtual -> real; all four networks are kept for the warm start."""
-
-    networks: CycleNetworks
-    reason: str | None = None
-    changes_pixels: bool = True
-
-    def translate(self, crops: UInt8[ndarray, "n s s 3"]) -> UInt8[ndarray, "n s s 3"]:
-        """Run the generator once per crop, in batches of bounded memory."""
-        return translate_crops(self.networks.to_real, crops)
-
-    def save(self, path: Path) -> None:
-        """Write all four networks as safetensors."""
-        save_weights(path, self.networks)

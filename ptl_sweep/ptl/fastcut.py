@@ -10,16 +10,12 @@ N(0, 0.02) instead of Xavier's), pixels are compared without the padding of the 
 learning rate does not decay, and later PTL iterations start from the networks before.
 """
 
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
 from numpy import ndarray
 from torch import Tensor, nn
 
-from ptl_sweep.checkpoints import save_weights
 from ptl_sweep.ptl.adversarial import (
     Training,
     adam,
@@ -28,7 +24,6 @@ from ptl_sweep.ptl.adversarial import (
     resume,
     squared_error,
     take_steps,
-    translate_crops,
     update,
 )
 from ptl_sweep.ptl.networks import discriminator_network, generator_network, initialised
@@ -147,20 +142,3 @@ def nce_loss(
     queries = networks.project(translated, places)
     pairs = zip(queries, keys, strict=True)
     return torch.stack([patch_nce(q, k, config.nce_temperature) for q, k in pairs]).mean()
-
-
-@dataclass(frozen=True, slots=True)
-class TrainedFastCut:
-    """The generator virtual -> real; all networks are kept for the warm start."""
-
-    networks: FastCutNetworks
-    reason: str | None = None
-    changes_pixels: bool = True
-
-    def translate(self, crops: UInt8[ndarray, "n s s 3"]) -> UInt8[ndarray, "n s s 3"]:
-        """Run the generator once per crop, in batches of bounded memory."""
-        return translate_crops(self.networks.to_real, crops)
-
-    def save(self, path: Path) -> None:
-        """Write generator, discriminator and projections as safetensors."""
-        save_weights(path, self.networks)

@@ -11,10 +11,9 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from ptl_sweep.config.schema import TranslatorConfig, conf_dir
-from ptl_sweep.ptl.adversarial import Training, adam, draw_batch
+from ptl_sweep.ptl.adversarial import TrainedGenerator, Training, adam, draw_batch
 from ptl_sweep.ptl.fastcut import (
     FastCutNetworks,
-    TrainedFastCut,
     build_fastcut,
     nce_loss,
     train_fastcut,
@@ -170,7 +169,7 @@ def test_it_learns_a_change_of_colour_that_it_is_not_told(
         num_patches=64, projection_dim=32,
     )  # fmt: skip
     target = (crops(1) + shift).astype(np.uint8)
-    fitted = TrainedFastCut(train_fastcut(config, crops(0), target, fit_run(tmp_path)))
+    fitted = TrainedGenerator(train_fastcut(config, crops(0), target, fit_run(tmp_path)))
     held_out = crops(2)[:, :16, :16]
     error = np.abs(fitted.translate(held_out) - (held_out + shift)).mean()
     assert error < 0.75 * np.abs(shift).mean()

@@ -23,6 +23,7 @@ class CycleGan(GanTranslator):
         self, source: UInt8[ndarray, "n s s 3"], target: UInt8[ndarray, "m s s 3"], run: FitRun
     ) -> FittedTranslator:
         """Train both generators. Raises: TranslationDiverged, Interrupted."""
-        from ptl_sweep.ptl.cyclegan import TrainedCycleGan, train_cyclegan
+        from ptl_sweep.ptl.adversarial import TrainedGenerator
+        from ptl_sweep.ptl.cyclegan import train_cyclegan
 
-        return TrainedCycleGan(train_cyclegan(self, source, target, run))
+        return TrainedGenerator(train_cyclegan(self, source, target, run))

@@ -24,6 +24,7 @@ class FastCut(GanTranslator):
         self, source: UInt8[ndarray, "n s s 3"], target: UInt8[ndarray, "m s s 3"], run: FitRun
     ) -> FittedTranslator:
         """Train the one generator. Raises: TranslationDiverged, Interrupted."""
-        from ptl_sweep.ptl.fastcut import TrainedFastCut, train_fastcut
+        from ptl_sweep.ptl.adversarial import TrainedGenerator
+        from ptl_sweep.ptl.fastcut import train_fastcut
 
-        return TrainedFastCut(train_fastcut(self, source, target, run))
+        return TrainedGenerator(train_fastcut(self, source, target, run))
