@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo demo-seeds demo-controls paper first-experiments table-crossdomain
-.PHONY: table-baselines table-tau table-n table-translators table-detectors
+.PHONY: table-baselines table-tau table-n table-translators table-detectors table-variance
 .PHONY: figure-t2t figure-apt2t figure-curve figure-dose open-questions
 .PHONY: faults test test-slow test-kernels test-wandb test-slurm
 .PHONY: check docs bench bench-gpu build clean lock
@@ -28,6 +28,7 @@ ifeq ($(WORLD),real)
 STUDY := paper
 FIRST := experiment=first
 QUESTIONS := experiment=paper
+VARIANCE := experiment=paper real_count=20 train.subset_seed=0,1,2,3 seed=0,1,2,3
 DOSE := experiment=paper synthetic=on arm=off,on synthetic.num_iterations=1 \
   synthetic.images_per_iteration=25,50,100,200,500 train.real_fraction=null,0.5 \
   target=okutama,icg,heridal,sard,source
@@ -41,6 +42,7 @@ else ifeq ($(WORLD),miniature)
 STUDY := demo
 FIRST := experiment=demo synthetic.num_iterations=1 target=field seed=0,1,2
 BASELINES := experiment=baselines
+VARIANCE := experiment=variance
 DOSE := experiment=dose
 QUESTIONS := experiment=questions
 ARMS := experiment=demo_controls
@@ -126,6 +128,10 @@ table-translators: setup  ## Translators, and none
 
 table-detectors: setup  ## What holds for a RetinaNet and for FCOS, which has no anchors
 	$(call effects,$(ARMS) $(DETECTED),detectors)
+
+table-variance: setup  ## Where the spread over seeds is from: real images drawn, training, test pictures
+	$(call sweep,$(VARIANCE),variance)
+	$(PY) -m ptl_sweep table variance variance $(ROOT)
 
 figure-t2t: setup  ## Train2test distances of true and false positives
 	$(call sweep,experiment=$(STUDY),$(STUDY))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # keys of report.paper.TABLES, which is slow to import
 TABLES = (
     "crossdomain", "first", "effects", "contrasts", "dose", "predictors", "errors", "forecast",
+    "variance",
 )  # fmt: skip
 FIGURES = {  # name -> first word of the files that the reducer writes into figures/
     "t2t": "distances",
@@ -70,6 +71,7 @@ def _paper_source(plan: Plan) -> "PaperSource":
         results=read_table(plan.folder / "results.parquet"),
         claims=read_table(plan.folder / "claims.parquet"),
         spreads=read_table(plan.folder / "train2test.parquet"),
+        summary=read_table(plan.folder / "summary.parquet"),
         score_thresholds=plan.settings.score_thresholds,
         steps=steps,
         axes=plan.axes,

@@ -102,6 +102,9 @@ class TrainRecipe:
     rotate90_probability: float = field(default=0.0, metadata=IN_KEY_WHEN_GIVEN)
     # most persons of real images that are pasted on a real image; nought to so many are; ours
     copy_paste: int = field(default=0, metadata=IN_KEY_WHEN_GIVEN)
+    # seed by which the real images are drawn; null: that of the cell. Swept beside seed, it tells
+    # what the images do from what training does
+    subset_seed: int | None = field(default=None, metadata=IN_KEY_WHEN_GIVEN)
     colour_jitter: float = 0.0  # largest relative change of brightness and of each channel
     precision: str = "float32"  # float32 | tf32 (CUDA only) | bfloat16 (mixed)
     num_threads: int = 1  # CPU threads of every stage; results depend on it
@@ -124,6 +127,7 @@ class TrainRecipe:
         in_range("train.vertical_flip_probability", self.vertical_flip_probability, 0, 1)
         in_range("train.rotate90_probability", self.rotate90_probability, 0, 1)
         at_least("train.copy_paste", self.copy_paste, 0, MAX_PASTED)
+        at_least("train.subset_seed", self.subset_seed, 0)
         in_range("train.colour_jitter", self.colour_jitter, 0, 1)
         one_of("train.precision", self.precision, PRECISIONS)
         at_least("train.num_threads", self.num_threads, 1, 1024)

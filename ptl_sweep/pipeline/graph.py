@@ -167,6 +167,7 @@ class Graph:
                 lambda: replace(train_recipe(config), real_fraction=None),
                 config.train,
                 config.tiling,
+                config.seed,
             ),
             features=self._once("features", lambda: feature_config(config), config.gaussian),
             inference=self._once(
@@ -186,7 +187,9 @@ class Graph:
             real_count=parent.real_count,
             seed=parent.seed,
             detector=parent.detector,
-            train=self._once("ptl", lambda: train_recipe(config), config.train, config.tiling),
+            train=self._once(
+                "ptl", lambda: train_recipe(config), config.train, config.tiling, config.seed
+            ),
             features=parent.features,
             inference=parent.inference,
             pool=self._once("pool", lambda: PoolSpec.of(config.pool), config.pool),

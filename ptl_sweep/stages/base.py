@@ -137,7 +137,7 @@ def _fields(cls: type[Any]) -> tuple[Field[Any], ...]:
 
 def _is_keyed(item: Field[Any], value: object) -> bool:
     if item.metadata.get("if_given", False):
-        return bool(value)
+        return value is not None if item.default is None else bool(value)
     return bool(item.metadata.get("in_key", True))
 
 

@@ -192,10 +192,15 @@ class InferenceSpec(InferenceConfig):
 
 
 def train_recipe(config: Config) -> TrainRecipe:
-    """`positive_fraction` is of crops and tiles; where whole images are trained on, its default."""
+    """The recipe without what changes nothing: a default, or null, in its place.
+
+    `positive_fraction` is of crops and tiles, and whole images have neither.
+    """
     recipe = TrainRecipe(**_base(TrainRecipe, config.train))
     if config.train.crop_size is None and config.tiling.size is None:
         recipe.positive_fraction = TrainRecipe().positive_fraction
+    if recipe.subset_seed == config.seed:  # as without it: one stage
+        recipe.subset_seed = None
     return recipe
 
 

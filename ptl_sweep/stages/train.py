@@ -37,6 +37,11 @@ class DetectorStage(Stage, ABC):
         """PTL iteration of the detector; 0: real images alone."""
         return 0
 
+    @property
+    def subset_seed(self) -> int:
+        """Seed by which the real images are drawn."""
+        return self.seed if self.train.subset_seed is None else self.train.subset_seed
+
     def seed_of(self, *purpose: object) -> int:
         """Seed of one purpose within this cell."""
         return derive_seed(self.seed, *purpose)
@@ -57,5 +62,5 @@ class TrainStage(DetectorStage):
         from ptl_sweep.stages.training_set import TrainingSet
 
         source = ctx.read_split(self.data)
-        real = real_subset(source.records, self.real_count, self.seed)
+        real = real_subset(source.records, self.real_count, self.subset_seed)
         return fit_detector(self, ctx, TrainingSet(tuple(real))).summary

@@ -254,6 +254,7 @@ IMPOSSIBLE: list[tuple[type, dict[str, Any], str]] = [
     (TrainConfig, {"vertical_flip_probability": 1.1}, "train.vertical_flip_probability"),
     (TrainConfig, {"rotate90_probability": -0.1}, "train.rotate90_probability"),
     (TrainConfig, {"copy_paste": -1}, "train.copy_paste"),
+    (TrainConfig, {"subset_seed": -1}, "train.subset_seed"),
     (TrainConfig, {"real_fraction": -0.1}, "train.real_fraction"),
     (TrainConfig, {"real_fraction": 1.1}, "train.real_fraction"),
     (TrainConfig, {"colour_jitter": 2.0}, "train.colour_jitter"),

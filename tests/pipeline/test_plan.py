@@ -9,15 +9,19 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from ptl_sweep.compose.compose import compose_grid
 from ptl_sweep.config.schema import Config, ConfigError, LauncherConfig
+from ptl_sweep.datasets import registry
+from ptl_sweep.datasets.subsets import real_subset
 from ptl_sweep.datasets.validation import DataError
 from ptl_sweep.pipeline.graph import Cell
 from ptl_sweep.pipeline.plan import PLAN, Plan, load_plan, newest_sweep, plan_sweep, save_plan
+from ptl_sweep.seeds import derive_seed
 from ptl_sweep.stages.base import KINDS
 
 Cells = Callable[..., list[Config]]
@@ -120,6 +124,35 @@ def test_no_training_depends_on_the_target(cells: Cells) -> None:
     assert by_kind(three)["evaluate"] == 3 * by_kind(one)["evaluate"]
     for stage in three.stages.values():
         assert ("target" in stage.inputs) == (stage.kind == "evaluate")
+
+
+def test_the_seed_of_the_subset_draws_the_real_images_and_nothing_else(
+    cells: Cells, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, same, other = (
+        plan_sweep(cells("real_count=2", "seed=1", "synthetic=on", "target=field", *words), "")
+        for words in ((), ("train.subset_seed=1",), ("train.subset_seed=0",))
+    )
+    assert set(same.stages) == set(plain.stages)  # that of the seed anyway: no further training
+    assert set(other.stages).isdisjoint(plain.stages)
+    drawn = []
+
+    def fit(_stage: object, _ctx: object, given: Any) -> SimpleNamespace:
+        drawn.append(given.real)
+        return SimpleNamespace(summary={})
+
+    monkeypatch.setattr("ptl_sweep.stages.fitting.fit_detector", fit)
+    ctx: Any = SimpleNamespace(
+        read_split=lambda data: registry.read_split(data.config(), data.split)
+    )
+    for plan in (plain, other):
+        first: Any = next(one for one in plan.stages.values() if one.kind == "train")
+        first.run(ctx)
+        source = ctx.read_split(first.data).records
+        assert [one.image_id for one in drawn[-1]] == [
+            one.image_id for one in real_subset(source, 2, seed=1 if plan is plain else 0)
+        ]
+        assert first.seed_of("weights") == derive_seed(1, "weights")
 
 
 def test_off_is_the_parent_of_on(cells: Cells) -> None:

@@ -67,7 +67,9 @@ def test_only_places_names_and_how_work_is_done_are_outside_the_key(kind: type[S
 
 @pytest.mark.parametrize("base", [TrainRecipe, InferenceConfig])
 def test_what_a_base_of_the_configuration_holds_is_all_in_the_key(base: type, cells: Cells) -> None:
-    given = ("train.rotate90_probability=0.5", "train.copy_paste=1")  # in no key where they are 0
+    given = (  # in no key where they are 0 or null
+        "train.rotate90_probability=0.5", "train.copy_paste=1", "train.subset_seed=7",
+    )  # fmt: skip
     plan = plan_sweep(cells("real_count=3", "target=field", "synthetic=on", *given), "")
     first = next(iter(plan.stages.values()))
     content = first.spec["train" if base is TrainRecipe else "inference"]

@@ -158,6 +158,7 @@ TABLE: dict[str, tuple[Any, set[str]]] = {
     "train.vertical_flip_probability": (0.5, ALL),
     "train.rotate90_probability": (0.5, ALL),
     "train.copy_paste": (2, ALL),
+    "train.subset_seed": (1, ALL),
     "train.colour_jitter": (0.2, ALL),
     "train.precision": ("bfloat16", ALL),
     "train.num_threads": (2, ALL),

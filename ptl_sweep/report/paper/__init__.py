@@ -12,6 +12,7 @@ from ptl_sweep.report.paper.forecast import forecast
 from ptl_sweep.report.paper.layout import PaperTable
 from ptl_sweep.report.paper.predictors import predictors
 from ptl_sweep.report.paper.source import PaperSource
+from ptl_sweep.report.paper.variance import variance
 
 TABLES: dict[str, Callable[[PaperSource], PaperTable]] = {
     "crossdomain": lambda source: crossdomain(source.iteration_rows),
@@ -22,6 +23,7 @@ TABLES: dict[str, Callable[[PaperSource], PaperTable]] = {
     "predictors": predictors,
     "errors": errors,
     "forecast": forecast,
+    "variance": variance,
 }
 
 # what is drawn when it is asked for; the reducer draws the others

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from ptl_sweep.study.schemas import TRAIN2TEST
+from ptl_sweep.study.schemas import SUMMARY, TRAIN2TEST
 
 
 class PaperSource(NamedTuple):
@@ -18,3 +18,4 @@ class PaperSource(NamedTuple):
     steps: Mapping[tuple[str, str], Set[int]]  # of the tested detector, by dataset and synthetic
     axes: Sequence[str] = ()  # of the sweep: columns of results
     spreads: pl.DataFrame = TRAIN2TEST.to_frame()  # train2test.csv
+    summary: pl.DataFrame = SUMMARY.to_frame()  # summary.csv
