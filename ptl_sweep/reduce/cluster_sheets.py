@@ -73,7 +73,7 @@ def _clusters(plan: Plan, cell: Cell) -> tuple[DetectionTable, list[FalsePositiv
 
 def _title(cell: Cell, num: int) -> str:
     return (
-        f"{num} false positives by their features: {cell.id.synthetic}"
+        f"The {num} most confident false positives by their features: {cell.id.synthetic}"
         f"{values_after_name(cell.id.dataset)}, {cell.id.real_count} real, {cell.id.target}, "
         f"seed {cell.id.seed}"
     )

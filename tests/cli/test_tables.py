@@ -213,7 +213,7 @@ def test_clusters_are_sheets_of_each_target_and_value_of_synthetic(
             for target in ("field", "karst") for synthetic in ("off", "on")]  # fmt: skip
     assert names == set(arms)
     drawn = Path(outcome.output.split()[1]).read_text()
-    assert "false positives by their features: " in drawn
+    assert "most confident false positives by their features: " in drawn
     assert drawn.count("<image") >= 4
 
 

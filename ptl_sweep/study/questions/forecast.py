@@ -24,6 +24,7 @@ VARIANT = "calibrated"  # multiples of what true positives of the source's valid
 MIN_TARGETS = 4  # with labels: one is left out, and a line through two is no regression
 MAX_EXACT_TARGETS = 7  # 7! = 5,040 orders are enumerated
 NUM_DRAWN_ORDERS = 5_000  # beyond
+RIDGE = np.log(1.1) ** 2  # of the slope: targets within a tenth of each other say little; ours
 ROUNDING = 1e-9
 _CELL = ("real_count", "target", "seed")
 
@@ -97,13 +98,12 @@ def forecasts(results: pl.DataFrame, spreads: pl.DataFrame) -> dict[ForecastPlac
 def line_forecast(
     distance: Float[ndarray, " n"], effect: Float[ndarray, " n"], at: Float[ndarray, " m"]
 ) -> Float[ndarray, " m"]:
-    """The least-squares line of the effects over the distances, at other distances.
+    """The line of the effects over the distances, its slope shrunk (ridge), at other distances.
 
-    Their mean where all distances are equal.
+    Without shrinking, two targets that lie almost equally far would give any slope.
     """
     centred = distance - distance.mean()
-    scale = float(centred @ centred)
-    slope = float(centred @ effect) / scale if scale > 0 else 0.0
+    slope = float(centred @ effect) / (float(centred @ centred) + RIDGE)
     return np.asarray(effect.mean() + slope * (at - distance.mean()))
 
 
@@ -112,18 +112,15 @@ def left_out_errors(
 ) -> Float[ndarray, "2 *m t"]:
     """Forecast minus effect of each target from the others: by the line, and by their mean.
 
-    By the leverage h of a target, without fitting again: its residual over 1 - h. Where all others
-    have one distance (h = 1), their mean is the line.
+    By the leverage h of a target, without fitting again: its residual over 1 - h.
     """
     num = len(effect)
     centred = distance - distance.mean(axis=-1, keepdims=True)
-    scale = (centred**2).sum(axis=-1, keepdims=True)
-    slope = (centred @ effect)[..., None] / np.where(scale > 0, scale, 1.0)
+    scale = (centred**2).sum(axis=-1, keepdims=True) + RIDGE
     change = effect - effect.mean()
-    by_mean = np.broadcast_to(-change * num / (num - 1), distance.shape)
-    free = 1 - 1 / num - centred**2 / np.where(scale > 0, scale, 1.0)
-    by_line = (slope * centred - change) / np.where(free > ROUNDING, free, 1.0)
-    return np.stack([np.where(free > ROUNDING, by_line, by_mean), by_mean])
+    residual = (centred @ effect)[..., None] / scale * centred - change
+    by_line = residual / (1 - 1 / num - centred**2 / scale)
+    return np.stack([by_line, np.broadcast_to(-change * num / (num - 1), distance.shape)])
 
 
 def order_p(distance: Float[ndarray, " t"], effect: Float[ndarray, " t"]) -> float:

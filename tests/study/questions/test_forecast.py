@@ -5,7 +5,6 @@ from itertools import product
 import numpy as np
 import polars as pl
 import pytest
-from scipy import stats
 
 from ptl_sweep.config.analysis import EQUAL_COUNTS
 from ptl_sweep.config.schema import ConfigError
@@ -14,6 +13,7 @@ from ptl_sweep.report.paper.source import PaperSource
 from ptl_sweep.study.claims.claim import Verdict
 from ptl_sweep.study.claims.table import Thresholds, claims
 from ptl_sweep.study.questions.forecast import (
+    RIDGE,
     ForecastPlace,
     forecasts,
     left_out_errors,
@@ -69,11 +69,18 @@ def table_of(results: pl.DataFrame, spreads: pl.DataFrame):
     return forecast(source)
 
 
-def test_a_line_is_that_of_least_squares() -> None:
+def ridge(far: np.ndarray, effect: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """The intercept is free: a row of the slope's penalty below the least-squares system."""
+    rows = np.column_stack([np.ones_like(far), far - far.mean()])
+    system = np.vstack([rows, [0.0, np.sqrt(RIDGE)]])
+    start, slope = np.linalg.lstsq(system, np.append(effect, 0.0), rcond=None)[0]
+    return start + slope * (at - far.mean())
+
+
+def test_a_line_is_that_of_least_squares_with_a_penalty_on_its_slope() -> None:
     rng = np.random.default_rng(0)
     far, effect, at = rng.normal(size=7), rng.normal(size=7), rng.normal(size=3)
-    fit = stats.linregress(far, effect)
-    np.testing.assert_allclose(line_forecast(far, effect, at), fit.intercept + fit.slope * at)
+    np.testing.assert_allclose(line_forecast(far, effect, at), ridge(far, effect, at))
     np.testing.assert_allclose(line_forecast(np.ones(7), effect, at), effect.mean())
 
 
@@ -81,13 +88,18 @@ def test_each_target_is_forecast_from_the_others() -> None:
     rng = np.random.default_rng(1)
     far, effect = rng.normal(size=5), rng.normal(size=5)
     by_line, by_mean = left_out_errors(far, effect)
-    fit = stats.linregress(far[1:], effect[1:])
-    assert by_line[0] == pytest.approx(fit.intercept + fit.slope * far[0] - effect[0])
-    assert by_mean[0] == pytest.approx(effect[1:].mean() - effect[0])
-    one_apart = left_out_errors(np.array([1.0, 1.0, 1.0, 2.0]), effect[:4])
-    assert one_apart[0, 3] == one_apart[1, 3] == pytest.approx(effect[:3].mean() - effect[3])
-    alike = left_out_errors(np.ones(4), effect[:4])
-    np.testing.assert_array_equal(alike[0], alike[1])
+    for place in range(5):
+        others = np.arange(5) != place
+        expected = ridge(far[others], effect[others], far[place])
+        assert by_line[place] == pytest.approx(expected - effect[place])
+        assert by_mean[place] == pytest.approx(effect[others].mean() - effect[place])
+    np.testing.assert_allclose(*left_out_errors(np.ones(4), effect[:4]))
+
+
+def test_targets_that_lie_equally_far_forecast_nothing_wild() -> None:
+    """Two at 1.11 and one at 1.80, as the genuine pictures had them: a line said +1,815 points."""
+    found = forecasts(*tables(np.log([1.11, 1.1101, 1.8]), np.array([0.017, -0.057, -0.014])))[ON]
+    assert np.abs(found.by_distance).max() < 0.1
 
 
 def test_effects_on_a_line_are_forecast_exactly_and_found() -> None:
@@ -104,7 +116,7 @@ def test_a_target_without_labels_is_forecast_by_all_the_others() -> None:
     results, spreads = tables(FAR, LINE, unlabelled=("fen",))
     found = forecasts(results, spreads)[ON]
     assert found.labelled.tolist() == [True, True, False, True, True]
-    assert found.by_distance[2] == pytest.approx(LINE[2])
+    assert found.by_distance[2] == pytest.approx(LINE[2], abs=1e-3)
     assert found.by_mean[2] == pytest.approx(np.delete(LINE, 2).mean())
     assert not found.beyond.any()
     rows = {row[2]: row for row in table_of(results, spreads).rows}
