@@ -179,7 +179,7 @@ def missing_abilities(folder: Path) -> list[str]:
     """Name what the file system of `folder` lacks of what claims use. Raises: OSError."""
     probe = folder / f".probe.{uuid.uuid4().hex[:8]}"
     probe.touch()
-    twin = probe.with_suffix(".twin")
+    twin = probe.with_name(f"{probe.name}.twin")  # of this process alone
     missing = []
     try:
         if not _linked(probe, twin):

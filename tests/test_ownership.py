@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -352,6 +353,20 @@ def test_without_flock_and_hard_links_stages_are_claimed_and_published(store: St
     with store.claim("c"):
         pass
     assert missing_abilities(store.root) == ["hard links", "flock"]
+    assert not list(store.root.glob(".probe*"))
+
+
+def test_processes_that_start_at_once_look_at_the_file_system_side_by_side(store: Store) -> None:
+    """Two sweeps on one store ended with "File exists": their probes had one name for the link."""
+    barrier = threading.Barrier(8)
+
+    def look() -> list[str]:
+        barrier.wait()
+        return [name for _ in range(20) for name in missing_abilities(store.root)]
+
+    with ThreadPoolExecutor(8) as pool:
+        found = [future.result() for future in [pool.submit(look) for _ in range(8)]]
+    assert found == [[]] * 8
     assert not list(store.root.glob(".probe*"))
 
 
