@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -356,17 +355,24 @@ def test_without_flock_and_hard_links_stages_are_claimed_and_published(store: St
     assert not list(store.root.glob(".probe*"))
 
 
-def test_processes_that_start_at_once_look_at_the_file_system_side_by_side(store: Store) -> None:
+def test_processes_that_start_at_once_look_at_the_file_system_side_by_side(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Two sweeps on one store ended with "File exists": their probes had one name for the link."""
-    barrier = threading.Barrier(8)
+    linked = ownership._linked
+    others: list[list[str]] = []
 
-    def look() -> list[str]:
-        barrier.wait()
-        return [name for _ in range(20) for name in missing_abilities(store.root)]
+    def link_while_another_does(source: Path, target: Path) -> bool:
+        if not others:  # a process that looks between our link and its end
+            others.append([])
+            found = linked(source, target)
+            others[0] = missing_abilities(store.root)
+            return found
+        return linked(source, target)
 
-    with ThreadPoolExecutor(8) as pool:
-        found = [future.result() for future in [pool.submit(look) for _ in range(8)]]
-    assert found == [[]] * 8
+    monkeypatch.setattr(ownership, "_linked", link_while_another_does)
+    assert missing_abilities(store.root) == []
+    assert others == [[]]
     assert not list(store.root.glob(".probe*"))
 
 
