@@ -30,13 +30,23 @@ def split_domains(
     target that shows nobody, so that it has no AP, is in neither, unless it is asked for or its
     source has no other: one target without labels would leave no mean over targets.
     """
-    if not with_unlabelled:
-        count = pl.col("num_ground_truth").fill_null(1).max().over("dataset", "target")
-        has_labels = (count > 0).any().over("dataset")
-        results = results.filter((count > 0) | ~has_labels)
     is_own = pl.col("domain").fill_null(Domain.CROSS) != Domain.CROSS
     is_kept = ~is_own | is_own.all().over("dataset")
-    return results.filter(is_kept), results.filter(~is_kept)
+    wanted = pl.lit(value=True)
+    if not with_unlabelled:
+        # a cell that failed says nothing of its target; no cell at all, nothing yet
+        shows = pl.col("num_ground_truth").max().over("dataset", "target").fill_null(1) > 0
+        wanted = shows | ~shows.any().over("dataset")
+    return results.filter(is_kept & wanted), results.filter(~is_kept & wanted)
+
+
+def on_the_same_pictures(results: pl.DataFrame) -> pl.DataFrame:
+    """Targets whose pictures are the same for every seed: only these compare detectors.
+
+    Where each seed has a world of its own, a target shows another number of persons in each.
+    """
+    count = pl.col("num_ground_truth").drop_nulls().n_unique().over("dataset", "target")
+    return results.filter(count < 2)
 
 
 def over_foreign_targets(

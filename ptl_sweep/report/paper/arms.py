@@ -107,6 +107,8 @@ def rows_about(claims: pl.DataFrame, statement: Statement) -> pl.DataFrame:
 
 def judged_cells(row: dict[str, Any]) -> tuple[str, str, str, str]:
     """Change with interval, p, verdict and seeds of a row of `rows_about`, as printed."""
+    if row["value"] is None:  # no seed has both
+        return GAP, GAP, str(row["verdict"]), str(row["num_seeds"] or 0)
     text = f"{PERCENT * row['value']:+.1f}"
     if row["low"] is not None:
         text += f" [{PERCENT * row['low']:+.1f}, {PERCENT * row['high']:+.1f}]"

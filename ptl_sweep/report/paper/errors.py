@@ -2,8 +2,9 @@
 
 import polars as pl
 
+from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.report.paper.arms import judged_cells, rows_about
-from ptl_sweep.report.paper.layout import PaperTable, with_gap_note
+from ptl_sweep.report.paper.layout import GAP, GAP_NOTE, PaperTable
 from ptl_sweep.report.paper.source import PaperSource
 from ptl_sweep.study.claims.table import Statement
 from ptl_sweep.vocabulary import ERROR_TYPES, MISSED, UNHIT, cost_name
@@ -12,6 +13,10 @@ WORDS = {
     MISSED: "missed persons",
     UNHIT: "persons that no detection hits",
 }
+
+ABOUT_COSTS = (
+    "A cost is AP50 with these errors fixed, as TIDE defines it, minus AP50; costs do not add up."
+)
 
 
 def errors(source: PaperSource) -> PaperTable:
@@ -24,6 +29,12 @@ def errors(source: PaperSource) -> PaperTable:
         (row["dataset"], row["treated"], _words(kinds[row["metric"]]), *judged_cells(row))
         for row in found.iter_rows(named=True)
     )
+    if not rows:
+        raise ConfigError(
+            "this sweep says nothing of errors: it needs off and another value of synthetic, and a "
+            "number of real images at which a seed has both on every target"
+        )
+    gaps = [GAP_NOTE] if any(GAP in row for row in rows) else []
     return PaperTable(
         title="Errors",
         caption="AP50 that the errors of each type cost, beside what they cost with real images "
@@ -31,11 +42,10 @@ def errors(source: PaperSource) -> PaperTable:
         "numbers of real images.",
         header=("trained on", "synthetic", "errors", "change [points]", "p", "verdict", "seeds"),
         rows=rows,
-        notes=with_gap_note(
-            rows,
-            "A cost is AP50 with these errors fixed, as TIDE defines it, minus AP50; costs do not "
-            "add up.",
+        notes=(
+            ABOUT_COSTS,
             "p is adjusted for the types of error.",
+            *gaps,
         ),
     )
 

@@ -68,15 +68,26 @@ def _sentence(place: ForecastPlace, one: Forecast) -> str:
         f"mean of the others by {mean:.1f}"
     )
     if one.verdict is Verdict.OPEN:
-        needed = f"{MIN_TARGETS} targets with labels and six seeds"
+        needed = f"{MIN_TARGETS} targets with labels, not too evenly far, and six seeds"
         return f"{errors}; whether distances forecast the change is open: that needs {needed}."
-    p = f"p = {one.p:.3f} over the orders of the targets"
+    gain = [PERCENT * bound for bound in (one.gain.value, one.gain.low, one.gain.high)]
+    numbers = (
+        f"within a seed the error is smaller by {gain[0]:+.1f} points [{gain[1]:+.1f}, "
+        f"{gain[2]:+.1f}]; p = {one.p:.3f} over the orders of the targets, {one.p_family:.3f} of "
+        f"both, adjusted for {one.num_tests} values of synthetic"
+    )
     if one.verdict is Verdict.FOUND:
-        return f"{errors}; distances forecast the change better ({p})."
-    return f"{errors}; there is no evidence that distances forecast the change ({p})."
+        return f"{errors}; distances forecast the change better ({numbers})."
+    return f"{errors}; there is no evidence that distances forecast the change ({numbers})."
 
 
 def _beyond(place: ForecastPlace, one: Forecast) -> Iterator[str]:
+    """Targets that are not in the table, or for which the line is drawn on."""
+    if one.left_out:
+        yield (
+            f"{place.dataset}, {place.synthetic}: {', '.join(one.left_out)} left out, for no seed "
+            "has every number there."
+        )
     names = [name for name, is_out in zip(one.targets, one.beyond, strict=True) if is_out]
     if names:
         yield (

@@ -9,6 +9,11 @@ from ptl_sweep.report.paper.source import PaperSource
 from ptl_sweep.study.claims.claim import Claim, Verdict
 from ptl_sweep.study.questions.predictors import PREDICTORS, predictor_claims
 
+ABOUT_P = (
+    "p is over the orders of the seeds (up to seven: all of them), adjusted for the distances that "
+    "were measured; all are about the same detectors."
+)
+
 
 def predictors(source: PaperSource) -> PaperTable:
     """Rank correlation of each distance with AP50 among detectors that differ in the seed only."""
@@ -24,7 +29,7 @@ def predictors(source: PaperSource) -> PaperTable:
         rows=rows,
         notes=(
             "A negative rho: the nearer of two detectors has the higher AP50.",
-            f"p is exact over the orders of the seeds, adjusted for {len(PREDICTORS)} distances.",
+            ABOUT_P,
             *(_sentence(dataset, claims) for dataset, claims in found.items()),
             *([GAP_NOTE] if has_gap else []),
         ),
@@ -33,7 +38,10 @@ def predictors(source: PaperSource) -> PaperTable:
 
 def _rows(dataset: str, claims: Mapping[str, Claim]) -> Iterator[tuple[str, ...]]:
     for column, name in PREDICTORS.items():
-        claim = claims[column]
+        claim = claims.get(column)
+        if claim is None:
+            yield dataset, f"{name} ({column})", GAP, GAP, str(Verdict.OPEN), "0"
+            continue
         p = GAP if np.isnan(claim.p_family) else f"{claim.p_family:.3f} adj."
         seeds = str(claim.num_seeds)
         yield dataset, f"{name} ({column})", _rho(claim), p, str(claim.verdict), seeds
@@ -47,15 +55,18 @@ def _rho(claim: Claim) -> str:
 
 
 def _sentence(dataset: str, claims: Mapping[str, Claim]) -> str:
-    """Which one predicts, or none."""
-    found = {name: one for name, one in claims.items() if one.verdict is Verdict.FOUND}
+    """Which one predicts, or none of those that were measured."""
     among = f"{dataset}: among detectors of a target that differ in the seed only"
+    found = {name: one for name, one in claims.items() if one.verdict is Verdict.FOUND}
+    judged = [name for name, one in claims.items() if one.num_seeds]
     if found:
         words = " and ".join(
             f"the {PREDICTORS[name]} ({'nearer' if one.value < 0 else 'farther'} is better)"
             for name, one in found.items()
         )
         return f"{among}, AP50 is predicted by {words}."
-    if all(one.verdict is Verdict.OPEN for one in claims.values()):
+    if not judged:
+        return f"{among}, no distance can be judged: none has a number beside AP50 on one target."
+    if any(claims[name].verdict is Verdict.OPEN for name in judged):
         return f"{among}, which distance predicts AP50 is open: a verdict needs six seeds."
-    return f"{among}, there is no evidence that any of these distances predicts AP50."
+    return f"{among}, there is no evidence that {' or '.join(judged)} predicts AP50."

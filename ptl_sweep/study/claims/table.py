@@ -32,7 +32,7 @@ from ptl_sweep.study.claims.medium_confidence import (
     medium_confidence,
 )
 from ptl_sweep.study.claims.worth import worth
-from ptl_sweep.study.groups import split_domains
+from ptl_sweep.study.groups import on_the_same_pictures, split_domains
 from ptl_sweep.study.schemas import CLAIMS, frame_of
 from ptl_sweep.vocabulary import (
     COMPARABLE_DISTANCE,
@@ -186,6 +186,7 @@ def _error_rows(pair: _Pair) -> Iterator[Row]:
 
 
 def _prediction_rows(results: pl.DataFrame, dataset: str) -> Iterator[Row]:
+    results = on_the_same_pictures(results)
     seeds = tuple(sorted(set(results["seed"])))
     ap50 = strata(results, METRIC)
     for metric in (RELATIVE_DISTANCE, COMPARABLE_DISTANCE.name):

@@ -6,6 +6,7 @@ these is forecast from the others, beside the guess that it is like their mean: 
 than the guess is none (docs/method.md, section 4).
 """
 
+from collections.abc import Mapping
 from itertools import permutations
 from typing import NamedTuple
 
@@ -16,7 +17,7 @@ from numpy import ndarray
 
 from ptl_sweep.study.claims.claim import Claim, Verdict, claim_over_seeds
 from ptl_sweep.study.groups import split_domains
-from ptl_sweep.study.statistics import SIGNIFICANCE
+from ptl_sweep.study.statistics import SIGNIFICANCE, holm
 from ptl_sweep.vocabulary import OFF
 
 METRIC = "AP50"
@@ -45,7 +46,11 @@ class Forecast(NamedTuple):
     by_distance: Float[ndarray, " t"]  # of a target with labels: from the other ones
     by_mean: Float[ndarray, " t"]
     p: float  # share of the orders of the distances that forecast as well; NaN: too few targets
+    least_p: float  # what the best order would have
     gain: Claim  # how much smaller the error by distance is, a number per seed
+    left_out: tuple[str, ...]  # targets that no seed has measured in full
+    p_family: float = np.nan  # of both tests together, adjusted over the values of synthetic
+    num_tests: int = 1  # of that family
 
     @property
     def labelled(self) -> Bool[ndarray, " t"]:
@@ -68,13 +73,15 @@ class Forecast(NamedTuple):
 
     @property
     def verdict(self) -> Verdict:
-        """Found where both hold: over targets by `p`, and over trainings by `gain`.
+        """Found where both hold: over targets, and over trainings.
 
-        Trainings alone cannot say it: they repeat the same few targets.
+        Trainings alone cannot say it: they repeat the same few targets. Open where no order of the
+        distances could have been found.
         """
-        if np.isnan(self.p) or self.gain.verdict is Verdict.OPEN:
+        can = self.num_tests * self.least_p <= SIGNIFICANCE  # False for NaN
+        if not can or self.gain.verdict is Verdict.OPEN:
             return Verdict.OPEN
-        is_found = self.p <= SIGNIFICANCE and self.gain.direction == 1
+        is_found = self.p_family <= SIGNIFICANCE and self.gain.direction == 1
         return Verdict.FOUND if is_found else Verdict.NONE
 
 
@@ -92,7 +99,18 @@ def forecasts(results: pl.DataFrame, spreads: pl.DataFrame) -> dict[ForecastPlac
             own = _forecast(_cells(arm, off, far.filter(dataset=dataset)))
             if own is not None:
                 found[ForecastPlace(str(dataset), str(synthetic))] = own
-    return found
+    return _adjusted(found)
+
+
+def _adjusted(found: Mapping[ForecastPlace, Forecast]) -> dict[ForecastPlace, Forecast]:
+    """Both tests must hold, so the larger p is that of both; Holm over the arms of a data set."""
+    adjusted = dict(found)
+    for dataset in {place.dataset for place in found}:
+        own = [place for place in found if place.dataset == dataset]
+        p = holm(np.array([max(found[one].p, found[one].gain.p) for one in own]))
+        for place, family in zip(own, p.tolist(), strict=True):
+            adjusted[place] = found[place]._replace(p_family=family, num_tests=len(own))
+    return adjusted
 
 
 def line_forecast(
@@ -123,16 +141,20 @@ def left_out_errors(
     return np.stack([by_line, np.broadcast_to(-change * num / (num - 1), distance.shape)])
 
 
-def order_p(distance: Float[ndarray, " t"], effect: Float[ndarray, " t"]) -> float:
+def order_p(distance: Float[ndarray, " t"], effect: Float[ndarray, " t"]) -> tuple[float, float]:
     """Share of the orders of the distances whose left-out errors are as small as theirs.
 
-    Exact when no distance is related to an effect. NaN with fewer than MIN_TARGETS targets; orders
-    of more than seven are drawn with seed 0.
+    Exact when no distance is related to an effect; beside it the share of the best order, below
+    which it cannot be. NaN with fewer than MIN_TARGETS targets; orders of more than seven are drawn
+    with seed 0.
     """
     if len(effect) < MIN_TARGETS:
-        return np.nan
+        return np.nan, np.nan
     errors = np.abs(left_out_errors(_orders(distance), effect)[0]).mean(axis=-1)
-    return float(np.mean(errors <= errors[0] * (1 + ROUNDING)))
+    own, best = (
+        float(np.mean(errors <= one * (1 + ROUNDING))) for one in (errors[0], errors.min())
+    )
+    return own, best
 
 
 def _orders(distance: Float[ndarray, " t"]) -> Float[ndarray, "m t"]:
@@ -151,29 +173,39 @@ class _Cells(NamedTuple):
     seeds: tuple[int, ...]
     distance: Float[ndarray, "s t"]
     effect: Float[ndarray, "s t"]  # NaN in every seed for a target without labels
+    left_out: tuple[str, ...]  # targets that no seed has in full
 
 
 def _cells(arm: pl.DataFrame, off: pl.DataFrame, far: pl.DataFrame) -> _Cells:
     keys = list(_CELL)
-    paired = arm.join(off, on=keys, suffix="_off").join(far.select(*keys, "median"), on=keys)
-    is_labelled = pl.col("num_ground_truth") > 0
-    change = pl.col(METRIC).cast(pl.Float64) - pl.col(f"{METRIC}_off").cast(pl.Float64)
+    paired = (
+        arm.select(*keys, "num_ground_truth", METRIC)
+        .join(off.select(*keys, pl.col(METRIC).alias("off")), on=keys, how="left")
+        .join(far.select(*keys, pl.col("median").log().alias("far")), on=keys, how="left")
+        .with_columns(change=pl.col(METRIC).cast(pl.Float64) - pl.col("off").cast(pl.Float64))
+        .with_columns(labelled=pl.col("num_ground_truth").max().over("target").fill_null(1) > 0)
+    )
     means = paired.group_by("seed", "target").agg(
-        pl.col("median").log().mean().alias("distance"),
-        pl.when(is_labelled.all()).then(change.mean()).otherwise(None).alias("effect"),
-        is_labelled.all().alias("labelled"),
+        pl.col("labelled").all(), _whole_mean("far"), _whole_mean("change")
     )
-    means = means.with_columns(pl.col("effect").fill_nan(None))
-    wanted = pl.col("distance").is_finite() & (pl.col("effect").is_not_null() | ~pl.col("labelled"))
-    num_targets = means["target"].n_unique()
-    whole = means.filter((wanted.sum().over("seed") == num_targets) & wanted).sort("seed", "target")
-    targets = tuple(sorted(set(whole["target"])))
-    seeds = tuple(sorted(set(whole["seed"])))
+    is_whole = pl.col("far").is_not_nan() & (pl.col("change").is_not_nan() | ~pl.col("labelled"))
+    means = means.with_columns(is_whole=is_whole).with_columns(
+        known=pl.col("is_whole").any().over("target")
+    )
+    kept = means.filter("known").filter(pl.col("is_whole").all().over("seed"))
+    kept = kept.sort("seed", "target")
+    targets, seeds = (tuple(sorted(set(kept[name]))) for name in ("target", "seed"))
     distance, effect = (
-        whole[name].fill_null(np.nan).to_numpy().reshape(len(seeds), len(targets))
-        for name in ("distance", "effect")
+        kept[name].to_numpy().reshape(len(seeds), len(targets)) for name in ("far", "change")
     )
-    return _Cells(targets, seeds, distance, effect)
+    left_out = tuple(sorted(set(means.filter(~pl.col("known"))["target"])))
+    return _Cells(targets, seeds, distance, effect, left_out)
+
+
+def _whole_mean(name: str) -> pl.Expr:
+    """Mean over the real counts; NaN where one of them has no number."""
+    is_whole = pl.col(name).is_finite().fill_null(value=False).all()
+    return pl.when(is_whole).then(pl.col(name).mean()).otherwise(np.nan).alias(name)
 
 
 def _forecast(cells: _Cells) -> Forecast | None:
@@ -192,12 +224,15 @@ def _forecast(cells: _Cells) -> Forecast | None:
     for seed, far, change in zip(cells.seeds, cells.distance, cells.effect, strict=True):
         line, mean = np.abs(left_out_errors(far[known], change[known])).mean(axis=1)
         gains[seed] = float(mean - line)
+    p, least_p = order_p(distance[known], effect[known])
     return Forecast(
         targets=cells.targets,
         distance=distance,
         effect=effect,
         by_distance=by_distance,
         by_mean=by_mean,
-        p=order_p(distance[known], effect[known]),
+        p=p,
+        least_p=least_p,
         gain=claim_over_seeds(gains),
+        left_out=cells.left_out,
     )

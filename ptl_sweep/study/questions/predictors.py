@@ -6,12 +6,13 @@ or over arms, any two numbers that both change with them would seem to predict e
 
 from collections.abc import Mapping
 
+import numpy as np
 import polars as pl
 
 from ptl_sweep.study.claims.cells import strata
 from ptl_sweep.study.claims.claim import Claim
 from ptl_sweep.study.claims.distances import predictions
-from ptl_sweep.study.groups import split_domains
+from ptl_sweep.study.groups import on_the_same_pictures, split_domains
 from ptl_sweep.vocabulary import (
     COMPARABLE_DISTANCE,
     KNN_DISTANCE,
@@ -31,14 +32,19 @@ PREDICTORS: Mapping[str, str] = {  # column of results.csv -> what it is called
 
 
 def predictor_claims(results: pl.DataFrame) -> dict[str, dict[str, Claim]]:
-    """A claim for each data set that detectors were trained on, and each of PREDICTORS.
+    """A claim for each data set that detectors were trained on, and each of PREDICTORS measured.
 
-    `results` is results.csv; targets of the source's own domain are left out, as of every mean.
+    `results` is results.csv. All are judged in the strata that have every number of each, so that
+    they are about the same detectors. Targets of the source's own domain are left out, as of every
+    mean, and those whose pictures change with the seed.
     """
-    kept, _ = split_domains(results)
+    kept = on_the_same_pictures(split_domains(results)[0])
     found: dict[str, dict[str, Claim]] = {}
     for own in kept.partition_by("dataset", maintain_order=True):
         seeds = tuple(sorted(set(own["seed"])))
-        distances = {name: strata(own, name) for name in PREDICTORS}
-        found[own["dataset"][0]] = predictions(seeds, distances, strata(own, METRIC))
+        every = {name: strata(own, name) for name in PREDICTORS}
+        measured = {name: one for name, one in every.items() if np.isfinite(one).any()}
+        whole = np.all([np.isfinite(one) for one in measured.values()], axis=0)
+        common = {name: np.where(whole, one, np.nan) for name, one in measured.items()}
+        found[own["dataset"][0]] = predictions(seeds, common, strata(own, METRIC))
     return found

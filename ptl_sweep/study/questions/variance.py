@@ -15,7 +15,7 @@ from jaxtyping import Float
 from numpy import ndarray
 from scipy import stats
 
-from ptl_sweep.compose.cells.ids import name_before_axes
+from ptl_sweep.compose.cells.ids import BETWEEN
 from ptl_sweep.study.groups import split_domains
 from ptl_sweep.study.statistics import holm
 from ptl_sweep.vocabulary import ALL_TARGETS, OFF
@@ -23,6 +23,7 @@ from ptl_sweep.vocabulary import ALL_TARGETS, OFF
 METRIC = "AP50"
 AXIS = "train.subset_seed"
 MIN_LEVELS = 3  # subsets, and seeds
+ROUNDING = 1e-12
 
 
 class VariancePlace(NamedTuple):
@@ -40,6 +41,7 @@ class Variance(NamedTuple):
     subset: float
     training: float
     rest: float  # of a subset and a training together
+    whole: float  # of a subset with a training of its own; not the sum where a part is cut at 0
     pictures: float  # of test pictures; NaN: not resampled
     p_subset: float  # of "subsets do not differ" and of "trainings do not", adjusted for both
     p_training: float
@@ -48,7 +50,7 @@ class Variance(NamedTuple):
 
     def error_over_trainings(self, num_seeds: int) -> float:
         """Standard error of the mean of a sweep that draws new images with every seed."""
-        return float(np.sqrt((self.subset + self.training + self.rest) / num_seeds))
+        return float(np.sqrt(max(self.whole, 0.0) / num_seeds))
 
 
 def variances(results: pl.DataFrame, summary: pl.DataFrame) -> dict[VariancePlace, Variance]:
@@ -67,9 +69,9 @@ def variances(results: pl.DataFrame, summary: pl.DataFrame) -> dict[VariancePlac
     }
     pictures = _pictures(summary)
     return {
-        place: components(values.to_numpy(), pictures.get(place, np.nan))
-        for place, values in sorted((levels | changes).items())
-        if min(values.shape) >= MIN_LEVELS
+        place: components(values.drop(AXIS).to_numpy(), pictures.get(place, np.nan))
+        for place, values in sorted((levels | changes).items(), key=lambda item: item[0])
+        if min(len(values), values.width - 1) >= MIN_LEVELS
     }
 
 
@@ -80,15 +82,20 @@ def components(values: Float[ndarray, "a b"], pictures: float = np.nan) -> Varia
     rows, columns = values.mean(axis=1) - mean, values.mean(axis=0) - mean
     left = values - mean - rows[:, None] - columns
     free = (num_subsets - 1, num_seeds - 1, (num_subsets - 1) * (num_seeds - 1))
-    between = num_seeds * float(rows @ rows) / free[0]
-    within = num_subsets * float(columns @ columns) / free[1]
-    rest = float((left**2).sum()) / free[2]
+    squares = np.array([
+        num_seeds * float(rows @ rows) / free[0],
+        num_subsets * float(columns @ columns) / free[1],
+        float((left**2).sum()) / free[2],
+    ])  # fmt: skip
+    squares[squares <= (ROUNDING * np.abs(values).max()) ** 2] = 0.0
+    between, within, rest = squares.tolist()
     p = holm(np.array([_f_p(between, rest, free[0], free[2]), _f_p(within, rest, *free[1:])]))
     return Variance(
         mean=mean,
         subset=max(0.0, (between - rest) / num_seeds),
         training=max(0.0, (within - rest) / num_subsets),
         rest=rest,
+        whole=(between - rest) / num_seeds + (within - rest) / num_subsets + rest,
         pictures=pictures,
         p_subset=float(p[0]),
         p_training=float(p[1]),
@@ -102,28 +109,47 @@ def _f_p(square: float, rest: float, free: int, free_rest: int) -> float:
 
 
 def _levels(results: pl.DataFrame) -> dict[VariancePlace, pl.DataFrame]:
-    """Means over targets; a row per subset and a column per seed, those with every number."""
+    """Means over targets; a row per subset and a column per seed, those with every number.
+
+    Images that are drawn by `seed` itself (null) are no subset that every training meets.
+    """
     found: dict[VariancePlace, pl.DataFrame] = {}
     value = pl.col(METRIC).cast(pl.Float64).fill_null(np.nan)
-    named = results.with_columns(
-        pl.col("dataset").map_elements(name_before_axes, pl.String),
-        pl.col("synthetic").map_elements(name_before_axes, pl.String),
-    )
+    label = pl.col("dataset", "synthetic").map_elements(_without_subset, pl.String)
+    named = results.filter(pl.col(AXIS).is_not_null()).with_columns(label)
     place = ("dataset", "real_count", "synthetic")
     means = named.group_by(*place, AXIS, "seed").agg(value.mean())
     for key, own in means.group_by(*place):
-        wide = own.sort("seed").pivot("seed", index=AXIS, values=METRIC).sort(AXIS).drop(AXIS)
-        whole = wide.select(one for one in wide if one.is_finite().fill_null(value=False).all())
-        found[VariancePlace(*key)] = whole
+        wide = own.sort("seed").pivot("seed", index=AXIS, values=METRIC).sort(AXIS)
+        found[VariancePlace(*key)] = _whole(wide)
     return found
 
 
+def _without_subset(label: str) -> str:
+    """`miniature, subset_seed=0, num_steps=100` without the subset; other axes stay apart."""
+    own = f"{AXIS.rpartition('.')[2]}="
+    return BETWEEN.join(part for part in label.split(BETWEEN) if not part.startswith(own))
+
+
+def _whole(wide: pl.DataFrame) -> pl.DataFrame:
+    """Leave out the subset or seed that lacks the larger share, until no number is missing."""
+    while len(wide) and wide.width > 1:
+        gaps = ~np.isfinite(wide.drop(AXIS).cast(pl.Float64).fill_null(np.nan).to_numpy())
+        if not gaps.any():
+            break
+        by_subset, by_seed = gaps.mean(axis=1), gaps.mean(axis=0)
+        if by_subset.max() >= by_seed.max():
+            wide = wide.filter(pl.int_range(pl.len()) != int(by_subset.argmax()))
+        else:
+            wide = wide.drop(wide.columns[1 + int(by_seed.argmax())])
+    return wide
+
+
 def _change(values: pl.DataFrame, off: pl.DataFrame) -> pl.DataFrame:
-    """Cell by cell, at the seeds that both have."""
-    shared = [name for name in values.columns if name in off.columns]
-    if len(values) != len(off):
-        return pl.DataFrame()
-    return values.select(shared) - off.select(shared)
+    """Cell by cell, at the subsets and seeds that both have."""
+    both = values.join(off, on=AXIS, suffix=" of off", maintain_order="left")
+    shared = [name for name in values.columns if name != AXIS and name in off.columns]
+    return both.select(AXIS, *(pl.col(name) - pl.col(f"{name} of off") for name in shared))
 
 
 def _pictures(summary: pl.DataFrame) -> Mapping[VariancePlace, float]:
@@ -136,7 +162,7 @@ def _pictures(summary: pl.DataFrame) -> Mapping[VariancePlace, float]:
     )
     found: defaultdict[VariancePlace, list[float]] = defaultdict(list)
     for row in own.iter_rows(named=True):
-        what = f"{name_before_axes(row['synthetic'])} - {OFF}"
-        place = VariancePlace(name_before_axes(row["dataset"]), row["real_count"], what)
+        what = f"{_without_subset(row['synthetic'])} - {OFF}"
+        place = VariancePlace(_without_subset(row["dataset"]), row["real_count"], what)
         found[place].append(row["image_sd"] ** 2)
     return {place: float(np.mean(values)) for place, values in found.items()}

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
+from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.report.paper import errors
 from ptl_sweep.report.paper.source import PaperSource
 from ptl_sweep.study.schemas import CLAIMS
@@ -47,5 +48,12 @@ def test_each_type_has_its_change_derived_again_from_the_errors(genuine: PaperSo
         assert row[-1] == "6"
 
 
-def test_a_sweep_without_claims_has_no_rows(genuine: PaperSource) -> None:
-    assert errors(genuine._replace(claims=CLAIMS.to_frame())).rows == ()
+def test_a_sweep_without_claims_is_told_what_it_lacks(genuine: PaperSource) -> None:
+    with pytest.raises(ConfigError, match="needs off and another value of synthetic"):
+        errors(genuine._replace(claims=CLAIMS.to_frame()))
+
+
+def test_a_change_that_no_seed_has_is_a_gap(genuine: PaperSource) -> None:
+    lost = genuine.claims.with_columns(pl.lit(None, pl.Float64).alias("value"))
+    rows = errors(genuine._replace(claims=lost)).rows
+    assert {row[3:5] for row in rows} == {("\N{EN DASH}", "\N{EN DASH}")}

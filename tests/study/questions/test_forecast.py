@@ -12,6 +12,7 @@ from ptl_sweep.report.paper import forecast
 from ptl_sweep.report.paper.source import PaperSource
 from ptl_sweep.study.claims.claim import Verdict
 from ptl_sweep.study.claims.table import Thresholds, claims
+from ptl_sweep.study.groups import split_domains
 from ptl_sweep.study.questions.forecast import (
     RIDGE,
     ForecastPlace,
@@ -164,12 +165,12 @@ def test_effects_unrelated_to_distance_are_forecast_in_at_most_six_percent(
 
 def test_p_over_the_orders_of_the_targets_is_exact() -> None:
     rng = np.random.default_rng(5)
-    p = np.array([order_p(*rng.normal(size=(2, 5))) for _ in range(600)])
+    p = np.array([order_p(*rng.normal(size=(2, 5)))[0] for _ in range(600)])
     for level in (0.05, 0.2, 0.5):
         assert np.mean(p <= level) == pytest.approx(level, abs=3 * np.sqrt(level / 600))
     rng = np.random.default_rng(6)
     far = rng.normal(size=9)
-    assert order_p(far, 2 * far + 0.01 * rng.normal(size=9)) < 0.01  # drawn, beyond seven
+    assert order_p(far, 2 * far + 0.01 * rng.normal(size=9))[0] < 0.01  # drawn, beyond seven
 
 
 @pytest.mark.parametrize(("num_seeds", "num_targets"), [(5, 5), (6, 3)])
@@ -180,6 +181,68 @@ def test_too_few_seeds_or_targets_have_numbers_and_no_verdict(
     results, spreads = tables(far, effect, noise=1e-3, num_seeds=num_seeds)
     assert forecasts(results, spreads)[ON].verdict is Verdict.OPEN
     assert any("is open: that needs 4 targets" in one for one in table_of(results, spreads).notes)
+
+
+def test_targets_whose_distances_no_order_could_tell_are_open() -> None:
+    """Evenly far, the best order and its mirror forecast alike: 2 of 24 is above 0.05."""
+    far = np.log([1.0, 2.0, 4.0, 8.0])
+    found = forecasts(*tables(far, 0.05 * far, noise=1e-3))[ON]
+    assert found.least_p > 0.05
+    assert found.verdict is Verdict.OPEN
+
+
+def test_several_arms_are_adjusted_for_each_other() -> None:
+    results, spreads = tables(FAR, LINE, noise=1e-3)
+    arms = [results.filter(synthetic="on").with_columns(synthetic=pl.lit(f"on, t={one}"))
+            for one in range(3)]  # fmt: skip
+    found = forecasts(pl.concat([results.filter(synthetic="off"), *arms]), spreads)
+    assert {one.num_tests for one in found.values()} == {3}
+    for one in found.values():
+        assert one.p_family >= 3 * max(one.p, one.gain.p) - 1e-9
+        assert one.verdict is Verdict.NONE  # 3 x 0.031
+
+
+def lost(
+    results: pl.DataFrame, spreads: pl.DataFrame, **cell: object
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The same after a cell has failed: no numbers, and no row of its distances."""
+    is_it = pl.all_horizontal(pl.col(name) == value for name, value in cell.items())
+    gone = [pl.when(~is_it).then(name).alias(name) for name in ("AP50", "num_ground_truth")]
+    return results.with_columns(gone), spreads.filter(~is_it)
+
+
+def test_a_cell_that_failed_takes_its_seed_and_leaves_no_other_mean_behind() -> None:
+    results, spreads = tables(FAR, LINE)
+    far = pl.when(pl.col("real_count") == 20).then(4 * pl.col("median")).otherwise("median")
+    spreads = spreads.with_columns(far.alias("median"))
+    for name in ("off", "on"):
+        cell = {"target": "bay", "real_count": 20, "seed": 0, "synthetic": name}
+        found = forecasts(*lost(results, spreads, **cell))[ON]
+        np.testing.assert_allclose(found.distance, FAR + np.log(2))
+        assert found.gain.num_seeds == 5
+        assert found.left_out == ()
+
+
+def test_a_target_that_no_seed_has_is_left_out_by_name() -> None:
+    results, spreads = lost(*tables(FAR, LINE), target="fen", synthetic="on")
+    found = forecasts(results, spreads)[ON]
+    assert (found.left_out, found.targets) == (("fen",), ("bay", "dune", "hill", "moor"))
+    assert any("fen left out" in note for note in table_of(results, spreads).notes)
+
+
+def test_one_failed_cell_of_a_target_without_labels_brings_it_into_no_mean() -> None:
+    results, _ = lost(*tables(FAR, LINE, unlabelled=("moor",)), target="moor", seed=0)
+    assert "moor" not in split_domains(results)[0]["target"].to_list()
+    nothing_yet = results.with_columns(num_ground_truth=pl.lit(None, pl.Int64))
+    assert "moor" in split_domains(nothing_yet)[0]["target"].to_list()
+
+
+def test_pictures_of_the_source_stay_its_own_beside_a_target_without_labels() -> None:
+    results, _ = tables(FAR[:2], LINE[:2], unlabelled=("dune",))
+    own = pl.when(pl.col("target") == "bay").then(pl.lit(Domain.IN.value)).otherwise("domain")
+    foreign, held_out = split_domains(results.with_columns(domain=own))
+    assert foreign.is_empty()
+    assert set(held_out["target"]) == {"bay"}
 
 
 def test_a_sweep_that_forecasts_nothing_is_told_what_it_lacks() -> None:

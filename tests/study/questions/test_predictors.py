@@ -78,7 +78,37 @@ def test_fewer_than_six_seeds_have_numbers_and_no_verdict(num_seeds: int) -> Non
     assert any(note.endswith("is open: a verdict needs six seeds.") for note in table.notes)
 
 
-def test_a_distance_that_was_not_measured_is_a_gap() -> None:
+def test_a_distance_that_was_not_measured_is_a_gap_and_no_test() -> None:
     results = study(np.random.default_rng(4)).with_columns(d_knn=pl.lit(np.nan))
-    row = next(row for row in table_of(results).rows if "d_knn" in row[1])
+    table = table_of(results)
+    row = next(row for row in table.rows if "d_knn" in row[1])
     assert row[2:] == ("\N{EN DASH}", "\N{EN DASH}", "open", "0")
+    (sentence,) = [note for note in table.notes if note.startswith("town: ")]
+    assert "d_knn" not in sentence
+    (claims,) = predictor_claims(results).values()
+    assert list(claims) == [name for name in PREDICTORS if name != "d_knn"]
+    none = results.with_columns(AP50=pl.lit(np.nan))
+    assert any("no distance can be judged" in note for note in table_of(none).notes)
+
+
+def test_all_are_about_the_same_detectors() -> None:
+    results = study(np.random.default_rng(5))
+    lost = (pl.col("target") == "karst") & (pl.col("real_count") == 10)
+    gap = results.with_columns(d_knn=pl.when(~lost).then("d_knn").otherwise(np.nan))
+    (claims,), (without,) = (predictor_claims(one).values() for one in (gap, results.filter(~lost)))
+    assert [one.value for one in claims.values()] == [one.value for one in without.values()]
+
+
+def test_worlds_that_change_with_the_seed_are_not_compared() -> None:
+    """An easier world is nearer and has the higher AP50: every distance would predict."""
+    rng = np.random.default_rng(6)
+    results = study(rng)
+    place = results["seed"] * 3 + results["target"].rank("dense").cast(pl.Int64) - 1
+    easier = pl.Series("easier", rng.normal(0, 9, 18)).gather(place)  # by seed and target
+    moved = results.with_columns(
+        *(pl.col(name) - easier for name in PREDICTORS), AP50=pl.col("AP50") + easier
+    )
+    (fooled,) = predictor_claims(moved).values()
+    assert any(one.verdict is Verdict.FOUND for one in fooled.values())
+    apart = moved.with_columns(num_ground_truth=40 + pl.col("seed"))
+    assert predictor_claims(apart) == {}

@@ -94,6 +94,33 @@ def test_a_seed_that_lacks_a_cell_is_left_out() -> None:
     assert found == pytest.approx(components(np.delete(values, 2, axis=1)), nan_ok=True)
 
 
+def test_other_axes_stay_apart_and_images_of_the_seed_itself_are_no_subset() -> None:
+    rng = np.random.default_rng(6)
+    off, warm, cold = (table(rng, 0.1, 0.1, 0.1) for _ in range(3))
+    rows = grid({"off": off, "on, temperature=1": off + 0.2, "on, temperature=25": off - 0.2})
+    more = grid({"off": warm, "on": cold}).with_columns(dataset=pl.col("dataset") + ", num_steps=9")
+    by_seed = rows.head(5).with_columns(pl.lit(None, pl.Int64).alias(AXIS), AP50=pl.lit(9.0))
+    found = variances(pl.concat([rows, more, by_seed]), SUMMARY.to_frame())
+    assert {place.dataset for place in found} == {"here", "here, num_steps=9"}
+    changes = {place.what: one.mean for place, one in found.items() if place.dataset == "here"}
+    assert changes["on, temperature=1 - off"] == pytest.approx(0.2)
+    assert changes["on, temperature=25 - off"] == pytest.approx(-0.2)
+    assert {one.num_subsets for one in found.values()} == {4}
+
+
+def test_the_subset_or_the_seed_goes_that_lacks_more() -> None:
+    values = table(np.random.default_rng(7), 0.1, 0.1, 0.1)
+    lost = (pl.col(AXIS) == 1) & pl.col("seed").is_in([0, 3])
+    rows = grid({"off": values}).with_columns(AP50=pl.when(~lost).then("AP50"))
+    (found,) = variances(rows, SUMMARY.to_frame()).values()
+    assert found == pytest.approx(components(np.delete(values, 1, axis=0)), nan_ok=True)
+
+
+def test_rounding_is_no_difference() -> None:
+    found = components(np.full((3, 5), 0.1))
+    assert (found.p_subset, found.p_training, found.subset) == (1.0, 1.0, 0.0)
+
+
 def table_of(results: pl.DataFrame, summary: pl.DataFrame):
     source = PaperSource(results, results, CLAIMS.to_frame(), (0.01, 0.1, 0.5), {}, summary=summary)
     return variance(source)
@@ -114,6 +141,14 @@ def test_the_next_hour_goes_where_the_larger_error_is(sd: float, goes: str) -> N
 
 def test_a_sweep_without_crossed_seeds_is_told_what_to_sweep() -> None:
     few = grid({"off": np.zeros((2, 5))})
-    for results in (few, few.drop(AXIS)):
-        with pytest.raises(ConfigError, match=r"train\.subset_seed and seed .*experiment=variance"):
-            table_of(results, SUMMARY.to_frame())
+    with pytest.raises(ConfigError, match=r"train\.subset_seed and seed .*experiment=variance"):
+        table_of(few.drop(AXIS), SUMMARY.to_frame())
+    with pytest.raises(ConfigError, match=r"too few numbers: 3 subsets .* `status` says"):
+        table_of(few, SUMMARY.to_frame())
+
+
+def test_errors_that_are_much_alike_give_no_advice() -> None:
+    change = table(np.random.default_rng(8), 0.3, 0.0, 0.01)
+    error = components(change).error_over_trainings(6)
+    made = table_of(grid({"off": np.zeros(SHAPE), "on": change}), pictures(error * 1.2))
+    assert any("neither is clearly the larger one" in note for note in made.notes)
