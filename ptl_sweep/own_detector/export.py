@@ -1,7 +1,6 @@
 """A detector of a sweep in the format that any detector is measured from."""
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from ptl_sweep import __version__
 from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.detection.table import ARTIFACTS, DetectionTable, load_detections
+from ptl_sweep.metrics.measure import read_training_features
 from ptl_sweep.own_detector.layout import (
     ABOUT,
     FEATURES,
@@ -24,6 +24,7 @@ from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.predict.document import GROUND_TRUTH, RESULTS, ground_truth, scored_boxes
 from ptl_sweep.predict.folder import replaced_folder
 from ptl_sweep.stages.train import FEATURES as TRAINING_FEATURES
+from ptl_sweep.stages.train import num_real_images
 
 
 def export_detections(plan: Plan, detector: str, folder: Path) -> list[str]:
@@ -43,8 +44,9 @@ def export_detections(plan: Plan, detector: str, folder: Path) -> list[str]:
     info = _about(plan, detector, stages)
     with replaced_folder(folder, info) as work:
         (work / TRAIN).mkdir()
-        stored = plan.store.artifact(detector, TRAINING_FEATURES)
-        shutil.copyfile(stored, work / TRAIN / SELECTED)
+        stored = read_training_features(plan.store.artifact(detector, TRAINING_FEATURES))
+        num_real = num_real_images(plan.store, detector)
+        np.savez(work / TRAIN / SELECTED, **stored._asdict(), num_real=num_real)
         for name, key in stages.items():
             for artifact in ARTIFACTS:
                 plan.store.artifact(key, artifact)  # checked

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from ptl_sweep.metrics.measure import CellMetrics, DetectorJob, Evaluation, meas
 from ptl_sweep.own_detector.layout import TRUTH_FEATURES, VALIDATION, find_splits
 from ptl_sweep.own_detector.split import Split, read_split
 from ptl_sweep.own_detector.stored import has_truth_features, store_split
-from ptl_sweep.own_detector.training import training_features
+from ptl_sweep.own_detector.training import num_real_of, training_features
 from ptl_sweep.seeds import derive_seed
 from ptl_sweep.stages.base import Summary
 from ptl_sweep.stages.train import FEATURES
@@ -72,7 +72,8 @@ def measure_folder(folder: Path, order: MeasureOrder) -> Measured:
             _store(_target(path, order.category), work / "targets" / path.name, training)
             for path in splits.targets
         ]
-        found = measure_detector(_job(work / FEATURES, held_out, targets, order))
+        job = _job(work / FEATURES, held_out, targets, order)
+        found = measure_detector(replace(job, num_real=num_real_of(splits.train)))
     rows = [
         _row(one, found.cells[one.folder.name], order, _lacking(splits.validation, one.split))
         for one in targets

@@ -41,6 +41,20 @@ def training_features(
     )
 
 
+def num_real_of(folder: Path) -> int | None:
+    """How many of the training images are real, the first ones; None: all are, or nobody says.
+
+    Raises: DataError for what is no whole number.
+    """
+    path = folder / SELECTED
+    found = load_arrays(path).get("num_real") if path.is_file() else None
+    if found is None:
+        return None
+    if found.shape or found.dtype.kind not in "iu" or found < 0:
+        raise data_error(path, f"num_real is {found}", "write the number of real images, or none")
+    return int(found)
+
+
 def _selected(path: Path) -> StoredFeatures:
     """Features that are selected already, and the training image of each. Raises: DataError."""
     arrays = load_arrays(path)

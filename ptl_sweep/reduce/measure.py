@@ -16,7 +16,7 @@ from ptl_sweep.pipeline.graph import CellIteration
 from ptl_sweep.pipeline.plan import Plan
 from ptl_sweep.pipeline.status import StageState, States
 from ptl_sweep.seeds import derive_seed
-from ptl_sweep.stages.train import FEATURES
+from ptl_sweep.stages.train import FEATURES, num_real_images
 from ptl_sweep.store import Store, StoreError
 from ptl_sweep.terminal import progress_bar
 from ptl_sweep.vocabulary import Value
@@ -77,14 +77,8 @@ def detector_jobs(plan: Plan, states: States) -> Iterator[DetectorJob]:
             score_thresholds=tuple(plan.settings.score_thresholds),
             equal_n=equal_n[detector],
             seed=derive_seed(0, "analysis"),
-            num_real=_num_real(plan, detector),
+            num_real=num_real_images(plan.store, detector),
         )
-
-
-def _num_real(plan: Plan, detector: str) -> int:
-    """Real images of the training set; the virtual ones come behind them."""
-    trained = plan.store.meta(detector)["summary"]
-    return int(trained["num_train_images"]) - int(trained["num_synthetic"])
 
 
 def _equal_n(plan: Plan, sources: Mapping[str, str]) -> dict[str, int | None]:

@@ -11,6 +11,7 @@ from ptl_sweep.stages.inputs import DataSpec, PoolSpec
 
 if TYPE_CHECKING:
     from ptl_sweep.stages.context import StageContext
+    from ptl_sweep.store import Store
 
 MODEL = "model.safetensors"
 FEATURES = "training_features.npz"  # of the detector on R_t
@@ -64,3 +65,9 @@ class TrainStage(DetectorStage):
         source = ctx.read_split(self.data)
         real = real_subset(source.records, self.real_count, self.subset_seed)
         return fit_detector(self, ctx, TrainingSet(tuple(real))).summary
+
+
+def num_real_images(store: "Store", key: str) -> int:
+    """Real images of a published detector's training set; the virtual ones come behind them."""
+    trained = store.meta(key)["summary"]
+    return int(trained["num_train_images"]) - int(trained["num_synthetic"])
