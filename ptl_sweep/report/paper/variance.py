@@ -47,8 +47,8 @@ def variance(source: PaperSource) -> PaperTable:
         caption="AP50, mean over targets of another domain: standard deviation in points by what "
         "was drawn.",
         header=(
-            "trained on", "real images", "AP50 of", "mean [%]", "real images drawn", "p",
-            "training", "p", "both together", "test pictures",
+            "trained on", "real images", "AP50 of", "mean [%]", "real images drawn",
+            "p of the draw", "training", "p of training", "both together", "test pictures",
         ),
         rows=rows,
         notes=(

@@ -126,8 +126,8 @@ def _levels(results: pl.DataFrame) -> dict[VariancePlace, pl.DataFrame]:
 
 
 def _without_subset(label: str) -> str:
-    """`miniature, subset_seed=0, num_steps=100` without the subset; other axes stay apart."""
-    own = f"{AXIS.rpartition('.')[2]}="
+    """`miniature, train.subset_seed=0, train.num_steps=9` without the subset; other axes stay."""
+    own = (f"{AXIS}=", f"{AXIS.rpartition('.')[2]}=")  # a label may have the last word alone
     return BETWEEN.join(part for part in label.split(BETWEEN) if not part.startswith(own))
 
 

@@ -25,7 +25,7 @@ def grid(levels: dict[str, np.ndarray], **changes: object) -> pl.DataFrame:
     """results.csv of one source, swept over subsets and seeds; two targets around each level."""
     rows = [
         {
-            "dataset": f"here, subset_seed={subset}", "real_count": 20, "synthetic": name,
+            "dataset": f"here, train.subset_seed={subset}", "real_count": 20, "synthetic": name,
             "target": target, "seed": seed, AXIS: subset, "domain": Domain.CROSS,
             "num_ground_truth": 40, "AP50": float(values[subset, seed]) + by,
         }
@@ -38,7 +38,9 @@ def grid(levels: dict[str, np.ndarray], **changes: object) -> pl.DataFrame:
 
 def pictures(sd: float) -> pl.DataFrame:
     place = {"real_count": 20, "synthetic": "on", "target": ALL_TARGETS, "metric": "AP50"}
-    rows = [place | {"dataset": f"here, subset_seed={one}", "image_sd": sd} for one in range(4)]
+    rows = [
+        place | {"dataset": f"here, train.subset_seed={one}", "image_sd": sd} for one in range(4)
+    ]
     return frame_of(rows, SUMMARY)
 
 
@@ -98,10 +100,12 @@ def test_other_axes_stay_apart_and_images_of_the_seed_itself_are_no_subset() -> 
     rng = np.random.default_rng(6)
     off, warm, cold = (table(rng, 0.1, 0.1, 0.1) for _ in range(3))
     rows = grid({"off": off, "on, temperature=1": off + 0.2, "on, temperature=25": off - 0.2})
-    more = grid({"off": warm, "on": cold}).with_columns(dataset=pl.col("dataset") + ", num_steps=9")
+    more = grid({"off": warm, "on": cold}).with_columns(
+        dataset=pl.col("dataset") + ", train.num_steps=9"
+    )
     by_seed = rows.head(5).with_columns(pl.lit(None, pl.Int64).alias(AXIS), AP50=pl.lit(9.0))
     found = variances(pl.concat([rows, more, by_seed]), SUMMARY.to_frame())
-    assert {place.dataset for place in found} == {"here", "here, num_steps=9"}
+    assert {place.dataset for place in found} == {"here", "here, train.num_steps=9"}
     changes = {place.what: one.mean for place, one in found.items() if place.dataset == "here"}
     assert changes["on, temperature=1 - off"] == pytest.approx(0.2)
     assert changes["on, temperature=25 - off"] == pytest.approx(-0.2)
