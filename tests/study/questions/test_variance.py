@@ -8,6 +8,7 @@ from scipy import stats
 from ptl_sweep.config.schema import ConfigError
 from ptl_sweep.report.paper import variance
 from ptl_sweep.report.paper.source import PaperSource
+from ptl_sweep.report.paper.variance import CLEARLY
 from ptl_sweep.study.questions.variance import AXIS, VariancePlace, components, variances
 from ptl_sweep.study.schemas import CLAIMS, SUMMARY, frame_of
 from ptl_sweep.vocabulary import ALL_TARGETS, Domain
@@ -156,3 +157,18 @@ def test_errors_that_are_much_alike_give_no_advice() -> None:
     error = components(change).error_over_trainings(6)
     made = table_of(grid({"off": np.zeros(SHAPE), "on": change}), pictures(error * 1.2))
     assert any("neither is clearly the larger one" in note for note in made.notes)
+
+
+@pytest.mark.parametrize("parts", [(1, 1, 1), (0, 0, 1), (0.5, 0.5, 1)])
+def test_the_advice_goes_to_the_smaller_error_in_at_most_six_percent(
+    parts: tuple[float, float, float],
+) -> None:
+    """Where one error is truly half as large again as the other, at four subsets and seeds."""
+    rng = np.random.default_rng(9)
+    true = np.sqrt(np.square(parts).sum() / 6)
+    for_pictures, for_trainings = [], []
+    for _ in range(1000):
+        found = components(table(rng, *parts)[:, :4]).error_over_trainings(6)
+        for_pictures.append(true / 1.5 > CLEARLY * found)
+        for_trainings.append(found > CLEARLY * true * 1.5)
+    assert max(np.mean(for_pictures), np.mean(for_trainings)) <= 0.06
